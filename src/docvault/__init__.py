@@ -1,0 +1,1 @@
+"""docvault: a service through which a company collects documents from its customers."""

@@ -1,0 +1,1 @@
+"""The PostgreSQL that comes with docvault, for trying it out."""

@@ -1,0 +1,1 @@
+"""Pictures of documents, rendered in a limited child process."""

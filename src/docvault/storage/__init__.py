@@ -1,0 +1,1 @@
+"""Every byte: the blob store contract and its backends."""
