@@ -1,0 +1,29 @@
+"""Erasures: what was removed of a customer, without saying who it was."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from docvault.models.base import Base, new_id
+
+
+class Erasure(Base):
+    """The removal of one customer. `customer_pseudonym` is a keyed hash of the host's id."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (
+        Index("ix_erasures_customer_pseudonym", "customer_pseudonym"),
+        Index("ix_erasures_pending", "requested_at", postgresql_where=text("completed_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    customer_pseudonym: Mapped[str]
+    # The internal id: blobs of this customer carry it until they are gone.
+    customer_id: Mapped[UUID]
+    documents: Mapped[int]
+    versions: Mapped[int]
+    blobs: Mapped[int]
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    completed_at: Mapped[datetime | None]

@@ -1,0 +1,74 @@
+"""Environment variables to typed settings; the table in the README lists them all."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What a deployment decides. Sizes are bytes, durations seconds unless the name says more."""
+
+    model_config = SettingsConfigDict(env_prefix="DOCVAULT_", env_ignore_empty=True, frozen=True)
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    database_pool_size: int = Field(default=10, ge=1, le=200)
+    storage_url: str | None = None
+    spool_dir: Path | None = None
+    secret_key: SecretStr | None = None
+
+    jwt_issuer: str | None = None
+    jwt_audience: str = "docvault"
+    jwt_jwks_url: str | None = None
+    jwt_algorithms: CommaSeparated = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
+    jwt_types: CommaSeparated = ("at+jwt",)
+    jwt_customer_claim: str = "sub"
+
+    max_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
+    default_max_file_bytes: int = Field(default=25 * MEBIBYTE, ge=1)
+    max_parallel_uploads: int = Field(default=16, ge=1)
+    body_idle_seconds: float = Field(default=15, gt=0)
+    body_total_seconds: float = Field(default=600, gt=0)
+    keep_versions: int = Field(default=10, ge=1)
+
+    worker: Literal["auto", "inside", "separate"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("jwt_algorithms", "jwt_types", mode="before")
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        """Accept `A,B` where the setting is a list."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def only_asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse `none` and the symmetric algorithms (RFC 8725 3.1, D10)."""
+        allowed = {"RS256", "PS256", "ES256", "EdDSA", "Ed25519"}
+        if not value or set(value) - allowed:
+            raise ValueError(f"only {', '.join(sorted(allowed))} are allowed")
+        return value
+
+    @property
+    def embedded(self) -> bool:
+        """Whether docvault runs its own PostgreSQL inside the data directory."""
+        return self.database_url is None
+
+    @cached_property
+    def file_ceiling_bytes(self) -> int:
+        """The size a document type may set at most and has by default, whichever is smaller."""
+        return min(self.default_max_file_bytes, self.max_upload_bytes)
+
+    @property
+    def effective_storage_url(self) -> str:
+        """Where bytes go: `file:///path` or `s3://bucket/prefix`."""
+        return self.storage_url or (self.data_dir.absolute() / "blobs").as_uri()
