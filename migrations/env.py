@@ -1,0 +1,36 @@
+"""Alembic's entry point: one connection, one transaction, one migration at a time."""
+
+import os
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from docvault.database import sqlalchemy_url
+from docvault.models import Base
+
+# Two `docvault migrate` at once: the second waits here, then finds nothing to do.
+MIGRATION_LOCK = 0x646F6376_00000000  # "docv", 0
+
+
+def is_ours(name: str | None, type_: str, _parents: object) -> bool:
+    """Leave the job queue's own tables out of comparisons."""
+    return not (type_ == "table" and name is not None and name.startswith("procrastinate_"))
+
+
+def run() -> None:
+    """Run the migrations on the database of the configuration or the environment."""
+    url = context.config.attributes.get("url") or os.environ["DOCVAULT_DATABASE_URL"]
+    engine = create_engine(sqlalchemy_url(url))
+    with engine.connect() as connection:
+        connection.execute(text("SET lock_timeout = '30s'"))
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        connection.commit()
+        context.configure(
+            connection=connection, target_metadata=Base.metadata, include_name=is_ours
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+run()

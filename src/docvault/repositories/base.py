@@ -1,0 +1,21 @@
+"""What every repository is built from."""
+
+from sqlalchemy import ColumnElement, true
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from docvault.auth.principals import Access
+
+
+class Repository:
+    """SQL about one noun, for rows the given access may reach. Flushes, never commits."""
+
+    def __init__(self, session: AsyncSession, access: Access) -> None:
+        self._session = session
+        self._access = access
+
+    def _reachable(self, customer_id: InstrumentedAttribute) -> ColumnElement[bool]:  # type: ignore[type-arg]
+        """Return the condition every query about customers' rows starts from (D14)."""
+        if self._access.customer_id is None:
+            return true()
+        return customer_id == self._access.customer_id

@@ -1,0 +1,107 @@
+"""SQL about blobs: intents, attachment, deletion (D1 to D6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, delete, func, insert, or_, select, update
+
+from docvault.models import Blob
+from docvault.repositories.base import Repository
+
+# Longer than any write to the store may take, so that the reaper never races a live one.
+INTENT_LIFETIME = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobIntent:
+    """Bytes about to be written."""
+
+    id: UUID
+    customer_id: UUID
+    key: str
+    size_bytes: int
+    sha256: str
+
+
+class BlobRepository(Repository):
+    """What is, was or will be in the blob store."""
+
+    async def announce(self, intents: Sequence[BlobIntent]) -> None:
+        """Record what is about to be written (D1 step d)."""
+        await self._session.execute(
+            insert(Blob),
+            [
+                {
+                    "id": intent.id,
+                    "customer_id": intent.customer_id,
+                    "key": intent.key,
+                    "state": "pending",
+                    "size_bytes": intent.size_bytes,
+                    "sha256": intent.sha256,
+                    "expires_at": func.now() + INTENT_LIFETIME,
+                }
+                for intent in intents
+            ],
+        )
+
+    async def mark_stored(self, blob_ids: Sequence[UUID]) -> bool:
+        """Settle the intents; False when any of them has expired or is being deleted (D6)."""
+        result = await self._session.scalars(
+            update(Blob)
+            .where(
+                Blob.id.in_(blob_ids),
+                Blob.state == "pending",
+                Blob.expires_at > func.now(),
+                self._reachable(Blob.customer_id),
+            )
+            .values(state="stored", expires_at=None)
+            .returning(Blob.id)
+        )
+        return len(result.all()) == len(blob_ids)
+
+    async def queue_deletion(self, blob_ids: Sequence[UUID]) -> None:
+        """Hand blobs to the deletion job; nothing may refer to them any more (D5)."""
+        await self._session.execute(
+            update(Blob)
+            .where(Blob.id.in_(blob_ids), self._reachable(Blob.customer_id))
+            .values(state="delete_queued", expires_at=None)
+        )
+
+    async def queue_deletion_of_customer(self, customer_id: UUID) -> int:
+        """Queue every settled blob of a customer; return how many blobs there are in all.
+
+        Bytes of a pending one may still be on their way, so that it waits for its writer or
+        for its expiry; deleting it now could leave an orphan.
+        """
+        await self._session.execute(
+            update(Blob)
+            .where(Blob.customer_id == customer_id, Blob.state == "stored")
+            .values(state="delete_queued", expires_at=None)
+        )
+        return await self.count_of_customer(customer_id)
+
+    async def count_of_customer(self, customer_id: UUID) -> int:
+        """Return how many blobs of a customer are not gone yet."""
+        query = select(func.count()).where(Blob.customer_id == customer_id)
+        return await self._session.scalar(query) or 0
+
+    async def deletable(self, *, limit: int, customer_id: UUID | None = None) -> list[Blob]:
+        """Return and lock blobs to delete: queued ones, and intents that have expired."""
+        expired = and_(Blob.state == "pending", Blob.expires_at <= func.now())
+        query = select(Blob).where(or_(Blob.state == "delete_queued", expired))
+        if customer_id is not None:
+            query = query.where(Blob.customer_id == customer_id)
+        query = query.order_by(Blob.id).limit(limit).with_for_update(skip_locked=True)
+        return list(await self._session.scalars(query))
+
+    async def expire_all_pending(self) -> None:
+        """Let go of every intent: at start, when no other process can be writing."""
+        await self._session.execute(
+            update(Blob).where(Blob.state == "pending").values(expires_at=func.now())
+        )
+
+    async def forget(self, blob_ids: Sequence[UUID]) -> None:
+        """Remove the rows of blobs whose bytes are gone."""
+        await self._session.execute(delete(Blob).where(Blob.id.in_(blob_ids)))

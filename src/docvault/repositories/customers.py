@@ -1,0 +1,265 @@
+"""SQL about customers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from docvault.models import Customer, Document, DocumentType, Erasure, new_id
+from docvault.repositories import verdicts
+from docvault.repositories.base import Repository
+from docvault.rules.gate import GateDecision
+from docvault.rules.states import Totals
+
+
+class CustomerSort(StrEnum):
+    """How a list of customers can be sorted; the id always breaks ties."""
+
+    CREATED_AT = "created_at"
+    CREATED_AT_DESC = "-created_at"
+    NAME = "name"
+    NAME_DESC = "-name"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """What customers a list shows; all conditions must hold (R-094)."""
+
+    has_documents: bool | None = None
+    uploaded: tuple[UUID, ...] = ()
+    not_uploaded: tuple[UUID, ...] = ()
+    gate: GateDecision | None = None
+    gate_enforced: bool = False
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPlace:
+    """Where a page of customers starts: after this sort value and id."""
+
+    value: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerData:
+    """What the host tells about a customer."""
+
+    name: str | None = None
+    email: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFacts:
+    """A customer. `erasure_id` is set while an erasure runs."""
+
+    id: UUID
+    external_id: str
+    data: CustomerData
+    erasure_id: UUID | None
+    tokens_valid_from: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    sort_value: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerCounts:
+    """Whether a customer has any document, and the totals over the active types."""
+
+    has_documents: bool
+    totals: Totals
+
+
+_NAME_SORT: ColumnElement[str] = func.lower(func.coalesce(Customer.name, literal_column("''")))
+
+
+class CustomerRepository(Repository):
+    """Customers, addressed by the host's own id."""
+
+    async def find(self, external_id: str) -> CustomerFacts | None:
+        """Return a customer, also one that is being erased."""
+        row = await self._session.scalar(
+            select(Customer).where(
+                Customer.external_id == external_id, self._reachable(Customer.id)
+            )
+        )
+        return None if row is None else customer_facts(row)
+
+    async def lock(self, customer_id: UUID, *, exclusively: bool = False) -> CustomerFacts | None:
+        """Return a customer that stays as it is until the transaction ends.
+
+        Shared by default: uploads of one customer do not wait for each other, erasure does.
+        """
+        query = select(Customer).where(Customer.id == customer_id, self._reachable(Customer.id))
+        query = query.with_for_update(read=not exclusively)
+        row = await self._session.scalar(query.execution_options(populate_existing=True))
+        return None if row is None else customer_facts(row)
+
+    async def list_page(
+        self, filter_: CustomerFilter, sort: CustomerSort, after: CustomerPlace | None, limit: int
+    ) -> list[CustomerFacts]:
+        """Return up to `limit` customers, each with the value it is sorted by."""
+        column = _NAME_SORT if sort.endswith("name") else Customer.created_at
+        descending = sort.startswith("-")
+        query = select(Customer, column.label("sort_value")).where(*self._conditions(filter_))
+        place = tuple_(column, Customer.external_id)
+        if after is not None:
+            value = after.value if column is _NAME_SORT else datetime.fromisoformat(after.value)
+            bound = tuple_(literal(value), literal(after.external_id))
+            query = query.where(place < bound if descending else place > bound)
+        order = [column, Customer.external_id]
+        query = query.order_by(*(item.desc() if descending else item for item in order))
+        rows = (await self._session.execute(query.limit(limit))).tuples()
+        return [customer_facts(row, _sort_text(value)) for row, value in rows]
+
+    async def count(self, filter_: CustomerFilter) -> int:
+        """Return how many customers the filter lets through."""
+        query = select(func.count()).select_from(Customer).where(*self._conditions(filter_))
+        return await self._session.scalar(query) or 0
+
+    async def counts(self, customer_ids: Sequence[UUID]) -> dict[UUID, CustomerCounts]:
+        """Return the counts of each customer, in one query (R-097)."""
+        rows = await self._session.execute(_counts_query(customer_ids))
+        return {
+            row.id: CustomerCounts(
+                row.has_documents,
+                Totals(row.uploaded, row.types - row.uploaded, row.required_missing),
+            )
+            for row in rows
+        }
+
+    async def insert(
+        self, external_id: str, data: CustomerData, tokens_valid_from: datetime | None
+    ) -> CustomerFacts | None:
+        """Add a customer; None when the id is taken."""
+        statement = (
+            insert(Customer)
+            .values(
+                id=new_id(),
+                external_id=external_id,
+                tokens_valid_from=tokens_valid_from,
+                **_columns(data),
+            )
+            .on_conflict_do_nothing(index_elements=[Customer.external_id])
+            .returning(Customer)
+        )
+        row = await self._session.scalar(statement)
+        return None if row is None else customer_facts(row)
+
+    async def update(self, customer_id: UUID, data: CustomerData) -> CustomerFacts:
+        """Replace what the host told about a customer."""
+        statement = (
+            update(Customer)
+            .where(Customer.id == customer_id, self._reachable(Customer.id))
+            .values(updated_at=func.clock_timestamp(), **_columns(data))
+            .returning(Customer)
+            .execution_options(populate_existing=True)
+        )
+        return customer_facts((await self._session.scalars(statement)).one())
+
+    async def erased_at(self, pseudonym: str) -> datetime | None:
+        """Return when a customer with this pseudonym was last erased."""
+        query = select(func.max(Erasure.requested_at)).where(
+            Erasure.customer_pseudonym == pseudonym
+        )
+        return await self._session.scalar(query)
+
+    def _conditions(self, filter_: CustomerFilter) -> list[ColumnElement[bool]]:
+        conditions = [Customer.erasure_id.is_(None), self._reachable(Customer.id)]
+        if filter_.has_documents is not None:
+            has = verdicts.has_documents()
+            conditions.append(has if filter_.has_documents else not_(has))
+        conditions += [verdicts.has_uploaded(type_id) for type_id in filter_.uploaded]
+        conditions += [not_(verdicts.has_uploaded(type_id)) for type_id in filter_.not_uploaded]
+        if filter_.gate is not None:
+            conditions.append(_gate_condition(filter_.gate, enforced=filter_.gate_enforced))
+        if filter_.search is not None:
+            conditions.append(_search_condition(filter_.search))
+        return conditions
+
+
+def customer_facts(row: Customer, sort_value: str = "") -> CustomerFacts:
+    """Return the facts of a row."""
+    return CustomerFacts(
+        id=row.id,
+        external_id=row.external_id,
+        data=CustomerData(row.name, row.email, tuple(row.tags)),
+        erasure_id=row.erasure_id,
+        tokens_valid_from=row.tokens_valid_from,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        sort_value=sort_value,
+    )
+
+
+def _columns(data: CustomerData) -> dict[str, Any]:
+    return {"name": data.name, "email": data.email, "tags": list(data.tags)}
+
+
+def _sort_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _gate_condition(decision: GateDecision, *, enforced: bool) -> ColumnElement[bool]:
+    if not enforced:
+        return literal_column("true" if decision is GateDecision.OPEN else "false")
+    open_ = verdicts.owes_nothing()
+    return open_ if decision is GateDecision.OPEN else not_(open_)
+
+
+def _search_condition(search: str) -> ColumnElement[bool]:
+    columns = (Customer.external_id, Customer.name, Customer.email)
+    return or_(*(func.lower(column).like(_prefix_pattern(search)) for column in columns))
+
+
+def _prefix_pattern(search: str) -> ColumnElement[str]:
+    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return func.lower(escaped + "%")
+
+
+def _counts_query(customer_ids: Sequence[UUID]) -> Select[UUID, bool, int, int, int]:
+    document, document_type = aliased(Document), aliased(DocumentType)
+    filled = document.current_version_id.is_not(None)
+    active = and_(document_type.id.is_not(None), document_type.archived_at.is_(None))
+    return (
+        select(
+            Customer.id,
+            verdicts.has_documents().label("has_documents"),
+            func.count().filter(active).label("types"),
+            func.count().filter(and_(active, filled)).label("uploaded"),
+            func.count()
+            .filter(and_(active, verdicts.is_due(document_type, document)))
+            .label("required_missing"),
+        )
+        .select_from(Customer)
+        .outerjoin(document_type, document_type.archived_at.is_(None))
+        .outerjoin(
+            document,
+            and_(
+                document.customer_id == Customer.id,
+                document.document_type_id == document_type.id,
+            ),
+        )
+        .where(Customer.id.in_(customer_ids))
+        .group_by(Customer.id)
+    )

@@ -1,0 +1,135 @@
+"""SQL about erasures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
+
+from docvault.models import Blob, Customer, Document, DocumentVersion, Erasure, new_id
+from docvault.repositories.base import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureFacts:
+    """An erasure and how many blobs still have to go."""
+
+    id: UUID
+    customer_id: UUID
+    requested_at: datetime
+    completed_at: datetime | None
+    documents: int
+    versions: int
+    blobs: int
+    blobs_pending: int
+
+
+_PENDING = (
+    select(func.count())
+    .where(Blob.customer_id == Erasure.customer_id)
+    .correlate(Erasure)
+    .scalar_subquery()
+)
+
+
+class ErasureRepository(Repository):
+    """Erasures; they never say who the customer was."""
+
+    async def add(
+        self, customer_id: UUID, pseudonym: str, *, documents: int, versions: int, blobs: int
+    ) -> UUID:
+        """Record an erasure and mark the customer with it."""
+        erasure = Erasure(
+            id=new_id(),
+            customer_id=customer_id,
+            customer_pseudonym=pseudonym,
+            documents=documents,
+            versions=versions,
+            blobs=blobs,
+        )
+        self._session.add(erasure)
+        await self._session.flush()
+        await self._session.execute(
+            update(Customer)
+            .where(Customer.id == customer_id)
+            # The host's id stays until the end, to answer 409; name, e-mail and tags do not.
+            .values(erasure_id=erasure.id, name=None, email=None, tags=[])
+        )
+        return erasure.id
+
+    async def delete_documents(self, customer_id: UUID) -> tuple[int, int]:
+        """Delete every document row of a customer; return how many documents and versions."""
+        versions = await self._session.scalar(
+            select(func.count())
+            .select_from(DocumentVersion)
+            .join(Document, Document.id == DocumentVersion.document_id)
+            .where(Document.customer_id == customer_id)
+        )
+        documents = await self._session.scalar(
+            select(func.count()).where(
+                Document.customer_id == customer_id, Document.current_version_id.is_not(None)
+            )
+        )
+        await self._session.execute(delete(Document).where(Document.customer_id == customer_id))
+        return documents or 0, versions or 0
+
+    async def get(self, erasure_id: UUID) -> ErasureFacts | None:
+        """Return an erasure by its id."""
+        query = select(Erasure, _PENDING).where(Erasure.id == erasure_id)
+        row = (await self._session.execute(query)).tuples().one_or_none()
+        return None if row is None else _erasure_facts(*row)
+
+    async def list_page(
+        self, *, completed: bool | None, after: tuple[datetime, UUID] | None, limit: int
+    ) -> list[ErasureFacts]:
+        """Return up to `limit` erasures, oldest first."""
+        query = (
+            select(Erasure, _PENDING)
+            .where(*_conditions(completed=completed))
+            .order_by(Erasure.requested_at, Erasure.id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(tuple_(Erasure.requested_at, Erasure.id) > tuple_(*after))
+        rows: Sequence[tuple[Erasure, int]] = (await self._session.execute(query)).tuples().all()
+        return [_erasure_facts(row, pending) for row, pending in rows]
+
+    async def count(self, *, completed: bool | None) -> int:
+        """Return how many erasures there are."""
+        query = select(func.count()).select_from(Erasure).where(*_conditions(completed=completed))
+        return await self._session.scalar(query) or 0
+
+    async def pending_ids(self) -> list[UUID]:
+        """Return the erasures that are not complete, oldest first."""
+        query = select(Erasure.id).where(Erasure.completed_at.is_(None))
+        return list(await self._session.scalars(query.order_by(Erasure.requested_at)))
+
+    async def complete(self, erasure_id: UUID) -> None:
+        """Remove the customer's row and close the erasure."""
+        await self._session.execute(delete(Customer).where(Customer.erasure_id == erasure_id))
+        await self._session.execute(
+            update(Erasure)
+            .where(Erasure.id == erasure_id)
+            .values(completed_at=func.clock_timestamp())
+        )
+
+
+def _conditions(*, completed: bool | None) -> list[ColumnElement[bool]]:
+    if completed is None:
+        return []
+    column = Erasure.completed_at
+    return [column.is_not(None) if completed else column.is_(None)]
+
+
+def _erasure_facts(row: Erasure, blobs_pending: int) -> ErasureFacts:
+    return ErasureFacts(
+        id=row.id,
+        customer_id=row.customer_id,
+        requested_at=row.requested_at,
+        completed_at=row.completed_at,
+        documents=row.documents,
+        versions=row.versions,
+        blobs=row.blobs,
+        blobs_pending=blobs_pending,
+    )

@@ -1,0 +1,37 @@
+"""Jobs committed together with the rows they belong to."""
+
+from enum import StrEnum
+
+from procrastinate import App, PsycopgConnector
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from docvault.repositories.base import Repository
+
+
+class JobName(StrEnum):
+    """What the worker does; the tasks are in `jobs/`."""
+
+    DELETE_BLOBS = "delete_blobs"
+    ERASE_CUSTOMER = "erase_customer"
+    RENDER_PREVIEWS = "render_previews"
+    REAP = "reap"
+
+
+# Never opened: it only builds the statements that run on the transaction's own connection.
+_QUEUE = App(connector=PsycopgConnector())
+
+
+class JobRepository(Repository):
+    """Defers jobs inside the caller's transaction: a rollback takes the job with it."""
+
+    async def defer(self, name: JobName, **arguments: str) -> None:
+        """Add a job; arguments are internal ids only, never personal data."""
+        task = _QUEUE.configure_task(
+            name, allow_unknown=True, connection=await _driver_connection(self._session)
+        )
+        await task.defer_async(**arguments)
+
+
+async def _driver_connection(session: AsyncSession) -> object:
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection

@@ -1,0 +1,81 @@
+"""The repositories of one transaction, all with the same access."""
+
+from functools import cached_property
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from docvault.auth.principals import Access
+from docvault.repositories.api_keys import ApiKeyRepository
+from docvault.repositories.audit_events import AuditEventRepository
+from docvault.repositories.blobs import BlobRepository
+from docvault.repositories.customers import CustomerRepository
+from docvault.repositories.document_types import DocumentTypeRepository
+from docvault.repositories.documents import DocumentRepository
+from docvault.repositories.erasures import ErasureRepository
+from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
+from docvault.repositories.jobs import JobRepository
+from docvault.repositories.previews import PreviewRepository
+from docvault.repositories.settings import SettingsRepository
+
+
+class Unit:
+    """A unit of work: what services read and write through, in one transaction."""
+
+    def __init__(self, session: AsyncSession, access: Access) -> None:
+        self._session = session
+        self._access = access
+
+    @cached_property
+    def api_keys(self) -> ApiKeyRepository:
+        """API keys."""
+        return ApiKeyRepository(self._session, self._access)
+
+    @cached_property
+    def audit_events(self) -> AuditEventRepository:
+        """The audit trail."""
+        return AuditEventRepository(self._session, self._access)
+
+    @cached_property
+    def blobs(self) -> BlobRepository:
+        """Blobs."""
+        return BlobRepository(self._session, self._access)
+
+    @cached_property
+    def customers(self) -> CustomerRepository:
+        """Customers."""
+        return CustomerRepository(self._session, self._access)
+
+    @cached_property
+    def document_types(self) -> DocumentTypeRepository:
+        """Document types."""
+        return DocumentTypeRepository(self._session, self._access)
+
+    @cached_property
+    def documents(self) -> DocumentRepository:
+        """Slots, versions and files."""
+        return DocumentRepository(self._session, self._access)
+
+    @cached_property
+    def erasures(self) -> ErasureRepository:
+        """Erasures."""
+        return ErasureRepository(self._session, self._access)
+
+    @cached_property
+    def idempotency_keys(self) -> IdempotencyKeyRepository:
+        """Idempotency keys."""
+        return IdempotencyKeyRepository(self._session, self._access)
+
+    @cached_property
+    def jobs(self) -> JobRepository:
+        """The job queue."""
+        return JobRepository(self._session, self._access)
+
+    @cached_property
+    def previews(self) -> PreviewRepository:
+        """Previews."""
+        return PreviewRepository(self._session, self._access)
+
+    @cached_property
+    def settings(self) -> SettingsRepository:
+        """Portal settings."""
+        return SettingsRepository(self._session, self._access)

@@ -1,0 +1,216 @@
+"""Raster images: the type by signature and a bounded check of the header (D20).
+
+Nothing is decoded. Each check follows the format's own structure as far as the image's
+dimensions, which is where a text or a script behind a borrowed signature fails.
+"""
+# ruff: noqa: PLR2004 - the numbers below are the formats' own
+
+import struct
+import zlib
+from typing import BinaryIO
+
+from docvault.rules.content import CorruptContent, UnknownContent, read_at, read_exactly
+
+# Extended XMP of 10 MiB takes 160 JPEG segments; GIF and HEIF have far fewer blocks.
+_MAX_BLOCKS = 4096
+_MAX_TIFF_ENTRIES = 4096
+_MAX_FTYP_BYTES = 1024
+# Some PDF readers look for the PDF header this far into a file.
+_PDF_HEADER_REACH = 1024
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
+_HEIF_BRANDS = frozenset({b"mif1", b"mif2"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_OTHER_BRANDS = {
+    b"hevc": "image/heic-sequence",
+    b"hevx": "image/heic-sequence",
+    b"msf1": "image/heif-sequence",
+    b"qt  ": "video/quicktime",
+    b"M4A ": "audio/mp4",
+    b"crx ": "image/x-canon-cr3",
+}
+
+
+def inspect_image(head: bytes, file: BinaryIO, size_bytes: int) -> str | None:
+    """The media type of an image, or None when `head` has no image signature.
+
+    Raises:
+        UnknownContent: an ISO media file that is not HEIC or HEIF (AVIF, video).
+        CorruptContent: the signature of an image without an image's structure.
+    """
+    media_type = _by_signature(head)
+    if media_type is None:
+        return None
+    if b"%PDF-" in head[:_PDF_HEADER_REACH]:
+        raise CorruptContent("The file is an image and a PDF at the same time.")
+    _CHECKS[media_type](file, size_bytes)
+    return media_type
+
+
+def _by_signature(head: bytes) -> str | None:
+    for signature, media_type in _SIGNATURES:
+        if head.startswith(signature):
+            return media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:8] == b"ftyp":
+        return _iso_media_type(head)
+    return None
+
+
+def _iso_media_type(head: bytes) -> str:
+    """The type by the brands of the ftyp box (ISO/IEC 23008-12, annex B)."""
+    length = int.from_bytes(head[:4], "big")
+    if not 16 <= length <= min(_MAX_FTYP_BYTES, len(head)):
+        raise CorruptContent("The file type box is broken.")
+    major = head[8:12]
+    compatible = {head[i : i + 4] for i in range(16, length - 3, 4)}
+    if ({major} | compatible) & _AVIF_BRANDS:
+        raise UnknownContent("image/avif")
+    if major in _HEIC_BRANDS:
+        return "image/heic"
+    if major in _HEIF_BRANDS:
+        return "image/heif"
+    raise UnknownContent(_OTHER_BRANDS.get(major, "video/mp4"))
+
+
+def _check_jpeg(file: BinaryIO, _size_bytes: int) -> None:
+    """Follow the segments up to the frame header (ITU-T T.81, B.1 and B.2.2)."""
+    position = 2
+    for _ in range(_MAX_BLOCKS):
+        segment = read_exactly(file, position, 4)
+        prefix, marker, length = struct.unpack(">BBH", segment)
+        if prefix != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xDA or length < 2:
+            break
+        if marker == 0xFF:  # a fill byte
+            position += 1
+        elif marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _check_jpeg_frame(read_exactly(file, position + 2, 8))
+        else:
+            position += 2 + length
+    raise CorruptContent("The JPEG has no frame header.")
+
+
+def _check_jpeg_frame(frame: bytes) -> None:
+    # The height may be 0: it then follows in a DNL segment after the first scan.
+    length, _precision, _height, width, components = struct.unpack(">HBHHB", frame)
+    if width == 0 or not 1 <= components <= 4 or length != 8 + 3 * components:
+        raise CorruptContent("The JPEG frame header is broken.")
+
+
+def _check_png(file: BinaryIO, _size_bytes: int) -> None:
+    """The IHDR chunk, first, with its checksum (PNG 3rd edition, 11.2.1)."""
+    chunk = read_exactly(file, len(_PNG_SIGNATURE), 25)
+    length, kind, width, height, depth, colour, compression, filtering, interlace, checksum = (
+        struct.unpack(">L4sLLBBBBBL", chunk)
+    )
+    if (
+        (length, kind, compression, filtering) != (13, b"IHDR", 0, 0)
+        or checksum != zlib.crc32(chunk[4:21])
+        or not (0 < width < 1 << 31 and 0 < height < 1 << 31 and interlace in (0, 1))
+        or depth not in _PNG_BIT_DEPTHS.get(colour, ())
+    ):
+        raise CorruptContent("The PNG header is broken.")
+
+
+def _check_gif(file: BinaryIO, _size_bytes: int) -> None:
+    """Follow the blocks up to the first image descriptor (GIF89a, 20 to 26)."""
+    flags = read_exactly(file, 10, 1)[0]
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    for _ in range(_MAX_BLOCKS):
+        block = read_at(file, position, 11)
+        if block.startswith(b",") and len(block) == 11 and any(block[5:7]) and any(block[7:9]):
+            return
+        if not block.startswith(b"!"):
+            break
+        position = _skip_gif_sub_blocks(file, position + 2)
+    raise CorruptContent("The GIF has no image.")
+
+
+def _skip_gif_sub_blocks(file: BinaryIO, position: int) -> int:
+    for _ in range(_MAX_BLOCKS):
+        length = read_exactly(file, position, 1)[0]
+        position += 1 + length
+        if length == 0:
+            return position
+    raise CorruptContent("The GIF has an extension without an end.")
+
+
+def _check_webp(file: BinaryIO, size_bytes: int) -> None:
+    """The RIFF size and the first chunk (RFC 9649, 2.3 to 2.7)."""
+    _riff, riff_size, _webp, kind, length = struct.unpack("<4sL4s4sL", read_exactly(file, 0, 20))
+    data = read_exactly(file, 20, 10)
+    sane = {
+        b"VP8 ": data[3:6] == b"\x9d\x01\x2a",
+        b"VP8L": data[0] == 0x2F,
+        b"VP8X": length == 10,
+    }.get(kind, False)
+    # Some writers leave the last padding byte out.
+    if not sane or 8 + riff_size > size_bytes + 1 or 12 + length > riff_size:
+        raise CorruptContent("The WebP header is broken.")
+
+
+def _check_tiff(file: BinaryIO, _size_bytes: int) -> None:
+    """The first directory names the dimensions (TIFF 6.0, section 2; BigTIFF likewise)."""
+    head = read_exactly(file, 0, 16)
+    order = "<" if head.startswith(b"II") else ">"
+    if b"+" in head[2:4]:
+        offset_size, zero, offset = struct.unpack(order + "HHQ", head[4:16])
+        count_format, entry_format, sane = "Q", "H18x", (offset_size, zero) == (8, 0)
+    else:
+        (offset,) = struct.unpack(order + "L", head[4:8])
+        count_format, entry_format, sane = "H", "H10x", True
+    if not sane or offset < 8:
+        raise CorruptContent("The TIFF header is broken.")
+    count_size = struct.calcsize(order + count_format)
+    (count,) = struct.unpack(order + count_format, read_exactly(file, offset, count_size))
+    if count > _MAX_TIFF_ENTRIES:
+        raise CorruptContent("The TIFF directory is broken.")
+    entry_size = struct.calcsize(order + entry_format)
+    entries = read_exactly(file, offset + count_size, count * entry_size)
+    tags = {tag for (tag,) in struct.iter_unpack(order + entry_format, entries)}
+    if not {256, 257} <= tags:
+        raise CorruptContent("The TIFF directory names no image dimensions.")
+
+
+def _check_heif(file: BinaryIO, _size_bytes: int) -> None:
+    """A meta box at the top level whose handler is pict (ISO/IEC 23008-12, 6.2)."""
+    position = 0
+    for _ in range(_MAX_BLOCKS):
+        box = read_at(file, position, 32)
+        length = int.from_bytes(box[:4], "big")
+        if box[4:8] == b"meta":
+            if box[16:20] == b"hdlr" and box[28:32] == b"pict":
+                return
+            break
+        if length == 1:  # the size is a 64-bit number after the type
+            length = int.from_bytes(box[8:16], "big")
+        if length < 8:
+            break
+        position += length
+    raise CorruptContent("The HEIF file has no image description.")
+
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (_PNG_SIGNATURE, "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
+)
+
+_CHECKS = {
+    "image/jpeg": _check_jpeg,
+    "image/png": _check_png,
+    "image/gif": _check_gif,
+    "image/webp": _check_webp,
+    "image/tiff": _check_tiff,
+    "image/heic": _check_heif,
+    "image/heif": _check_heif,
+}

@@ -1,0 +1,73 @@
+"""The blob store contract: what every backend promises."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class BlobMissing(Exception):
+    """There are no bytes under this key."""
+
+
+class BlobExists(Exception):
+    """There are bytes under this key already; they were left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """One entry of a listing: key, size in bytes and POSIX time of writing."""
+
+    key: str
+    size_bytes: int
+    written_at: float
+
+
+class BlobReader(Protocol):
+    """An open blob. It stays readable to the end even when it is deleted meanwhile."""
+
+    size_bytes: int
+
+    def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Yield `length` bytes from `start`; raises `StorageUnavailable` when they do not come."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held open."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Bytes under keys of the form `<customer uuid>/<random>`.
+
+    Every method raises `StorageUnavailable` when the backend fails.
+    """
+
+    spool_dir: Path
+
+    async def put(self, key: str, source: Path) -> None:
+        """Store the file's bytes durably; raises `BlobExists` rather than replace any.
+
+        May move the file away. When this returns the bytes survive a power cut.
+        """
+        ...
+
+    async def open(self, key: str) -> BlobReader:
+        """Open for reading; raises `BlobMissing`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete the bytes; nothing under the key is as good as deleted."""
+        ...
+
+    def list_blobs(self) -> AsyncIterator[StoredBlob]:
+        """Yield everything that is stored, in no order."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `StorageUnavailable` unless the backend can take and give bytes now."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

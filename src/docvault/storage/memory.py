@@ -1,0 +1,59 @@
+"""Blobs in memory: for unit tests that are not about storing."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+
+
+class MemoryBlobStore:
+    """See `BlobStore`; durable for as long as the object lives."""
+
+    def __init__(self, spool_dir: Path) -> None:
+        self.spool_dir = spool_dir
+        self._blobs: dict[str, tuple[bytes, float]] = {}
+
+    async def put(self, key: str, source: Path) -> None:
+        """Keep the bytes; see `BlobStore`."""
+        if key in self._blobs:
+            raise BlobExists(key)
+        self._blobs[key] = (source.read_bytes(), time.time())  # noqa: ASYNC240 - tests only
+        source.unlink()  # noqa: ASYNC240 - tests only
+
+    async def open(self, key: str) -> "MemoryReader":
+        """Return a reader of the bytes; see `BlobStore`."""
+        try:
+            return MemoryReader(self._blobs[key][0])
+        except KeyError:
+            raise BlobMissing(key) from None
+
+    async def delete(self, key: str) -> None:
+        """Forget the bytes; see `BlobStore`."""
+        self._blobs.pop(key, None)
+
+    async def list_blobs(self) -> AsyncIterator[StoredBlob]:
+        """Yield every blob; see `BlobStore`."""
+        for key, (body, written_at) in list(self._blobs.items()):
+            yield StoredBlob(key, len(body), written_at)
+
+    async def check(self) -> None:
+        """Memory is always there."""
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class MemoryReader:
+    """See `BlobReader`."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.size_bytes = len(body)
+
+    async def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """Yield the bytes in one piece; see `BlobReader`."""
+        yield self._body[start : start + length]
+
+    async def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,137 @@
+"""Where an upload waits while it is read, hashed and checked (D1 step b)."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from docvault.errors import StorageUnavailable
+
+# Hashing and writing go to a thread in batches of this size; a hop costs about as much as
+# hashing 50 KiB, so smaller bodies are done in place.
+BATCH_BYTES = 1024 * 1024
+
+_LOCK_NAME = ".lock"
+
+
+class Spool:
+    """This process's own folder of files in transit.
+
+    The folder is locked for as long as the process lives, so that another process can tell
+    what was left behind by a kill and remove it.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        try:
+            self._folder, self._lock = _new_locked_folder(parent)
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def create(self) -> "SpoolFile":
+        """Return a new, empty file."""
+        try:
+            return SpoolFile(self._folder / uuid4().hex)
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def remove_leftovers(self) -> int:
+        """Remove the folders of processes that are gone; return how many."""
+        removed = 0
+        for folder in self._parent.iterdir():
+            if folder == self._folder or not folder.is_dir():
+                continue
+            lock = _lock_folder(folder)
+            if lock is None:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+            removed += 1
+        return removed
+
+    def close(self) -> None:
+        """Remove this process's folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+class SpoolFile:
+    """A file being received: counted and hashed while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._hash = hashlib.sha256()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        path.chmod(0o600)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written, in hexadecimal; final after `finish`."""
+        return self._hash.hexdigest()
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self.size_bytes += len(data)
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= BATCH_BYTES:
+            await self._flush(in_thread=True)
+
+    async def finish(self) -> None:
+        """Write what is left and close the file."""
+        await self._flush(in_thread=self._pending_bytes >= BATCH_BYTES // 2)
+        self._file.close()
+
+    def discard(self) -> None:
+        """Close and remove the file, unless the store has taken it."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    async def _flush(self, *, in_thread: bool) -> None:
+        batch = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        try:
+            if in_thread:
+                await asyncio.to_thread(self._append, batch)
+            else:
+                self._append(batch)
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def _append(self, batch: bytes) -> None:
+        self._hash.update(batch)
+        view = memoryview(batch)
+        while view:
+            view = view[self._file.write(view) :]
+
+
+def _new_locked_folder(parent: Path) -> tuple[Path, int]:
+    # A process that clears leftovers may lock the new folder first; then make another.
+    while True:
+        folder = parent / uuid4().hex
+        folder.mkdir(mode=0o700, parents=True)
+        lock = _lock_folder(folder)
+        if lock is not None:
+            return folder, lock
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Return the descriptor that holds the folder's lock, or None when another process does."""
+    try:
+        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
