@@ -1,6 +1,5 @@
 """Environment variables to typed settings; the table in the README lists them all."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,11 +61,6 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether docvault runs its own PostgreSQL inside the data directory."""
         return self.database_url is None
-
-    @cached_property
-    def file_ceiling_bytes(self) -> int:
-        """The size a document type may set at most and has by default, whichever is smaller."""
-        return min(self.default_max_file_bytes, self.max_upload_bytes)
 
     @property
     def effective_storage_url(self) -> str:

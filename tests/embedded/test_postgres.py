@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,14 +24,28 @@ ROOT = os.geteuid() == 0
 Make = Callable[..., EmbeddedPostgres]
 
 
-@pytest.fixture
-def base() -> Iterator[Path]:
+@contextmanager
+def reachable_directory() -> Iterator[Path]:
     """A short directory every account can reach; pytest's own is open to the tester only."""
     path = Path(tempfile.mkdtemp(prefix="dv-", dir="/tmp"))
     path.chmod(0o711)
-    yield path
-    path.chmod(0o700)
-    shutil.rmtree(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with reachable_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[EmbeddedPostgres]:
+    """A server that tests only look at."""
+    with reachable_directory() as path, EmbeddedPostgres(path, durable=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -90,10 +104,10 @@ def postmaster_pid(cluster: Path) -> int:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running(pid))
+    wait_until(lambda: not is_alive(pid))
 
 
-def running(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -169,11 +183,9 @@ def docvault(data_dir: Path) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def test_first_start_makes_a_utf8_database_and_the_role(make: Make):
-    url = make().start()
-
+def test_first_start_makes_a_utf8_database_and_the_role(running: EmbeddedPostgres):
     assert query(
-        url,
+        running.url,
         "SELECT current_user::text, rolsuper, pg_encoding_to_char(encoding)::text, datlocale,"
         " upper('é') FROM pg_database, pg_roles"
         " WHERE datname = current_database() AND rolname = current_user",
@@ -198,11 +210,9 @@ def test_settings(make: Make):
     assert shown == ["100", "128MB", "off", "UTC", "UTC", "on", "on", "on", "on"]
 
 
-def test_not_durable_settings(make: Make):
-    url = make(durable=False).start()
-
+def test_not_durable_settings(running: EmbeddedPostgres):
     names = ["fsync", "synchronous_commit", "full_page_writes"]
-    assert [query(url, f"SHOW {name}") for name in names] == [[("off",)]] * 3
+    assert [query(running.url, f"SHOW {name}") for name in names] == [[("off",)]] * 3
 
 
 def test_data_survive_a_restart(make: Make):
@@ -254,10 +264,9 @@ def test_stop_of_a_server_that_does_not_shut_down(
     assert not processes_of(data_dir)
 
 
-def test_the_server_has_its_own_session(make: Make, data_dir: Path):
-    make().start()
+def test_the_server_has_its_own_session(running: EmbeddedPostgres):
+    pid = postmaster_pid(host(running.url))
 
-    pid = postmaster_pid(data_dir / "postgres")
     assert os.getsid(pid) == os.getpgid(pid) == pid
 
 
@@ -285,14 +294,12 @@ def test_the_log_is_bounded(make: Make, data_dir: Path):
     assert [path.read_text().count("LOG:  this run") for path in logs] == [1, 1]
 
 
-def test_create_database_from_a_template(make: Make):
-    server = make()
-    server.start()
-    template = server.create_database("template")
+def test_create_database_from_a_template(running: EmbeddedPostgres):
+    template = running.create_database("template")
     remember(template)
 
-    copy = server.create_database('a "name" / of ü', template="template")
-    empty = server.create_database("empty")
+    copy = running.create_database('a "name" / of ü', template="template")
+    empty = running.create_database("empty")
 
     assert_remembered(copy)
     assert query(copy, "SELECT current_database()::text") == [('a "name" / of ü',)]
@@ -312,7 +319,7 @@ def test_start_after_kill_9_of_the_server(make: Make, data_dir: Path):
     url = server.start()
     remember(url)
     # Its child goes on for a while, and PostgreSQL refuses to start beside it.
-    with psycopg.connect(url, autocommit=True) as busy:
+    with closing(psycopg.connect(url, autocommit=True)) as busy:
         busy.pgconn.send_query(
             b"DO $$ BEGIN WHILE clock_timestamp() < now() + interval '2 s' LOOP END LOOP; END $$"
         )
@@ -332,7 +339,7 @@ def test_adoption_of_a_running_server(make: Make, data_dir: Path):
     assert postmaster_pid(data_dir / "postgres") == pid
     assert_remembered(second.url)
     second.stop()
-    assert not running(pid)
+    assert not is_alive(pid)
 
 
 def test_kill_9_of_docvault_leaves_a_server_that_is_adopted(make: Make, data_dir: Path):
@@ -341,7 +348,7 @@ def test_kill_9_of_docvault_leaves_a_server_that_is_adopted(make: Make, data_dir
         url = process.stdout.readline().strip()
         remember(url)
         pid = postmaster_pid(data_dir / "postgres")
-    assert running(pid)
+    assert is_alive(pid)
 
     server = make()
     assert server.start() == url
@@ -429,7 +436,7 @@ def awkward_dir(base: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_a_socket_whose_path_cannot_be_in_the_data_directory(make: Make, awkward_dir: Path):
-    server = make(awkward_dir)
+    server = make(awkward_dir, durable=True)
     url = server.start()
     remember(url)
     directory = host(url)
@@ -546,7 +553,7 @@ def test_a_recorded_cluster_that_is_gone(make: Make, closed_dir: Path, shared: P
     shutil.rmtree(host(url) / "data")
 
     if ROOT:
-        with pytest.raises(EmbeddedPostgresError, match="the cluster is in .* not there"):
+        with pytest.raises(EmbeddedPostgresError, match=r"the cluster is in .* not there"):
             server.start()
         assert not (host(url) / "data").exists()
     else:  # the cluster is in its own place, and an absent one is made
@@ -580,6 +587,16 @@ def test_a_cluster_of_another_account(make: Make, data_dir: Path, monkeypatch: p
         monkeypatch.setattr(os, "geteuid", lambda: 1)
         with pytest.raises(EmbeddedPostgresError, match="belongs to user id"):
             make().start()
+
+
+def test_root_without_an_account_postgres(data_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    accounts = {"nobody": pwd.getpwnam("nobody")}
+    monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
+    assert postgres._server_account(data_dir).name == "nobody"
+
+    accounts.clear()
+    with pytest.raises(EmbeddedPostgresError, match="no account postgres or nobody"):
+        postgres._server_account(data_dir)
 
 
 @pytest.fixture
@@ -618,17 +635,16 @@ def test_the_wheel_below_a_private_directory(
 # --- who may connect
 
 
-def test_nothing_listens_on_tcp(make: Make, data_dir: Path):
-    url = make().start()
+def test_nothing_listens_on_tcp(running: EmbeddedPostgres):
+    pids = processes_of(host(running.url))
 
-    pids = processes_of(data_dir)
     assert len(pids) > 1
     assert [c for pid in pids for c in psutil.Process(pid).net_connections("inet")] == []
-    assert query(url, "SHOW listen_addresses") == [("",)]
+    assert query(running.url, "SHOW listen_addresses") == [("",)]
 
 
-def test_another_account_cannot_reach_the_socket(make: Make):
-    url = make().start()
+def test_another_account_cannot_reach_the_socket(running: EmbeddedPostgres):
+    url = running.url
 
     assert mode(host(url)) == mode(host(url) / ".s.PGSQL.5432") == 0o700
     if ROOT:
@@ -650,7 +666,7 @@ def test_another_account_cannot_connect_even_if_the_folder_is_opened(make: Make)
     assert query(url, "SELECT sys_name FROM pg_ident_file_mappings ORDER BY 1") == [
         (name,) for name in names
     ]
-    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
         psycopg.connect(url.replace("docvault@", "other@"))
 
 

@@ -309,7 +309,8 @@ class _Server:
             pid = self._running_pid()
             if pid is None:
                 break
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it may have ended just now
+                os.kill(pid, number)
             self._wait_until_ended(pid, limit)
         self._reap()
         self._remove_socket_directory(self._socket_directory)

@@ -26,9 +26,6 @@ class Customer(Base):
             text("lower(coalesce(name, ''))"),
             "external_id",
         ),
-        Index("ix_customers_lower_id", text("lower(external_id) text_pattern_ops")),
-        Index("ix_customers_lower_name", text("lower(name) text_pattern_ops")),
-        Index("ix_customers_lower_email", text("lower(email) text_pattern_ops")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -41,3 +38,16 @@ class Customer(Base):
     tokens_valid_from: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+# For the case-insensitive prefix search; LIKE uses an index only with this operator class.
+for _name, _column in {
+    "id": Customer.external_id,
+    "name": Customer.name,
+    "email": Customer.email,
+}.items():
+    Index(
+        f"ix_customers_lower_{_name}",
+        func.lower(_column).label("lowered"),
+        postgresql_ops={"lowered": "text_pattern_ops"},
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from docvault.models import Blob
 from docvault.repositories.base import Repository
@@ -87,14 +87,26 @@ class BlobRepository(Repository):
         query = select(func.count()).where(Blob.customer_id == customer_id)
         return await self._session.scalar(query) or 0
 
-    async def deletable(self, *, limit: int, customer_id: UUID | None = None) -> list[Blob]:
-        """Return and lock blobs to delete: queued ones, and intents that have expired."""
-        expired = and_(Blob.state == "pending", Blob.expires_at <= func.now())
-        query = select(Blob).where(or_(Blob.state == "delete_queued", expired))
+    async def queue_expired(self) -> int:
+        """Queue the deletion of intents whose time is over; return how many.
+
+        From here on nothing can attach them any more (see `mark_stored`).
+        """
+        result = await self._session.scalars(
+            update(Blob)
+            .where(Blob.state == "pending", Blob.expires_at <= func.now())
+            .values(state="delete_queued", expires_at=None)
+            .returning(Blob.id)
+        )
+        return len(result.all())
+
+    async def queued(self, *, limit: int, customer_id: UUID | None) -> list[tuple[UUID, str]]:
+        """Return id and key of blobs whose bytes have to go; there is no way back for them."""
+        query = select(Blob.id, Blob.key).where(Blob.state == "delete_queued")
         if customer_id is not None:
             query = query.where(Blob.customer_id == customer_id)
-        query = query.order_by(Blob.id).limit(limit).with_for_update(skip_locked=True)
-        return list(await self._session.scalars(query))
+        rows = await self._session.execute(query.order_by(Blob.id).limit(limit))
+        return [(blob_id, key) for blob_id, key in rows.tuples()]
 
     async def expire_all_pending(self) -> None:
         """Let go of every intent: at start, when no other process can be writing."""

@@ -61,10 +61,9 @@ class DocumentTypeRepository(Repository):
         """Let one transaction at a time give out keys and positions."""
         await self._session.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
 
-    async def taken_keys(self, stem: str) -> set[str]:
-        """Return the keys that begin with the stem (keys have no LIKE wildcard)."""
-        query = select(DocumentType.key).where(DocumentType.key.like(f"{stem}%"))
-        return set(await self._session.scalars(query))
+    async def all_keys(self) -> set[str]:
+        """Return every key that was ever given out and not deleted."""
+        return set(await self._session.scalars(select(DocumentType.key)))
 
     async def last_position(self) -> int:
         """Return the highest position of any type, -1 when there is none."""

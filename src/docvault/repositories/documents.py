@@ -215,6 +215,19 @@ class DocumentRepository(Repository):
             )
         return blob_ids
 
+    async def version(self, version_id: UUID) -> tuple[UUID, VersionFacts] | None:
+        """Return a version and whose it is, None when it is gone."""
+        query = (
+            select(Document.customer_id, DocumentVersion)
+            .join(Document, Document.id == DocumentVersion.document_id)
+            .where(DocumentVersion.id == version_id, self._reachable(Document.customer_id))
+        )
+        row = (await self._session.execute(query)).tuples().one_or_none()
+        if row is None:
+            return None
+        files = await self._files([version_id])
+        return row[0], _version_facts(row[1], files[version_id])
+
     async def version_exists(self, version_id: UUID) -> bool:
         """Return whether a version was committed (D4)."""
         found = await self._session.scalar(select(exists().where(DocumentVersion.id == version_id)))

@@ -79,7 +79,9 @@ class IdempotencyKeyRepository(Repository):
         )
         return result.first() is not None
 
-    async def complete(self, key_id: bytes, token: UUID, answer: StoredAnswer) -> bool:
+    async def complete(
+        self, key_id: bytes, token: UUID, answer: StoredAnswer, customer_id: UUID | None
+    ) -> bool:
         """Store the answer in the transaction of the change; False when the claim was lost."""
         result = await self._session.scalars(
             update(IdempotencyKey)
@@ -89,6 +91,7 @@ class IdempotencyKeyRepository(Repository):
                 status=answer.status,
                 headers=answer.headers,
                 body=answer.body,
+                customer_id=customer_id,
             )
             .returning(IdempotencyKey.id)
         )
@@ -102,6 +105,12 @@ class IdempotencyKeyRepository(Repository):
                 IdempotencyKey.token == token,
                 IdempotencyKey.status.is_(None),
             )
+        )
+
+    async def delete_of_customer(self, customer_id: UUID) -> None:
+        """Remove what was kept about a customer; a running request loses its claim."""
+        await self._session.execute(
+            delete(IdempotencyKey).where(IdempotencyKey.customer_id == customer_id)
         )
 
     async def delete_expired(self) -> None:

@@ -25,6 +25,10 @@ class Unit:
         self._session = session
         self._access = access
 
+    def narrowed(self, access: Access) -> "Unit":
+        """Return the same transaction with another access."""
+        return Unit(self._session, access)
+
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         """API keys."""

@@ -13,6 +13,7 @@ from docvault.rules.content import (
     UnknownContent,
     read_at,
 )
+from docvault.rules.file_extensions import contradicts, extension_of
 from docvault.rules.image_content import inspect_image
 from docvault.rules.office_content import DOCX, ODP, ODS, ODT, PPTX, XLSX, inspect_office
 from docvault.rules.pdf_content import inspect_pdf
@@ -33,32 +34,6 @@ __all__ = [
 
 _HEAD_BYTES = 1024
 
-# Extensions by the media types they may stand for.
-_EXTENSIONS: dict[str, frozenset[str]] = {
-    extension: frozenset(media_types.split())
-    for extensions, media_types in (
-        ("jpg jpeg jpe jfif", "image/jpeg"),
-        ("png", "image/png"),
-        ("webp", "image/webp"),
-        ("gif", "image/gif"),
-        ("tif tiff", "image/tiff"),
-        ("heic heif hif", "image/heic image/heif"),
-        ("pdf", "application/pdf"),
-        ("docx", DOCX),
-        ("xlsx", XLSX),
-        ("pptx", PPTX),
-        ("odt", ODT),
-        ("ods", ODS),
-        ("odp", ODP),
-        ("txt", "text/plain"),
-        ("csv", "text/csv"),
-    )
-    for extension in extensions.split()
-}
-
-KNOWN_MEDIA_TYPES: frozenset[str] = frozenset().union(*_EXTENSIONS.values())
-"""All that `inspect_content` can return: what a document type may be set to accept."""
-
 DEFAULT_MEDIA_TYPES: tuple[str, ...] = (
     "image/jpeg",
     "image/png",
@@ -77,19 +52,11 @@ DEFAULT_MEDIA_TYPES: tuple[str, ...] = (
 )
 """What a document type accepts unless it says otherwise."""
 
+KNOWN_MEDIA_TYPES: frozenset[str] = frozenset({*DEFAULT_MEDIA_TYPES, PPTX, ODP})
+"""All that `inspect_content` can return: what a document type may be set to accept."""
+
 PREVIEWABLE_MEDIA_TYPES: frozenset[str] = frozenset(DEFAULT_MEDIA_TYPES[:8])
 """The raster images and PDF."""
-
-# A browser, an office suite or a shell would run files so named, whatever their bytes.
-_DANGEROUS_EXTENSIONS = frozenset(
-    "htm html shtml xhtml xht mht mhtml eml hta htc svg svgz xml xsl xslt swf "
-    "js mjs cjs jse ts vbs vbe wsf wsh ws sct ps1 psm1 psd1 bat cmd com exe dll scr pif cpl msi "
-    "msp jar war ear class jnlp apk app dmg pkg deb rpm elf so sh bash zsh csh command lnk url "
-    "desktop reg inf scf library-ms settingcontent-ms "
-    "php php3 php4 php5 php7 php8 phps pht phtml phar asp aspx asa asax ashx asmx ascx cer cfm "
-    "cfml jsp jspx jspf cgi fcgi pl pm py pyc pyw rb htaccess "
-    "docm dotm xlsm xltm xlam xlsb pptm potm ppsm ppam sldm".split()
-)
 
 
 def inspect_content(file: BinaryIO, size_bytes: int, filename: str | None) -> Content:
@@ -108,16 +75,35 @@ def inspect_content(file: BinaryIO, size_bytes: int, filename: str | None) -> Co
     """
     if size_bytes <= 0:
         raise ValueError("The file is empty.")
-    extension = _extension(filename or "")
+    extension = extension_of(filename or "")
     content = _inspect_bytes(file, size_bytes, extension)
-    expected = _EXTENSIONS.get(extension)
-    is_other_type = expected is not None and content.media_type not in expected
-    if is_other_type or extension in _DANGEROUS_EXTENSIONS:
+    if contradicts(extension, content.media_type):
         raise ExtensionMismatch(content.media_type, extension)
     return content
 
 
-def _extension(filename: str) -> str:
-    """The last extension as a file system or a web server would take it: `a.PHP. ` is php."""
-    stem, _, extension = filename.rstrip(" .").lower().rpartition(".")
-    return extension
+def _inspect_bytes(file: BinaryIO, size_bytes: int, extension: str) -> Content:
+    head = read_at(file, 0, _HEAD_BYTES)
+    if head.startswith(b"PK\3\4"):
+        return inspect_office(file, size_bytes)
+    content = _inspect_signed(head, file, size_bytes)
+    if content is None:
+        return _inspect_text(head, file, extension)
+    if ends_with_zip(file, size_bytes):
+        raise CorruptContent("A ZIP archive is appended to the file.")
+    return content
+
+
+def _inspect_signed(head: bytes, file: BinaryIO, size_bytes: int) -> Content | None:
+    if head.startswith(b"%PDF-"):
+        return inspect_pdf(file, size_bytes)
+    media_type = inspect_image(head, file, size_bytes)
+    return Content(media_type, has_active_content=False) if media_type else None
+
+
+def _inspect_text(head: bytes, file: BinaryIO, extension: str) -> Content:
+    try:
+        check_text(file)
+    except UnknownContent as refusal:
+        raise UnknownContent(refusal.detected or name_binary(head)) from None
+    return Content("text/csv" if extension == "csv" else "text/plain", has_active_content=False)

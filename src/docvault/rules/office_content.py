@@ -5,7 +5,7 @@ from xml.parsers import expat
 
 from docvault.rules.content import Content, CorruptContent, UnknownContent
 from docvault.rules.zip_content import check_archive, read_entry
-from docvault.rules.zip_directory import Archive, Entry, read_archive
+from docvault.rules.zip_directory import Entry, read_archive
 
 _OOXML = "application/vnd.openxmlformats-officedocument."
 DOCX = _OOXML + "wordprocessingml.document"
@@ -15,6 +15,10 @@ _ODF = "application/vnd.oasis.opendocument."
 ODT = _ODF + "text"
 ODS = _ODF + "spreadsheet"
 ODP = _ODF + "presentation"
+
+# Entries (in lower case) that tell the two families.
+_OOXML_MARK = "[content_types].xml"
+_ODF_MARK = "mimetype"
 
 _MAX_CONTENT_TYPES_BYTES = 1 << 20
 _MAX_MIMETYPE_BYTES = 128
@@ -64,12 +68,11 @@ def inspect_office(file: BinaryIO, size_bytes: int) -> Content:
     entries = {entry.name.casefold(): entry for entry in archive.entries}
     if "meta-inf/manifest.mf" in entries:
         raise UnknownContent("application/java-archive")
-    if "[content_types].xml" in entries:
-        media_type = _ooxml_media_type(file, archive, entries)
-    elif "mimetype" in entries:
-        media_type = _odf_media_type(file, archive, entries)
-    else:
+    if not entries.keys() & {_OOXML_MARK, _ODF_MARK}:
         raise UnknownContent("application/zip")
+    check_archive(file, archive)
+    read_media_type = _ooxml_media_type if _OOXML_MARK in entries else _odf_media_type
+    media_type = read_media_type(file, entries)
     if media_type not in _ACCEPTED:
         raise UnknownContent(media_type)
     return Content(media_type, has_active_content=any(map(_is_macro, entries)))
@@ -79,31 +82,29 @@ def _is_macro(name: str) -> bool:
     return name.endswith("vbaproject.bin") or name.startswith(_MACRO_FOLDERS)
 
 
-def _odf_media_type(file: BinaryIO, archive: Archive, entries: dict[str, Entry]) -> str:
+def _odf_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:
     """The stored first entry names the type (OpenDocument 1.3, part 2, 3.3)."""
-    check_archive(file, archive)
-    first = entries["mimetype"]
+    first = entries[_ODF_MARK]
     if first.offset != 0 or first.method != _STORED:
         raise CorruptContent("The document does not start with its media type.")
     media_type = read_entry(file, first, _MAX_MIMETYPE_BYTES).decode("ascii", "replace")
-    if media_type in _ACCEPTED and "content.xml" not in entries:
+    if media_type not in _ACCEPTED | _OTHER_ODF:
+        return "application/zip"
+    if "content.xml" not in entries and media_type in _ACCEPTED:
         raise CorruptContent("The document has no content.")
-    known = media_type in _ACCEPTED or media_type in _OTHER_ODF
-    return media_type if known else "application/zip"
+    return media_type
 
 
-def _ooxml_media_type(file: BinaryIO, archive: Archive, entries: dict[str, Entry]) -> str:
+def _ooxml_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:
     """The content type of the main part decides; more than one main part is a trick."""
-    check_archive(file, archive)
-    content_types = read_entry(file, entries["[content_types].xml"], _MAX_CONTENT_TYPES_BYTES)
-    parts = _parse_content_types(content_types)
-    found = {_MAIN_PARTS[kind] for kind, _ in parts if kind in _MAIN_PARTS}
-    if len(found) > 1:
+    parts = _parse_content_types(read_entry(file, entries[_OOXML_MARK], _MAX_CONTENT_TYPES_BYTES))
+    main_parts = [(_MAIN_PARTS[kind], part) for kind, part in parts if kind in _MAIN_PARTS]
+    media_types = {media_type for media_type, _ in main_parts}
+    if len(media_types) > 1:
         raise CorruptContent("The document claims to be of two types.")
-    for kind, part in parts:
-        if kind in _MAIN_PARTS and part and part.lstrip("/").casefold() not in entries:
-            raise CorruptContent("The document's main part is missing.")
-    return found.pop() if found else "application/zip"
+    if any(part and part.lstrip("/").casefold() not in entries for _, part in main_parts):
+        raise CorruptContent("The document's main part is missing.")
+    return media_types.pop() if media_types else "application/zip"
 
 
 def _parse_content_types(xml: bytes) -> list[tuple[str, str | None]]:
@@ -123,7 +124,7 @@ def _parse_content_types(xml: bytes) -> list[tuple[str, str | None]]:
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = collect
     try:
-        parser.Parse(xml, True)  # noqa: FBT003
+        parser.Parse(xml, True)
     except expat.ExpatError:
         raise CorruptContent("The document's parts list is not XML.") from None
     return parts

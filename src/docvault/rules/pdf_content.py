@@ -1,62 +1,153 @@
 """PDF: header and end, and whether anything in it acts by itself (SECURITY D20, D24).
 
-Names are searched for in the raw bytes and in the object streams, the one place where objects
-are compressed (ISO 32000-2, 7.5.7); encryption leaves names readable everywhere else. What
-cannot be looked into counts as active, which only means that it is never shown inline.
+Names are searched for in the raw bytes and in object streams, the one place where objects are
+compressed; encryption leaves names readable everywhere else. What cannot be looked into counts
+as active, which only means that the file is never shown inline.
 """
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import BinaryIO
 
 from docvault.rules.content import Content, CorruptContent, read_at
-from docvault.rules.pdf_object_streams import inflate_object_stream, read_object, stream_start
-
-_CHUNK_BYTES = 256 * 1024
-# What is looked at behind the start of a name lies within this many bytes.
-_LOOKAHEAD_BYTES = 1024
+from docvault.rules.pdf_objects import (
+    LOOKAHEAD_BYTES,
+    NotHarmless,
+    ObjectStreams,
+    Window,
+    find_raw_object,
+    raw_windows,
+)
 
 # Readers look for the end in the last 1 KiB; scanners pad with zeros to a block size.
 _END_REACH_BYTES = 2048
 _MAX_PADDING_BYTES = 64 * 1024
+_PADDING = b"\0\t\n\f\r "
 
-_MAX_ESCAPED_NAMES = 20_000
-_MAX_OBJECT_STREAMS = 4_096
-_MAX_INFLATED_BYTES = 16 << 20
-_MAX_OPEN_ACTIONS = 16
+# Long documents have some thousands of the names looked at; more are not worth the time.
+_MAX_NAMES = 50_000
+_MAX_OPEN_ACTIONS = 4
+_MAX_DEFINITIONS = 100
 
-_BLANK = rb"[\x00\t\n\f\r ]"
+# Fragments of the patterns below; the repeats are bounded so that no input is slow.
 _REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
-_REFERENCE = rb"\d{1,10}" + _BLANK + rb"{1,9}\d{1,5}" + _BLANK + rb"{1,9}R"
+_BLANK = rb"[\x00\t\n\f\r ]{0,9}"
+_REFERENCE = rb"(?:\d{1,10}[\x00\t\n\f\r ]{1,9}\d{1,5}[\x00\t\n\f\r ]{1,9}R)"
 
-# A script needs /S /JavaScript or /Rendition next to its /JS, which random bytes hold too often
-# to be looked for. The first lookahead is for speed alone.
+# /JS alone is not looked for: it does nothing without /JavaScript or /Rendition, and is too
+# short not to turn up in a scanned page's bytes. The first lookahead is for speed alone.
 _NAMES = re.compile(
     rb"/(?=[3AEFGIJLMORSX])(?:"
-    rb"(?P<active>(?:JavaScript|Launch|RichMedia|EmbeddedFiles?|SubmitForm|ImportData|GoTo[RE]"
+    rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|SubmitForm|ImportData|GoTo[RE]"
     rb"|Movie|Sound|Rendition|XFA|3DD)(?!" + _REGULAR + rb")"
-    rb"|AA" + _BLANK + rb"{0,9}(?:<<|" + _REFERENCE + rb"))"
-    rb"|(?P<open>OpenAction(?!" + _REGULAR + rb"))"
-    # Some readers do not insist on the /Type of an object stream, but all on an integer /First.
-    rb"|ObjStm|First" + _BLANK + rb"{1,9}(?P<first>\d{1,10})" + _BLANK + rb"{0,9}[/>])"
+    rb"|(?P<trigger>AA|OpenAction)(?!" + _REGULAR + rb")"
+    # Some readers do not insist on /ObjStm, but all need the integer /First.
+    rb"|ObjStm|First" + _BLANK + rb"(?P<first>\d{1,10})" + _BLANK + rb"[/>])"
 )
+_ADDITIONAL_ACTIONS = re.compile(_BLANK + rb"(?:<<|" + _REFERENCE + rb")")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _NAME = re.compile(rb"/" + _REGULAR + rb"{1,127}")
 
-# A destination, or an action that only goes to one: nothing follows it (/Next) or hides in it.
+# A destination, or an action that goes to one and has no other entry (such as /Next).
 _GOES_TO_PAGE = re.compile(
-    rb"\[|<<(?:"
-    + rb"|".join(
-        _BLANK + rb"{0,9}/" + key
-        for key in (
-            rb"Type" + _BLANK + rb"{0,9}/Action",
-            rb"S" + _BLANK + rb"{0,9}/GoTo",
-            rb"D" + _BLANK + rb"{0,9}(?:\[[^\]\[()<>%]{0,200}\]|\([^()\\]{0,200}\)|"
-            rb"/" + _REGULAR + rb"{1,127}|" + _REFERENCE + rb")",
-        )
-    )
-    + rb"){1,9}"
-    + _BLANK
-    + rb"{0,9}>>"
+    _BLANK + rb"(?:\[|<<(?:" + _BLANK + rb"/(?:"
+    rb"Type" + _BLANK + rb"/Action|S" + _BLANK + rb"/GoTo"
+    rb"|D" + _BLANK + rb"(?:\[[^\]\[()<>%]{0,200}\]|\([^()\\]{0,200}\)|" + _REFERENCE + rb")"
+    rb")){1,9}" + _BLANK + rb">>)"
 )
-_REFERRED = re.compile(_BLANK + rb"{0,9}(?:(\d{1,10})" + _REFERENCE[9:] + rb")?")
+_REFERRED = re.compile(_BLANK + rb"(?=" + _REFERENCE + rb")(\d+)")
+
+
+def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
+    """Check the end of a file that starts with the PDF header, and look for active content.
+
+    Raises:
+        CorruptContent: no end marker, so a part is missing or something else was appended.
+    """
+    tail = read_at(file, max(0, size_bytes - _MAX_PADDING_BYTES), _MAX_PADDING_BYTES)
+    if b"%%EOF" not in tail.rstrip(_PADDING)[-_END_REACH_BYTES:]:
+        raise CorruptContent("The PDF has no end.")
+    return Content("application/pdf", has_active_content=_is_active(file))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the search has to come back to; the offsets are the file's."""
+
+    object_streams: list[tuple[int, int | None]] = field(default_factory=list)
+    open_actions: set[int] = field(default_factory=set)
+    names: int = 0
+
+    def count(self) -> None:
+        self.names += 1
+        if self.names > _MAX_NAMES:
+            raise NotHarmless
+
+
+def _is_active(file: BinaryIO) -> bool:
+    found = _Found()
+    try:
+        for window in raw_windows(file):
+            _search(window, found)
+        streams = ObjectStreams(file, found.object_streams)
+        for text in streams.texts():
+            _search(Window(0, text, len(text)), found)
+        _check_open_actions(file, streams, found.open_actions)
+    except NotHarmless:
+        return True
+    return False
+
+
+def _search(window: Window, found: _Found) -> None:
+    for match in _NAMES.finditer(window.text):
+        if match.start() >= window.limit:
+            break
+        _consider(match, window.offset + match.start(), found)
+    for escape in _ESCAPE.finditer(window.text):
+        _consider_escaped(escape.start(), window, found)
+
+
+def _consider(match: re.Match[bytes], offset: int, found: _Found) -> None:
+    found.count()
+    if match["active"]:
+        raise NotHarmless
+    if match["trigger"] == b"OpenAction":
+        _consider_open_action(match, found)
+    elif match["trigger"]:
+        if _ADDITIONAL_ACTIONS.match(match.string, match.end()):
+            raise NotHarmless
+    else:
+        found.object_streams.append((offset, int(match["first"]) if match["first"] else None))
+
+
+def _consider_escaped(position: int, window: Window, found: _Found) -> None:
+    """Read a name with its #xx written out, so that /J#61vaScript is found too."""
+    found.count()
+    start = window.text.rfind(b"/", max(0, position - 128), position)
+    name = _NAME.match(window.text, max(0, start))
+    if not 0 <= start < window.limit or not name or name.end() <= position:
+        return
+    plain = _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), name[0])
+    behind = window.text[name.end() : name.end() + LOOKAHEAD_BYTES]
+    match = _NAMES.match(plain + behind)
+    if match:
+        _consider(match, window.offset + start, found)
+
+
+def _consider_open_action(match: re.Match[bytes], found: _Found) -> None:
+    if referred := _REFERRED.match(match.string, match.end()):
+        found.open_actions.add(int(referred[1]))
+        if len(found.open_actions) > _MAX_OPEN_ACTIONS:
+            raise NotHarmless
+    elif not _GOES_TO_PAGE.match(match.string, match.end()):
+        raise NotHarmless
+
+
+def _check_open_actions(file: BinaryIO, streams: ObjectStreams, numbers: set[int]) -> None:
+    """Every object by one of these numbers (there may be old ones) must go to a page."""
+    for number in numbers:
+        definitions = chain(find_raw_object(file, number), streams.find(number))
+        objects = list(islice(definitions, _MAX_DEFINITIONS))
+        if not 0 < len(objects) < _MAX_DEFINITIONS or not all(map(_GOES_TO_PAGE.match, objects)):
+            raise NotHarmless

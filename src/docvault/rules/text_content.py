@@ -15,7 +15,7 @@ _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\f\r")) + b"\x7f"
 
 # A tag, a declaration, a comment, a processing instruction or a template tag.
 _MARKUP = re.compile(rb"<(?:[a-z][a-z0-9:_-]*[\s/>]|[!?%/])")
-_MAIL_HEADER = re.compile(rb"^(?:mime-version|received|return-path):", re.MULTILINE)
+_MAIL_HEADER = re.compile(rb"^mime-version: ?1", re.MULTILINE)
 _SIGNATURES = (
     (b"#!", "text/x-shellscript"),
     (b"{\\rtf", "application/rtf"),

@@ -4,7 +4,7 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterable
+from operator import attrgetter
 from typing import BinaryIO
 
 from docvault.rules.content import CorruptContent, read_exactly
@@ -70,16 +70,12 @@ def _check_entry(entry: Entry) -> None:
 def _check_layout(file: BinaryIO, archive: Archive) -> None:
     """Entries follow each other from the first byte to the directory without overlapping."""
     end = 0
-    for entry in sorted(archive.entries, key=_offset):
+    for entry in sorted(archive.entries, key=attrgetter("offset")):
         if entry.offset < end or (end == 0 and entry.offset > 0):
             raise CorruptContent("The archive's entries overlap, or something precedes them.")
         end = _data_offset(file, entry) + entry.packed_size
     if end > archive.directory_offset:
         raise CorruptContent("The archive's entries overlap.")
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset
 
 
 def _data_offset(file: BinaryIO, entry: Entry) -> int:

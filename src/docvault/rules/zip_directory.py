@@ -75,15 +75,17 @@ def read_archive(file: BinaryIO, size_bytes: int) -> Archive:
 
 
 def _tail(file: BinaryIO, size_bytes: int) -> bytes:
-    return read_at(file, max(0, size_bytes - _END.size - _MAX_COMMENT_BYTES), size_bytes)
+    reach = _END.size + _MAX_COMMENT_BYTES
+    return read_at(file, max(0, size_bytes - reach), reach)
 
 
 def _find_end(tail: bytes) -> int | None:
     """Where the end record starts in the file's tail: its comment reaches the very end."""
-    position = tail.rfind(_END_SIGNATURE, 0, len(tail) - _END.size + len(_END_SIGNATURE))
+    position = tail.rfind(_END_SIGNATURE)
     while position >= 0:
-        comment_size = _END.unpack_from(tail, position)[-1]
-        if position + _END.size + comment_size == len(tail):
+        end = position + _END.size
+        comment_size = int.from_bytes(tail[end - 2 : end], "little")
+        if end + comment_size == len(tail):
             return position
         position = tail.rfind(_END_SIGNATURE, 0, position)
     return None
@@ -95,19 +97,26 @@ def _read_end(file: BinaryIO, size_bytes: int) -> tuple[int, int, int]:
     position = _find_end(tail)
     if position is None:
         raise CorruptContent("The archive's end is missing.")
-    _, disk, directory_disk, _, count, size, offset, _ = _END.unpack_from(tail, position)
+    _, disk, directory_disk, _, *numbers, _ = _END.unpack_from(tail, position)
     end = size_bytes - len(tail) + position
     locator = tail[max(0, position - _LOCATOR_64.size) : position]
     if locator.startswith(b"PK\6\7"):
         end = _LOCATOR_64.unpack(locator)[2]
         record = _END_64.unpack(read_exactly(file, end, _END_64.size))
-        signature, _, _, _, disk, directory_disk, _, count, size, offset = record
-        if signature != b"PK\6\6":
+        signature, _, _, _, disk, directory_disk, _, *wide = record
+        agrees = all(map(_same_or_too_big, numbers, wide))
+        if signature != b"PK\6\6" or not agrees:
             raise CorruptContent("The archive's end is broken.")
+        numbers = wide
+    count, size, offset = numbers
     # With data put before the archive the offsets no longer fit.
     if disk or directory_disk or offset + size != end:
         raise CorruptContent("The archive's directory is not where it should be.")
     return count, size, offset
+
+
+def _same_or_too_big(number: int, wide: int) -> bool:
+    return number in (wide, 0xFFFF, 0xFFFF_FFFF)
 
 
 def _parse_entry(directory: bytes, position: int) -> tuple[Entry, int]:

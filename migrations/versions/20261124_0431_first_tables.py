@@ -238,20 +238,23 @@ def upgrade() -> None:
     op.create_index(
         "ix_customers_lower_email",
         "customers",
-        [sa.literal_column("lower(email) text_pattern_ops")],
+        [sa.literal_column("lower(email)").label("lowered")],
         unique=False,
+        postgresql_ops={"lowered": "text_pattern_ops"},
     )
     op.create_index(
         "ix_customers_lower_id",
         "customers",
-        [sa.literal_column("lower(external_id) text_pattern_ops")],
+        [sa.literal_column("lower(external_id)").label("lowered")],
         unique=False,
+        postgresql_ops={"lowered": "text_pattern_ops"},
     )
     op.create_index(
         "ix_customers_lower_name",
         "customers",
-        [sa.literal_column("lower(name) text_pattern_ops")],
+        [sa.literal_column("lower(name)").label("lowered")],
         unique=False,
+        postgresql_ops={"lowered": "text_pattern_ops"},
     )
     op.create_index(
         "ix_customers_name",
@@ -487,9 +490,21 @@ def downgrade() -> None:
     )
     op.drop_table("document_type_fields")
     op.drop_index("ix_customers_name", table_name="customers")
-    op.drop_index("ix_customers_lower_name", table_name="customers")
-    op.drop_index("ix_customers_lower_id", table_name="customers")
-    op.drop_index("ix_customers_lower_email", table_name="customers")
+    op.drop_index(
+        "ix_customers_lower_name",
+        table_name="customers",
+        postgresql_ops={"lowered": "text_pattern_ops"},
+    )
+    op.drop_index(
+        "ix_customers_lower_id",
+        table_name="customers",
+        postgresql_ops={"lowered": "text_pattern_ops"},
+    )
+    op.drop_index(
+        "ix_customers_lower_email",
+        table_name="customers",
+        postgresql_ops={"lowered": "text_pattern_ops"},
+    )
     op.drop_index("ix_customers_created_at_id", table_name="customers")
     op.drop_table("customers")
     op.drop_index(

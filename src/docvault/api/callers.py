@@ -1,0 +1,115 @@
+"""Who may enter: one guarded route class for each audience."""
+
+from fastapi import Request
+
+from docvault.api.calls import Call
+from docvault.api.operations import GuardedRoute
+from docvault.auth.principals import Caller, CustomerCaller, Integration
+from docvault.auth.tokens import TokenClaims
+from docvault.errors import (
+    AuthenticationRequired,
+    CallerUnknown,
+    InsufficientScope,
+    InvalidApiKey,
+    InvalidToken,
+    PortalSectionDisabled,
+    TokenExpired,
+)
+from docvault.repositories.unit import Unit
+from docvault.services.authentication import (
+    customer_from_claims,
+    integration_from_key,
+    staff_from_claims,
+)
+from docvault.services.resources import Resources
+
+BEARER_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docvault"'}
+INVALID_TOKEN_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docvault", error="invalid_token"'}
+KEY_CHALLENGE = {"WWW-Authenticate": 'ApiKey realm="docvault"'}
+
+_TOKEN_ERRORS = (AuthenticationRequired, InvalidToken, TokenExpired, InsufficientScope)
+
+
+class AdminRoute(GuardedRoute):
+    """Staff, by a token with the admin scope."""
+
+    common_errors = _TOKEN_ERRORS
+    security_scheme = "adminToken"
+
+    async def authenticate(self, request: Request, unit: Unit) -> Caller:
+        """Return the staff member; the database is not asked."""
+        del unit
+        return staff_from_claims(await token_claims(request))
+
+
+class CustomerRoute(GuardedRoute):
+    """A customer, by a token with the customer scope; the path never names one."""
+
+    common_errors = (*_TOKEN_ERRORS, CallerUnknown)
+    security_scheme = "customerToken"
+
+    async def authenticate(self, request: Request, unit: Unit) -> Caller:
+        """Return the customer, who has to be known."""
+        try:
+            return await customer_from_claims(unit, await token_claims(request))
+        except InvalidToken as error:
+            error.headers.update(INVALID_TOKEN_CHALLENGE)
+            raise
+
+    async def admit(self, call: Call, unit: Unit) -> None:
+        """Close the section when it is switched off (A-07); remember whose request it is."""
+        caller = call.asker.caller
+        if not isinstance(caller, CustomerCaller):
+            raise TypeError("a customer route admits customers")
+        call.customer_or_none = await unit.customers.find(caller.external_id)
+        if self.operation.works_without_section:
+            return
+        if not (await unit.settings.portal()).section_enabled:
+            raise PortalSectionDisabled
+
+
+class IntegrationRoute(GuardedRoute):
+    """A third-party system, by an API key whose scopes allow the operation."""
+
+    common_errors = (AuthenticationRequired, InvalidApiKey, InsufficientScope)
+    security_scheme = "apiKey"
+
+    async def authenticate(self, request: Request, unit: Unit) -> Caller:
+        """Return the holder of the key."""
+        text = request.headers.get("x-api-key")
+        if text is None:
+            raise AuthenticationRequired(headers=KEY_CHALLENGE)
+        resources: Resources = request.app.state.resources
+        try:
+            return await integration_from_key(unit, resources.keyring, text)
+        except InvalidApiKey as error:
+            error.headers.update(KEY_CHALLENGE)
+            raise
+
+    async def admit(self, call: Call, unit: Unit) -> None:
+        """Check the scope (R-113)."""
+        del unit
+        caller, scope = call.asker.caller, self.operation.scope
+        if not isinstance(caller, Integration) or scope is None:
+            raise TypeError("an integration route admits keys and names a scope")
+        if scope not in caller.scopes:
+            raise InsufficientScope(f"The key lacks the scope {scope}.")
+
+
+async def token_claims(request: Request) -> TokenClaims:
+    """Return the claims of the request's bearer token (RFC 6750).
+
+    Raises `AuthenticationRequired`, `InvalidToken` or `TokenExpired`, each with its challenge.
+    """
+    values = request.headers.getlist("authorization")
+    scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise AuthenticationRequired(headers=BEARER_CHALLENGE)
+    resources: Resources = request.app.state.resources
+    try:
+        claims = await resources.tokens.verify(token.strip())
+    except (InvalidToken, TokenExpired) as error:
+        error.headers.update(INVALID_TOKEN_CHALLENGE)
+        raise
+    request.state.claims = claims
+    return claims

@@ -1,0 +1,67 @@
+"""One request on its way: what the guard found out, for the endpoint to use."""
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from docvault.repositories.customers import CustomerFacts
+from docvault.repositories.idempotency_keys import StoredAnswer
+from docvault.repositories.unit import Unit
+from docvault.services.idempotency_keys import Claim
+from docvault.services.resources import Resources
+from docvault.services.work import Asker, Work
+
+
+@dataclass(slots=True)
+class Call:
+    """A request whose caller has been let in.
+
+    `customer` is the customer the path names, or the calling customer. `work` is there for
+    endpoints inside a transaction; uploads open their own.
+    """
+
+    request: Request
+    resources: Resources
+    asker: Asker
+    customer_or_none: CustomerFacts | None = None
+    claim: Claim | None = None
+    fingerprint: bytes = b""
+    work_or_none: Work | None = None
+    # Whose data a stored answer holds, when the path does not say.
+    concerns: UUID | None = None
+
+    @property
+    def work(self) -> Work:
+        """The transaction of this request."""
+        if self.work_or_none is None:
+            raise RuntimeError("this endpoint runs outside a transaction")
+        return self.work_or_none
+
+    @property
+    def customer(self) -> CustomerFacts:
+        """The customer this request is about."""
+        if self.customer_or_none is None:
+            raise RuntimeError("this endpoint is not about a customer")
+        return self.customer_or_none
+
+    def inside(self, unit: Unit) -> Self:
+        """Enter a transaction."""
+        self.work_or_none = self.asker.work(unit)
+        return self
+
+    async def complete(self, work: Work, answer: StoredAnswer) -> None:
+        """Keep the answer for repeated requests, in the transaction of the change."""
+        if self.claim is not None:
+            customer = self.customer_or_none
+            concerns = self.concerns or (customer.id if customer else None)
+            await self.claim.complete(work, answer, concerns)
+
+
+def _current_call(request: Request) -> Call:
+    call: Call = request.state.call
+    return call
+
+
+CurrentCall = Annotated[Call, Depends(_current_call)]

@@ -1,0 +1,154 @@
+"""What every audience does with documents; each shows them in its own way."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from docvault.api.calls import Call
+from docvault.api.conditional import check_preconditions
+from docvault.api.content import (
+    ContentResponse,
+    Disposition,
+    requested_range,
+    stored_file,
+    unchanged,
+)
+from docvault.api.idempotency_keys import replayed, stored
+from docvault.api.responses import no_content, resource_response
+from docvault.api.uploads import received_submission
+from docvault.errors import (
+    AdminOnlyDocument,
+    CorruptFile,
+    DocumentTypeUnknown,
+    DocvaultError,
+    EmptyFile,
+    FieldsNotEnabled,
+    FileRequired,
+    MediaTypeNotAllowed,
+    NoFile,
+    RangeNotSatisfiable,
+    StorageUnavailable,
+    TooManyFiles,
+    UnknownField,
+)
+from docvault.rules.slots import Slot
+from docvault.schemas.audit_events import AuditAction
+from docvault.schemas.documents import DocumentUpdate
+from docvault.services import documents, uploads
+from docvault.services.work import Work
+
+View = Callable[[Call, Slot], BaseModel]
+
+CONTENT_ERRORS: tuple[type[DocvaultError], ...] = (
+    DocumentTypeUnknown,
+    NoFile,
+    RangeNotSatisfiable,
+    StorageUnavailable,
+)
+UPDATE_ERRORS: tuple[type[DocvaultError], ...] = (
+    DocumentTypeUnknown,
+    FieldsNotEnabled,
+    UnknownField,
+)
+UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
+    *UPDATE_ERRORS,
+    FileRequired,
+    EmptyFile,
+    TooManyFiles,
+    CorruptFile,
+    MediaTypeNotAllowed,
+)
+CUSTOMER_ERRORS: tuple[type[DocvaultError], ...] = (AdminOnlyDocument,)
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"$ref": "#/components/schemas/DocumentUpload"},
+                "encoding": {"field_values": {"contentType": "application/json"}},
+            }
+        },
+    }
+}
+
+
+async def read_document(call: Call, key: str, view: View) -> Response:
+    """Return one document, filled or not."""
+    slot = await documents.get_slot(call.work, call.customer, key)
+    return resource_response(call.request, view(call, slot))
+
+
+async def upload_document(call: Call, key: str, view: View) -> Response:
+    """Fill or replace a document; 201 when the slot was empty, else 200 (R-042, R-055)."""
+    async with call.resources.unit(call.asker.access) as unit:
+        document_type = await uploads.authorise_upload(call.asker.work(unit), call.customer, key)
+    async with received_submission(call, document_type) as submission:
+        replay = call.claim.replay(call.fingerprint) if call.claim else None
+        if replay is not None:
+            return replayed(replay)
+
+        async def respond(work: Work, slot: Slot, created: bool) -> Response:
+            response = resource_response(call.request, view(call, slot), 201 if created else 200)
+            await call.complete(work, stored(call.fingerprint, response))
+            return response
+
+        return await uploads.store_submission(
+            call.resources,
+            call.asker,
+            call.customer,
+            key,
+            submission,
+            precondition=lambda slot: check_slot(call, slot, view),
+            respond=respond,
+        )
+
+
+async def update_document(call: Call, key: str, data: DocumentUpdate, view: View) -> Response:
+    """Correct field values (R-045)."""
+    slot = await documents.lock_slot(call.work, call.customer, key)
+    check_slot(call, slot, view)
+    updated = await documents.update_field_values(call.work, call.customer, slot, data.field_values)
+    return resource_response(call.request, view(call, updated))
+
+
+async def delete_document(call: Call, key: str, view: View) -> Response:
+    """Empty a document."""
+    slot = await documents.lock_slot(call.work, call.customer, key)
+    check_slot(call, slot, view)
+    await documents.delete_document(call.work, call.customer, slot)
+    return no_content()
+
+
+async def send_content(
+    call: Call, key: str, *, version: int | None, file: int, disposition: Disposition
+) -> Response:
+    """Send the bytes of a stored file; every sending is in the audit trail (D26)."""
+    found, facts = await documents.find_file(
+        call.work, call.customer, key, version=version, file=file
+    )
+    content = stored_file(facts, disposition)
+    cached = unchanged(call.request, content)
+    if cached is not None:
+        return cached
+    byte_range = requested_range(call.request, content)
+    await call.work.record(
+        AuditAction.DOCUMENT_DOWNLOAD,
+        customer=call.customer,
+        document_type=key,
+        version=found.number,
+    )
+    return ContentResponse(call.resources.store, content, byte_range)
+
+
+def check_slot(call: Call, slot: Slot, view: View) -> None:
+    """Check the preconditions of a change. An empty slot has an ETag, but holds nothing.
+
+    `If-None-Match: *` means: only if the slot is empty.
+    """
+    headers = call.request.headers
+    if slot.version is None and headers.get("if-none-match", "").strip() == "*":
+        return
+    check_preconditions(call.request, view(call, slot))

@@ -1,0 +1,248 @@
+"""What every endpoint declares, and the guard that enforces it before a body byte is read.
+
+FastAPI reads bodies before dependencies run (SECURITY F1, D14); so the credential, the scope
+and the customer are checked here, in the route itself. A route without a declared operation
+fails when the application is built.
+"""
+
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_origin
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from docvault.api.bodies import has_body
+from docvault.api.calls import Call
+from docvault.api.denials import record_denial
+from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
+from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
+from docvault.api.parameters import (
+    check_customer_id,
+    check_parameters,
+    header_parameters,
+)
+from docvault.api.problems import error_responses
+from docvault.auth.principals import Access, Caller
+from docvault.auth.scopes import Scope
+from docvault.errors import (
+    BodyTooLarge,
+    CustomerBeingErased,
+    CustomerUnknown,
+    DatabaseUnavailable,
+    DocvaultError,
+    FileTooLarge,
+    Forbidden,
+    IdempotencyKeyReused,
+    MalformedRequest,
+    MediaTypeNotAllowed,
+    Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
+    RequestInProgress,
+    RequestTimeout,
+    StorageUnavailable,
+    ValidationFailed,
+)
+from docvault.repositories.unit import Unit
+from docvault.schemas.audit_events import AuditAction
+from docvault.services.customers import find_customer
+from docvault.services.resources import Resources
+from docvault.services.work import Asker
+
+UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
+    MalformedRequest,
+    MediaTypeNotAllowed,
+    BodyTooLarge,
+    FileTooLarge,
+    RequestTimeout,
+    Overloaded,
+    StorageUnavailable,
+)
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an endpoint is, for the guard and for the contract.
+
+    `scope` is what an API key needs. `body` says how the body is read: as JSON by the guard,
+    by the endpoint itself (uploads), or not at all. Without `in_transaction` the endpoint opens
+    its own short transactions, because it waits for something else than the database.
+    """
+
+    action: AuditAction
+    scope: Scope | None = None
+    errors: tuple[type[DocvaultError], ...] = ()
+    body: Literal["none", "json", "upload"] = "none"
+    in_transaction: bool = True
+    max_body_bytes: int = MAX_BODY_BYTES
+    idempotent: bool = False
+    # Headers of conditional requests that mean something here.
+    conditions: tuple[Literal["If-Match", "If-None-Match"], ...] = ()
+    # The customer in the path: must exist, or may be absent or under erasure (PUT, DELETE).
+    customer: Literal["existing", "any"] = "existing"
+    works_without_section: bool = False
+
+
+def operation(action: AuditAction, **declared: Any) -> Callable[[Endpoint], Endpoint]:  # noqa: ANN401 - the fields of Operation, checked there
+    """Declare what an endpoint is; see `Operation`."""
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        endpoint.__operation__ = Operation(action, **declared)  # type: ignore[attr-defined]
+        return endpoint
+
+    return declare
+
+
+class GuardedRoute(APIRoute):
+    """A route of one audience, which only callers of that audience can enter."""
+
+    common_errors: ClassVar[tuple[type[DocvaultError], ...]] = ()
+    security_scheme: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        **options: Any,  # noqa: ANN401 - those of APIRoute
+    ) -> None:
+        declared = getattr(endpoint, "__operation__", None)
+        if not isinstance(declared, Operation):
+            raise TypeError(f"{endpoint.__name__} declares no operation")
+        self.operation = declared
+        options["operation_id"] = endpoint.__name__
+        options["responses"] = {
+            **error_responses(self._errors(path, options["methods"])),
+            **(options.get("responses") or {}),
+        }
+        options["openapi_extra"] = {
+            "security": [{self.security_scheme: []}],
+            "parameters": header_parameters(
+                idempotent=declared.idempotent,
+                conditions=declared.conditions,
+                required=PreconditionRequired in declared.errors,
+            ),
+            **(options.get("openapi_extra") or {}),
+        }
+        super().__init__(path, endpoint, **options)
+
+    async def authenticate(self, request: Request, unit: Unit) -> Caller:
+        """Return the caller; raises what `common_errors` lists."""
+        raise NotImplementedError
+
+    async def admit(self, call: Call, unit: Unit) -> None:
+        """Check what this audience needs beyond the credential."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap FastAPI's handler into the guard."""
+        handle = super().get_route_handler()
+        known_query = {
+            parameter.alias: get_origin(parameter.field_info.annotation) is list
+            for parameter in self.dependant.query_params
+        }
+
+        async def guarded(request: Request) -> Response:
+            resources: Resources = request.app.state.resources
+            try:
+                async with resources.unit(Access.everyone()) as unit:
+                    call = await self._enter(request, unit)
+                    check_parameters(request, known_query)
+                    if self.operation.body == "none" and self.operation.in_transaction:
+                        call.inside(unit.narrowed(call.asker.access))
+                        return await handle(request)
+                    await self._claim(call, unit)
+                return await self._proceed(call, handle)
+            except Forbidden:
+                await record_denial(request, self.operation.action)
+                raise
+
+        return guarded
+
+    async def _enter(self, request: Request, unit: Unit) -> Call:
+        resources: Resources = request.app.state.resources
+        caller = await self.authenticate(request, unit)
+        asker = Asker(caller, request.state.request_id, resources.keyring, resources.settings)
+        call = Call(request, resources, asker)
+        request.state.call = call
+        await self.admit(call, unit)
+        await self._find_customer(call, unit)
+        return call
+
+    async def _find_customer(self, call: Call, unit: Unit) -> None:
+        external_id = call.request.path_params.get("customer_id")
+        if external_id is None:
+            return
+        check_customer_id(external_id)
+        if self.operation.customer == "existing":
+            to_write = call.request.method != "GET"
+            call.customer_or_none = await find_customer(unit, external_id, to_write=to_write)
+
+    async def _claim(self, call: Call, unit: Unit) -> None:
+        if self.operation.idempotent:
+            call.claim = await claim_from_header(call, unit)
+
+    async def _proceed(self, call: Call, handle: Handler) -> Response:
+        """Read the body, answer, and give the idempotency key back when that fails."""
+        try:
+            if self.operation.body == "json":
+                return await self._handle_json(call, handle)
+            return await handle(call.request)
+        except BaseException:
+            if call.claim is not None:
+                await call.claim.release(call.resources, call.asker)
+            raise
+
+    async def _handle_json(self, call: Call, handle: Handler) -> Response:
+        if not has_body(call.request):
+            raise ValidationFailed("A JSON body is required.", pointer="")
+        raw, parsed = await read_json_body(call.request, self.operation.max_body_bytes)
+        call.fingerprint = fingerprint_of(raw)
+        replay = call.claim.replay(call.fingerprint) if call.claim else None
+        if replay is not None:
+            return replayed(replay)
+        request = ParsedRequest(call.request, raw, parsed)
+        if not self.operation.in_transaction:
+            return await handle(request)
+        async with call.resources.unit(call.asker.access) as unit:
+            call.inside(unit)
+            response = await handle(request)
+            await call.complete(call.work, stored(call.fingerprint, response))
+        return response
+
+    def _errors(self, path: str, methods: Collection[str]) -> list[type[DocvaultError]]:
+        """Return every error this operation can answer with."""
+        declared = self.operation
+        errors = [*self.common_errors, *declared.errors, ValidationFailed, DatabaseUnavailable]
+        if "{customer_id}" in path and declared.customer == "existing":
+            errors.append(CustomerUnknown)
+            if "GET" not in methods:
+                errors.append(CustomerBeingErased)
+        if declared.body == "json":
+            errors += [MalformedRequest, MediaTypeNotAllowed, BodyTooLarge, RequestTimeout]
+        if declared.body == "upload":
+            errors += UPLOAD_ERRORS
+        if declared.idempotent:
+            errors += [RequestInProgress, IdempotencyKeyReused]
+        if declared.conditions and "GET" not in methods:
+            errors.append(PreconditionFailed)
+        return errors
+
+
+class ParsedRequest(Request):
+    """A request whose body has been read and parsed under our own rules."""
+
+    def __init__(self, request: Request, raw: bytes, parsed: object) -> None:
+        super().__init__(request.scope, request.receive)
+        self._raw = raw
+        self._parsed = parsed
+
+    async def body(self) -> bytes:
+        """Return the bytes that were read."""
+        return self._raw
+
+    async def json(self) -> Any:  # noqa: ANN401 - JSON is whatever was sent
+        """Return what they say."""
+        return self._parsed

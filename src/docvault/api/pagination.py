@@ -1,0 +1,89 @@
+"""Pages and cursors: opaque, signed, good for the list they came from (D… and Zalando)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query, Request
+
+from docvault.auth.keyring import Keyring
+from docvault.errors import InvalidCursor
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 25
+# Lists of one customer's documents.
+MAX_DOCUMENTS = 200
+DEFAULT_DOCUMENTS = 100
+
+_TAG_BYTES = 16
+_MAX_CURSOR_LENGTH = 2048
+
+_Row = TypeVar("_Row")
+
+CursorQuery = Annotated[
+    str | None,
+    Query(description="The `next_cursor` of the page before; only with the same filters."),
+]
+LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many to return at most.")]
+DocumentLimitQuery = Annotated[
+    int, Query(ge=1, le=MAX_DOCUMENTS, description="How many to return at most.")
+]
+IncludeTotalQuery = Annotated[
+    bool, Query(description="Whether to count all (`total`); costs a count on large lists.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """Makes and reads the cursors of one list with one set of filters."""
+
+    key: bytes
+    context: bytes
+
+    @classmethod
+    def of(cls, request: Request, keyring: Keyring) -> "Cursors":
+        """Return the cursors of the list that is asked for, filters and order included."""
+        filters = sorted(
+            (name, value)
+            for name, value in request.query_params.multi_items()
+            if name not in {"cursor", "limit", "include_total"}
+        )
+        context = json.dumps([request.url.path, filters]).encode()
+        return cls(keyring.cursor_key, context)
+
+    def encode(self, place: list[str | int]) -> str:
+        """Return the cursor of a place."""
+        payload = json.dumps(place, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._tag(payload) + payload).decode().rstrip("=")
+
+    def decode(self, cursor: str) -> list[Any]:
+        """Return the place of a cursor; raises `InvalidCursor` for any that is not ours."""
+        if len(cursor) > _MAX_CURSOR_LENGTH or not cursor.isascii():
+            raise InvalidCursor(parameter="cursor")
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidCursor(parameter="cursor") from None
+        tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
+        if not hmac.compare_digest(tag, self._tag(payload)):
+            raise InvalidCursor(parameter="cursor")
+        place: list[Any] = json.loads(payload)
+        return place
+
+    def _tag(self, payload: bytes) -> bytes:
+        message = len(self.context).to_bytes(4, "big") + self.context + payload
+        return hmac.digest(self.key, message, hashlib.sha256)[:_TAG_BYTES]
+
+
+def cut_page(
+    rows: Sequence[_Row], limit: int, cursors: Cursors, place: Callable[[_Row], list[str | int]]
+) -> tuple[Sequence[_Row], str | None]:
+    """Return the rows of the page and the next cursor, from a query for one row more."""
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], cursors.encode(place(rows[limit - 1]))

@@ -1,0 +1,76 @@
+"""Path and query parameters: only known ones, once, with text that can be stored."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+
+from docvault.errors import ErrorDetail, ValidationFailed
+from docvault.schemas.base import CUSTOMER_ID_PATTERN
+
+_CUSTOMER_ID = re.compile(CUSTOMER_ID_PATTERN)
+
+
+def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
+    """Raise `ValidationFailed` for unknown, repeated or unusable parameters.
+
+    `known` tells for each query parameter whether it may be repeated.
+    """
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    errors = [
+        ErrorDetail("unknown-parameter", "There is no such parameter.", parameter=_printable(name))
+        for name in counts
+        if name not in known
+    ]
+    errors += [
+        ErrorDetail("repeated-parameter", "May be given once only.", parameter=name)
+        for name, count in counts.items()
+        if count > 1 and not known.get(name, True)
+    ]
+    texts = [*request.query_params.multi_items(), *request.path_params.items()]
+    errors += [
+        ErrorDetail("unsafe-text", "Must not contain NUL.", parameter=_printable(name))
+        for name, value in texts
+        if "\x00" in str(value)
+    ]
+    if errors:
+        raise ValidationFailed(errors=errors)
+
+
+def check_customer_id(value: str) -> None:
+    """Raise `ValidationFailed` for what cannot be a customer's id."""
+    if not _CUSTOMER_ID.match(value) or value in {".", ".."}:
+        raise ValidationFailed("This cannot be a customer's id.", parameter="customer_id")
+
+
+def header_parameters(
+    *, idempotent: bool, conditions: tuple[str, ...], required: bool
+) -> list[dict[str, Any]]:
+    """Return the OpenAPI parameters of the headers an operation honours."""
+    names = (*([_IDEMPOTENCY] if idempotent else []), *conditions)
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": required and name == "If-Match",
+            "description": _HEADERS[name],
+            "schema": {"type": "string", "maxLength": 255 if name == _IDEMPOTENCY else 1024},
+        }
+        for name in names
+    ]
+
+
+_IDEMPOTENCY = "Idempotency-Key"
+_HEADERS = {
+    _IDEMPOTENCY: "A key of your own for this request: repeated with the same key within "
+    "24 hours it is done once and answered alike.",
+    "If-Match": "Only when the resource still has this ETag.",
+    "If-None-Match": "On GET: answer 304 when the resource still has this ETag. On PUT `*`: only "
+    "when there is nothing yet.",
+}
+
+
+def _printable(name: str) -> str:
+    return "".join(char for char in name[:100] if char.isprintable())

@@ -1,0 +1,81 @@
+"""Problem answers: made from our errors, and announced in the contract."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from fastapi import Response
+
+from docvault.errors import DocvaultError
+from docvault.schemas.problems import Problem, ProblemError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:docvault:problem:"
+
+
+def problem_of(error: DocvaultError, request_id: UUID) -> Problem:
+    """Return an error as it goes over the wire (RFC 9457)."""
+    return Problem(
+        type=TYPE_PREFIX + error.code,
+        title=error.title(),
+        status=error.status,
+        detail=error.detail,
+        instance=f"urn:uuid:{request_id}",
+        code=error.code,
+        errors=[
+            ProblemError(
+                pointer=item.pointer, parameter=item.parameter, code=item.code, detail=item.detail
+            )
+            for item in error.errors
+        ],
+        **error.members,
+    )
+
+
+def problem_response(error: DocvaultError, request_id: UUID) -> Response:
+    """Return the answer to a request that failed with this error."""
+    return Response(
+        problem_of(error, request_id).model_dump_json(),
+        status_code=error.status,
+        headers={"Cache-Control": "no-store", **error.headers},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def error_responses(errors: Iterable[type[DocvaultError]]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of errors, with an example of each code."""
+    by_status: dict[int, dict[str, type[DocvaultError]]] = defaultdict(dict)
+    for error in errors:
+        by_status[error.status][error.code] = error
+    return {status: _response(codes) for status, codes in sorted(by_status.items())}
+
+
+def _response(codes: dict[str, type[DocvaultError]]) -> dict[str, Any]:
+    titles = [f"`{code}`: {error.title()}." for code, error in sorted(codes.items())]
+    examples = {code: {"value": _example(error)} for code, error in sorted(codes.items())}
+    response: dict[str, Any] = {
+        "description": "\n\n".join(titles),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": examples,
+            }
+        },
+    }
+    headers = {
+        401: {"WWW-Authenticate": "How to authenticate."},
+        405: {"Allow": "The methods that are allowed."},
+        503: {"Retry-After": "Seconds to wait before trying again."},
+    }.get(next(iter(codes.values())).status)
+    if headers:
+        response["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        }
+    return response
+
+
+def _example(error: type[DocvaultError]) -> dict[str, Any]:
+    instance = UUID("0193602e-5f3c-7b1a-9d0e-2f6c8a4b1d3e")
+    return problem_of(error(), instance).model_dump()

@@ -1,0 +1,69 @@
+"""What all schemas share: strict input, complete output, safe text."""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+
+CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9._~:@|+=-]{1,128}$"
+
+Item = TypeVar("Item")
+
+
+def _no_nul(text: str) -> str:
+    # PostgreSQL cannot store it (F8). Lone surrogates pydantic refuses by itself.
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _not_dots(text: str) -> str:
+    if text in {".", ".."}:
+        raise ValueError("must not be . or ..")
+    return text
+
+
+SafeText = Annotated[str, AfterValidator(_no_nul)]
+Name = Annotated[
+    SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(_not_blank)
+]
+CustomerId = Annotated[
+    str,
+    StringConstraints(pattern=CUSTOMER_ID_PATTERN),
+    AfterValidator(_not_dots),
+    Field(description="The host platform's own id of the customer.", examples=["c-1042"]),
+]
+UtcTime = Annotated[datetime, Field(examples=["2026-11-24T09:12:44Z"])]
+InputTime = Annotated[AwareDatetime, Field(examples=["2026-11-24T00:00:00Z"])]
+
+
+class InputModel(BaseModel):
+    """What callers send: unknown fields are refused (D17), types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutputModel(BaseModel):
+    """What callers get: every field is always there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Page(OutputModel, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next_cursor: Annotated[
+        str | None, Field(description="Give it as `cursor` to get the next page; null at the end.")
+    ]
+    total: Annotated[
+        int | SkipJsonSchema[None],
+        Field(description="How many there are in all; only with `include_total=true`."),
+    ] = None

@@ -1,0 +1,91 @@
+"""Bytes in the store and the rows that answer for them (D1 to D6)."""
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from docvault.auth.principals import Access
+from docvault.errors import DatabaseUnavailable, StorageUnavailable
+from docvault.models import new_id
+from docvault.repositories.blobs import BlobIntent
+from docvault.repositories.jobs import JobName
+from docvault.services.resources import Resources
+from docvault.storage.base import BlobExists
+
+DELETE_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBytes:
+    """Bytes in a local file, about to be stored."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+async def store_bytes(
+    resources: Resources, customer_id: UUID, sources: Sequence[LocalBytes]
+) -> list[UUID]:
+    """Announce and write bytes under fresh keys; return the ids of their pending blobs.
+
+    On any failure the announcement stays, and the reaper removes what may have been written.
+    """
+    intents = [_intent(customer_id, source) for source in sources]
+    async with resources.unit(Access.everyone()) as unit:
+        await unit.blobs.announce(intents)
+    for intent, source in zip(intents, sources, strict=True):
+        try:
+            await resources.store.put(intent.key, source.path)
+        except BlobExists as error:
+            raise StorageUnavailable from error
+    return [intent.id for intent in intents]
+
+
+async def abandon_blobs(resources: Resources, blob_ids: Sequence[UUID]) -> None:
+    """Give up bytes that were written but refused: a job deletes them (D3).
+
+    When even this fails their intents expire.
+    """
+    with suppress(DatabaseUnavailable):
+        async with resources.unit(Access.everyone()) as unit:
+            await unit.blobs.queue_deletion(blob_ids)
+            await unit.jobs.defer(JobName.DELETE_BLOBS)
+
+
+async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None = None) -> None:
+    """Delete the bytes of queued blobs, then their rows; of one customer or of all.
+
+    Two workers may do the same at once: deleting twice is harmless.
+    """
+    while True:
+        async with resources.unit(Access.everyone()) as unit:
+            batch = await unit.blobs.queued(limit=DELETE_BATCH, customer_id=customer_id)
+        if not batch:
+            return
+        for _, key in batch:
+            await resources.store.delete(key)
+        async with resources.unit(Access.everyone()) as unit:
+            await unit.blobs.forget([blob_id for blob_id, _ in batch])
+
+
+async def reap(resources: Resources) -> None:
+    """Remove what was left behind by crashes: expired intents, old answers, dead spools."""
+    async with resources.unit(Access.everyone()) as unit:
+        await unit.blobs.queue_expired()
+        await unit.idempotency_keys.delete_expired()
+    await delete_queued_blobs(resources)
+    resources.spool.remove_leftovers()
+
+
+def _intent(customer_id: UUID, source: LocalBytes) -> BlobIntent:
+    return BlobIntent(
+        id=new_id(),
+        customer_id=customer_id,
+        key=f"{customer_id}/{secrets.token_hex(16)}",
+        size_bytes=source.size_bytes,
+        sha256=source.sha256,
+    )

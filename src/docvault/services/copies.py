@@ -1,0 +1,113 @@
+"""Copying stored files of a customer into another slot of the same customer (R-064, A-18)."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from docvault.errors import FileTooLarge, NoFile, TooManyFiles
+from docvault.repositories.customers import CustomerFacts
+from docvault.repositories.documents import NewFile
+from docvault.rules.permissions import require_write
+from docvault.rules.slots import FileFacts, TypeFacts
+from docvault.schemas.audit_events import AuditAction
+from docvault.schemas.documents import CopySource
+from docvault.services.blobs import store_bytes
+from docvault.services.documents import find_version, get_slot
+from docvault.services.local_files import fetched_file
+from docvault.services.resources import Resources
+from docvault.services.uploads import (
+    Attachment,
+    Precondition,
+    Respond,
+    allowed_media_types,
+    attach_files,
+    max_file_bytes,
+    not_allowed,
+)
+from docvault.services.work import Asker
+from docvault.settings import Settings
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """From where to where, within one customer."""
+
+    customer: CustomerFacts
+    key: str
+    source: CopySource
+
+
+async def copy_files(
+    resources: Resources,
+    asker: Asker,
+    copying: Copying,
+    *,
+    precondition: Precondition,
+    respond: Respond[_Answer],
+) -> _Answer:
+    """Fill a slot with copies of its own of stored bytes; see `uploads.store_submission`."""
+    async with resources.unit(asker.access) as unit:
+        work = asker.work(unit)
+        target = (await get_slot(work, copying.customer, copying.key)).type
+        require_write(work.caller, target)
+        source = copying.source
+        version = await find_version(work, copying.customer, source.key, source.version)
+    files = _chosen(version.files, source.file)
+    _check(target, files, resources.settings)
+    blob_ids = await _copy_bytes(resources, copying.customer.id, files)
+    attachment = Attachment(
+        copying.customer,
+        copying.key,
+        _new_files(blob_ids, files),
+        field_values={},
+        precondition=precondition,
+        action=AuditAction.DOCUMENT_COPY,
+    )
+    return await attach_files(resources, asker, attachment, respond)
+
+
+def _chosen(files: Sequence[FileFacts], number: int | None) -> list[FileFacts]:
+    chosen = [file for file in files if number in (None, file.number)]
+    if not chosen:
+        raise NoFile
+    return chosen
+
+
+def _check(target: TypeFacts, files: Sequence[FileFacts], settings: Settings) -> None:
+    """Hold the copies to the rules of the slot they come to."""
+    if len(files) > target.max_files:
+        raise TooManyFiles(f"At most {target.max_files} here.", pointer="/from")
+    limit = max_file_bytes(target, settings)
+    for file in files:
+        if file.size_bytes > limit:
+            raise FileTooLarge(pointer="/from", members={"limit_bytes": limit})
+        if file.media_type not in allowed_media_types(target):
+            raise not_allowed(target, file.media_type)
+
+
+async def _copy_bytes(
+    resources: Resources, customer_id: UUID, files: Sequence[FileFacts]
+) -> list[UUID]:
+    async with AsyncExitStack() as stack:
+        local = [await stack.enter_async_context(fetched_file(resources, file)) for file in files]
+        return await store_bytes(resources, customer_id, local)
+
+
+def _new_files(blob_ids: Sequence[UUID], files: Sequence[FileFacts]) -> list[NewFile]:
+    return [
+        NewFile(
+            blob_id=blob_id,
+            number=number,
+            filename=file.filename,
+            media_type=file.media_type,
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+            has_active_content=file.has_active_content,
+            scan=file.scan,
+        )
+        for number, (blob_id, file) in enumerate(zip(blob_ids, files, strict=True), start=1)
+    ]

@@ -1,0 +1,12 @@
+"""The gate of one customer, from the facts as they are now (R-079)."""
+
+from docvault.repositories.customers import CustomerFacts
+from docvault.rules.gate import Gate, evaluate_gate
+from docvault.services.work import Work
+
+
+async def read_gate(work: Work, customer: CustomerFacts) -> Gate:
+    """Return whether the host may give this customer full access."""
+    portal = await work.unit.settings.portal()
+    slots = await work.unit.documents.slots(customer.id)
+    return evaluate_gate(slots, enforced=portal.gate_enabled)

@@ -1,0 +1,39 @@
+"""Stored bytes brought back into the spool, for work that needs a file."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from docvault.errors import StorageUnavailable
+from docvault.rules.slots import FileFacts
+from docvault.services.blobs import LocalBytes
+from docvault.services.resources import Resources
+from docvault.storage.base import BlobMissing
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[LocalBytes]:
+    """Give a verified copy of a stored file in the spool; it is removed afterwards.
+
+    Raises `StorageUnavailable`, also when the bytes are not those that were stored.
+    """
+    spooled = resources.spool.create()
+    try:
+        try:
+            reader = await resources.store.open(file.blob_key)
+        except BlobMissing as error:
+            raise StorageUnavailable from error
+        try:
+            async for chunk in reader.chunks(0, file.size_bytes):
+                await spooled.write(chunk)
+        finally:
+            await reader.close()
+        await spooled.finish()
+        if spooled.sha256 != file.sha256:
+            log.error("blob is damaged", extra={"blob_key": file.blob_key})
+            raise StorageUnavailable
+        yield LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)
+    finally:
+        spooled.discard()
