@@ -65,6 +65,8 @@ class Database:
             # A server restart must cost one 503 at most, not one for every pooled connection.
             pool_pre_ping=False,
             pool_use_lifo=True,
+            # Parameters hold customers' data, and errors go to the log (D27).
+            hide_parameters=True,
             connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)

@@ -1,6 +1,5 @@
 """One shape for every error (RFC 9457)."""
 
-import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -21,15 +20,12 @@ from docvault.errors import (
     ValidationFailed,
 )
 
-log = logging.getLogger(__name__)
-
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the application with a problem."""
+    """Answer every expected error with a problem; `RequestMiddleware` answers the others."""
     app.add_exception_handler(DocvaultError, _docvault_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected_error)
 
 
 def _docvault_error(request: Request, error: Exception) -> Response:
@@ -54,12 +50,6 @@ def _http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == MethodNotAllowed.status:
         ours = MethodNotAllowed(headers={"Allow": ", ".join(allowed_methods(request))})
     return problem_response(ours, request.state.request_id)
-
-
-def _unexpected_error(request: Request, error: Exception) -> Response:
-    """Answer a bug; the traceback is in the log, under the same request id."""
-    log.error("unexpected error", exc_info=error)
-    return problem_response(DocvaultError(), request.state.request_id)
 
 
 def validation_failed(errors: Sequence[Any], pointer: str = "") -> ValidationFailed:

@@ -8,6 +8,9 @@ from uuid import UUID
 import uuid_utils.compat
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from docvault.api.problems import problem_response
+from docvault.errors import DocvaultError
+
 log = logging.getLogger("docvault.access")
 
 
@@ -25,6 +28,14 @@ class RequestMiddleware:
         exchange = _Exchange(scope, receive, send)
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
+        except Exception:
+            # A bug; the frames are in the log, under the same request id.
+            log.exception("unexpected error", extra={"request_id": str(exchange.request_id)})
+            if exchange.has_started:
+                # Too late for an answer: let the server cut the connection.
+                raise
+            problem = problem_response(DocvaultError(), exchange.request_id)
+            await problem(exchange.scope, exchange.receive, exchange.send)
         finally:
             exchange.log()
 
@@ -50,6 +61,11 @@ class _Exchange:
         self.scope: Scope = {**scope, "method": method, "state": state}
         self._method = scope["method"]
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the answer's headers are out."""
+        return self._status != 0
+
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
@@ -59,7 +75,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers()]}
+            message = {**message, "headers": [*self._headers(), *message["headers"]]}
         elif self._is_head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)

@@ -50,6 +50,8 @@ from docvault.services.customers import find_customer
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
 
+CUSTOMER_PATH = "/customers/{id}"
+
 UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -172,9 +174,9 @@ class GuardedRoute(APIRoute):
         return call
 
     async def _find_customer(self, call: Call, unit: Unit) -> None:
-        external_id = call.request.path_params.get("customer_id")
-        if external_id is None:
+        if CUSTOMER_PATH not in self.path:
             return
+        external_id = call.request.path_params["id"]
         check_customer_id(external_id)
         if self.operation.customer == "existing":
             to_write = call.request.method != "GET"
@@ -216,7 +218,7 @@ class GuardedRoute(APIRoute):
         """Return every error this operation can answer with."""
         declared = self.operation
         errors = [*self.common_errors, *declared.errors, ValidationFailed, DatabaseUnavailable]
-        if "{customer_id}" in path and declared.customer == "existing":
+        if CUSTOMER_PATH in path and declared.customer == "existing":
             errors.append(CustomerUnknown)
             if "GET" not in methods:
                 errors.append(CustomerBeingErased)

@@ -42,7 +42,7 @@ def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
 def check_customer_id(value: str) -> None:
     """Raise `ValidationFailed` for what cannot be a customer's id."""
     if not _CUSTOMER_ID.match(value) or value in {".", ".."}:
-        raise ValidationFailed("This cannot be a customer's id.", parameter="customer_id")
+        raise ValidationFailed("This cannot be a customer's id.", parameter="id")
 
 
 def header_parameters(

@@ -8,6 +8,7 @@ from fastapi import Path
 CustomerIdPath = Annotated[
     str,
     Path(
+        alias="id",
         description="The host platform's own id of the customer.",
         pattern=r"^[A-Za-z0-9._~:@|+=-]{1,128}$",
         examples=["c-1042"],
@@ -17,5 +18,5 @@ CustomerIdPath = Annotated[
 DocumentTypeKey = Annotated[
     str, Path(description="The stable key of the document type.", examples=["identity-card"])
 ]
-ApiKeyId = Annotated[UUID, Path(description="The id of the API key.")]
-ErasureId = Annotated[UUID, Path(description="The id of the erasure.")]
+ApiKeyId = Annotated[UUID, Path(alias="id", description="The id of the API key.")]
+ErasureId = Annotated[UUID, Path(alias="id", description="The id of the erasure.")]

@@ -49,7 +49,8 @@ class Keyring:
 def secrets_dir(data_dir: Path) -> Path:
     """Return the folder for secrets, made for its owner alone."""
     path = data_dir / "secrets"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

@@ -47,7 +47,15 @@ class Integration:
         return str(self.key_id)
 
 
-Caller = Staff | CustomerCaller | Integration
+@dataclass(frozen=True, slots=True)
+class System:
+    """docvault itself: the operator at the command line, and jobs."""
+
+    id: str = "docvault"
+    kind = "system"
+
+
+Caller = Staff | CustomerCaller | Integration | System
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,7 @@ class OverLimitError(Exception):
 
 def limit_resources(kind: str) -> None:
     """Limit what rendering a file of this kind can use. Never raises a limit already lower."""
-    # uvloop ignores close_fds, and uvicorn makes its listening socket inheritable.
-    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    _close_inherited_files()
     os.umask(0o077)
     # A service manager that stops the server signals its children too: finish, do not fail.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -71,6 +70,17 @@ def limit_resources(kind: str) -> None:
         address_space = _ADDRESS_SPACE.get(kind, _ADDRESS_SPACE_OTHERWISE) * 1024 * 1024
         _lower(resource.RLIMIT_AS, address_space, address_space)
         _limit_process()
+
+
+def _close_inherited_files() -> None:
+    # uvloop ignores close_fds, and uvicorn makes its listening socket inheritable. Not closerange:
+    # without close_range(2) that makes a call for each possible number, a thousand million in some
+    # containers.
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 -- without importing pathlib
+        if int(name) > sys.stderr.fileno():
+            # The listing has a descriptor of its own, closed by now.
+            with suppress(OSError):
+                os.close(int(name))
 
 
 def _lower(kind: int, soft: int, hard: int) -> None:

@@ -103,7 +103,6 @@ class PreviewRenderer:
         if media_type not in _KINDS:
             raise PreviewFailed("unsupported-type")
         command = (*self._command, _KINDS[media_type], str(_SIDES[size]))
-        command = (*self._command, _KINDS[media_type], str(_SIDES[size]))
         async with self._slots:
             try:
                 output = await _run(command, source)

@@ -83,7 +83,7 @@ class AuditEventRepository(Repository):
         )
         if before is not None:
             query = query.where(tuple_(AuditEvent.at, AuditEvent.id) < tuple_(*before))
-        return (await self._session.execute(query)).tuples().all()
+        return (await self._session.execute(query)).all()
 
     async def count(self, filter_: AuditFilter) -> int:
         """Return how many events the filter lets through."""

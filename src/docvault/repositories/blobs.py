@@ -31,16 +31,14 @@ class BlobRepository(Repository):
     async def announce(self, intents: Sequence[BlobIntent]) -> None:
         """Record what is about to be written (D1 step d)."""
         await self._session.execute(
-            insert(Blob),
+            insert(Blob).values(state="pending", expires_at=func.now() + INTENT_LIFETIME),
             [
                 {
                     "id": intent.id,
                     "customer_id": intent.customer_id,
                     "key": intent.key,
-                    "state": "pending",
                     "size_bytes": intent.size_bytes,
                     "sha256": intent.sha256,
-                    "expires_at": func.now() + INTENT_LIFETIME,
                 }
                 for intent in intents
             ],
@@ -106,7 +104,23 @@ class BlobRepository(Repository):
         if customer_id is not None:
             query = query.where(Blob.customer_id == customer_id)
         rows = await self._session.execute(query.order_by(Blob.id).limit(limit))
-        return [(blob_id, key) for blob_id, key in rows.tuples()]
+        return [(blob_id, key) for blob_id, key in rows]
+
+    async def count_stored(self) -> int:
+        """Return how many blobs are attached."""
+        query = select(func.count()).where(Blob.state == "stored")
+        return await self._session.scalar(query) or 0
+
+    async def list_stored(self, *, after: UUID | None, limit: int) -> list[Blob]:
+        """Return up to `limit` attached blobs in order of id."""
+        query = select(Blob).where(Blob.state == "stored").order_by(Blob.id).limit(limit)
+        if after is not None:
+            query = query.where(Blob.id > after)
+        return list(await self._session.scalars(query))
+
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that have a row, in whatever state."""
+        return set(await self._session.scalars(select(Blob.key).where(Blob.key.in_(keys))))
 
     async def expire_all_pending(self) -> None:
         """Let go of every intent: at start, when no other process can be writing."""

@@ -129,7 +129,7 @@ class CustomerRepository(Repository):
             query = query.where(place < bound if descending else place > bound)
         order = [column, Customer.external_id]
         query = query.order_by(*(item.desc() if descending else item for item in order))
-        rows = (await self._session.execute(query.limit(limit))).tuples()
+        rows = await self._session.execute(query.limit(limit))
         return [customer_facts(row, _sort_text(value)) for row, value in rows]
 
     async def count(self, filter_: CustomerFilter) -> int:

@@ -154,7 +154,7 @@ class DocumentTypeRepository(Repository):
             .order_by(DocumentTypeField.position, DocumentTypeField.id)
         )
         fields: dict[UUID, tuple[FieldFacts, ...]] = {}
-        for type_id, key, label, required in (await self._session.execute(query)).tuples():
+        for type_id, key, label, required in await self._session.execute(query):
             fields[type_id] = (*fields.get(type_id, ()), FieldFacts(key, label, required))
         return fields
 

@@ -222,7 +222,7 @@ class DocumentRepository(Repository):
             .join(Document, Document.id == DocumentVersion.document_id)
             .where(DocumentVersion.id == version_id, self._reachable(Document.customer_id))
         )
-        row = (await self._session.execute(query)).tuples().one_or_none()
+        row = (await self._session.execute(query)).one_or_none()
         if row is None:
             return None
         files = await self._files([version_id])
@@ -235,14 +235,10 @@ class DocumentRepository(Repository):
 
     async def _blobs_of(self, condition: ColumnElement[bool]) -> list[UUID]:
         files = (
-            (
-                await self._session.execute(
-                    select(DocumentFile.id, DocumentFile.blob_id).where(condition)
-                )
+            await self._session.execute(
+                select(DocumentFile.id, DocumentFile.blob_id).where(condition)
             )
-            .tuples()
-            .all()
-        )
+        ).all()
         if not files:
             return []
         previews = await self._session.scalars(
@@ -308,7 +304,7 @@ class DocumentRepository(Repository):
             .order_by(DocumentFile.number)
             .execution_options(populate_existing=True)
         )
-        for row, blob_key in (await self._session.execute(query)).tuples():
+        for row, blob_key in await self._session.execute(query):
             files[row.version_id] += (_file_facts(row, blob_key),)
         return files
 

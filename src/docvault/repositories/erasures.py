@@ -77,7 +77,7 @@ class ErasureRepository(Repository):
     async def get(self, erasure_id: UUID) -> ErasureFacts | None:
         """Return an erasure by its id."""
         query = select(Erasure, _PENDING).where(Erasure.id == erasure_id)
-        row = (await self._session.execute(query)).tuples().one_or_none()
+        row = (await self._session.execute(query)).one_or_none()
         return None if row is None else _erasure_facts(*row)
 
     async def list_page(
@@ -92,7 +92,7 @@ class ErasureRepository(Repository):
         )
         if after is not None:
             query = query.where(tuple_(Erasure.requested_at, Erasure.id) > tuple_(*after))
-        rows: Sequence[tuple[Erasure, int]] = (await self._session.execute(query)).tuples().all()
+        rows: Sequence[tuple[Erasure, int]] = (await self._session.execute(query)).all()
         return [_erasure_facts(row, pending) for row, pending in rows]
 
     async def count(self, *, completed: bool | None) -> int:

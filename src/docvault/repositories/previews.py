@@ -23,7 +23,7 @@ class PreviewRepository(Repository):
                 self._reachable(Blob.customer_id),
             )
         )
-        return (await self._session.execute(query)).tuples().one_or_none()
+        return (await self._session.execute(query)).one_or_none()
 
     async def add(self, file_id: UUID, size: str, blob_id: UUID, media_type: str) -> bool:
         """Attach a preview; False when there is one already or the file is gone."""

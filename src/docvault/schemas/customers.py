@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from docvault.rules.slots import UploadMode
 from docvault.rules.states import Status, Totals, UploadState
@@ -82,6 +82,12 @@ class CustomerPage(Page[CustomerRead]):
     """One page of customers."""
 
 
+def _distinct_ids(items: list[CustomerCreate]) -> list[CustomerCreate]:
+    if len({item.id for item in items}) != len(items):
+        raise ValueError("a customer is there twice")
+    return items
+
+
 class CustomerBatch(InputModel):
     """Customers to create or replace, each as with PUT."""
 
@@ -91,7 +97,11 @@ class CustomerBatch(InputModel):
         }
     )
 
-    items: Annotated[list[CustomerCreate], Field(min_length=1, max_length=MAX_BATCH)]
+    items: Annotated[
+        list[CustomerCreate],
+        Field(min_length=1, max_length=MAX_BATCH),
+        AfterValidator(_distinct_ids),
+    ]
 
 
 class CustomerBatchResult(OutputModel):

@@ -83,6 +83,8 @@ async def delete_document(work: Work, customer: CustomerFacts, slot: Slot) -> No
     """Empty a locked slot: every version, preview and value goes; raises `NoFile`."""
     if isinstance(work.caller, CustomerCaller):
         await _require_customer_delete(work, slot)
+    else:
+        require_write(work.caller, slot.type)
     if slot.version is None:
         raise NoFile
     unit = work.unit

@@ -6,9 +6,11 @@ from uuid import UUID
 
 from docvault.auth.principals import Access
 from docvault.errors import (
+    CustomerBeingErased,
     DatabaseUnavailable,
     DocvaultError,
     NoPreview,
+    NotFound,
     StorageUnavailable,
     Unavailable,
 )
@@ -90,7 +92,8 @@ async def render_version(resources: Resources, version_id: UUID) -> None:
     for file in _previewable(version):
         try:
             await ensure_preview(resources, customer_id, file, PreviewSize.medium)
-        except NoPreview:
+        except (NotFound, CustomerBeingErased):
+            # It cannot be rendered, or nobody may see it any more.
             continue
 
 

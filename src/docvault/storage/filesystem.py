@@ -30,7 +30,8 @@ class FilesystemBlobStore:
         self._root = root
         self.spool_dir = root / SPOOL_FOLDER
         with _unavailable_on_os_error():
-            self.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.spool_dir.mkdir(mode=0o700, exist_ok=True)
 
     async def put(self, key: str, source: Path) -> None:
         """Flush the file, link it to its name, flush the folder; see `BlobStore`."""

@@ -12,12 +12,12 @@ from docvault.api.admin import (
     settings,
 )
 
-ROUTERS: tuple[tuple[str, APIRouter], ...] = (
-    ("document types", document_types.router),
-    ("settings", settings.router),
-    ("customers", customers.router),
-    ("documents", documents.router),
-    ("erasures", erasures.router),
-    ("API keys", api_keys.router),
-    ("audit events", audit_events.router),
+ROUTERS: tuple[APIRouter, ...] = (
+    document_types.router,
+    settings.router,
+    customers.router,
+    documents.router,
+    erasures.router,
+    api_keys.router,
+    audit_events.router,
 )

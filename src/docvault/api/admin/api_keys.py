@@ -28,7 +28,7 @@ from docvault.schemas.api_keys import (
 from docvault.schemas.audit_events import AuditAction
 from docvault.services import api_keys
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 
 @router.get("/api-keys", response_model=ApiKeyPage, summary="List API keys")
@@ -66,7 +66,7 @@ async def admin_create_api_key(call: CurrentCall, data: ApiKeyCreate) -> Respons
     return json_response(created, 201, {"Location": location, "Cache-Control": "no-store"})
 
 
-@router.get("/api-keys/{key_id}", response_model=ApiKeyRead, summary="Read an API key")
+@router.get("/api-keys/{id}", response_model=ApiKeyRead, summary="Read an API key")
 @operation(AuditAction.API_KEY_READ, errors=(NotFound,), conditions=("If-None-Match",))
 async def admin_read_api_key(call: CurrentCall, key_id: ApiKeyId) -> Response:
     """Return a key, revoked or not."""
@@ -74,7 +74,7 @@ async def admin_read_api_key(call: CurrentCall, key_id: ApiKeyId) -> Response:
     return resource_response(call.request, api_key_view(row))
 
 
-@router.patch("/api-keys/{key_id}", response_model=ApiKeyRead, summary="Change an API key")
+@router.patch("/api-keys/{id}", response_model=ApiKeyRead, summary="Change an API key")
 @operation(AuditAction.API_KEY_UPDATE, body="json", errors=(NotFound,), conditions=("If-Match",))
 async def admin_update_api_key(
     request: Request, call: CurrentCall, key_id: ApiKeyId, data: ApiKeyUpdate
@@ -87,7 +87,7 @@ async def admin_update_api_key(
     )
 
 
-@router.delete("/api-keys/{key_id}", status_code=204, summary="Revoke an API key")
+@router.delete("/api-keys/{id}", status_code=204, summary="Revoke an API key")
 @operation(AuditAction.API_KEY_REVOKE, errors=(NotFound,), conditions=("If-Match",))
 async def admin_revoke_api_key(call: CurrentCall, key_id: ApiKeyId) -> Response:
     """End a key at once; it can still be read, with the time of its end."""

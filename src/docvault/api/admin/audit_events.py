@@ -21,7 +21,7 @@ from docvault.schemas.audit_events import AuditAction, AuditEventPage
 from docvault.schemas.base import InputTime
 from docvault.services.audit_events import AuditQuery, count_audit_events, list_audit_events
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 CustomerQuery = Annotated[
     str | None,

@@ -43,7 +43,7 @@ from docvault.schemas.customers import (
 from docvault.schemas.gate import GateRead
 from docvault.services import customers, documents, gate, settings
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 MAX_FILTERS = 20
 
@@ -126,7 +126,7 @@ async def admin_create_customer(call: CurrentCall, data: CustomerCreate) -> Resp
     return await customer_response(call, customer, 201, {"Location": location})
 
 
-@router.get("/customers/{customer_id}", response_model=CustomerRead, summary="Read a customer")
+@router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
 @operation(AuditAction.CUSTOMER_READ, conditions=("If-None-Match",))
 async def admin_read_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return a customer and how far their documents are."""
@@ -135,7 +135,7 @@ async def admin_read_customer(call: CurrentCall, customer_id: CustomerIdPath) ->
 
 
 @router.put(
-    "/customers/{customer_id}",
+    "/customers/{id}",
     response_model=CustomerRead,
     summary="Create or replace a customer",
     responses={201: {"model": CustomerRead, "description": "The customer is new."}},
@@ -154,7 +154,7 @@ async def admin_put_customer(
     return await replace_customer(call, customer_id, data)
 
 
-@router.patch("/customers/{customer_id}", response_model=CustomerRead, summary="Change a customer")
+@router.patch("/customers/{id}", response_model=CustomerRead, summary="Change a customer")
 @operation(AuditAction.CUSTOMER_UPDATE, body="json", conditions=("If-Match",))
 async def admin_update_customer(
     call: CurrentCall, customer_id: CustomerIdPath, data: CustomerUpdate
@@ -167,7 +167,7 @@ async def admin_update_customer(
 
 
 @router.delete(
-    "/customers/{customer_id}",
+    "/customers/{id}",
     status_code=202,
     summary="Erase a customer",
     responses={
@@ -184,7 +184,7 @@ async def admin_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) 
 
 
 @router.get(
-    "/customers/{customer_id}/summary",
+    "/customers/{id}/summary",
     response_model=CustomerSummary,
     summary="Read a customer's summary",
 )
@@ -197,7 +197,7 @@ async def admin_read_customer_summary(call: CurrentCall, customer_id: CustomerId
     return json_response(summary_view(call.customer, slots, enforced=portal.gate_enabled))
 
 
-@router.get("/customers/{customer_id}/gate", response_model=GateRead, summary="Ask the gate")
+@router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
 @operation(AuditAction.GATE_READ)
 async def admin_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return whether the host may give this customer full access."""

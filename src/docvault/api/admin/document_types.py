@@ -38,7 +38,7 @@ from docvault.schemas.document_types import (
 )
 from docvault.services import document_types
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 ArchivedQuery = Annotated[
     bool, Query(description="List the archived document types instead of the active ones.")

@@ -53,7 +53,7 @@ from docvault.schemas.documents import (
 )
 from docvault.services import documents
 
-router = APIRouter(route_class=AdminRoute, prefix="/customers/{customer_id}/documents")
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin/customers/{id}/documents")
 
 VersionQuery = Annotated[
     int | None,

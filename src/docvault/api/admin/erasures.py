@@ -23,7 +23,7 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.erasures import ErasurePage, ErasureRead, ErasureState
 from docvault.services import erasures
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 StateQuery = Annotated[ErasureState | None, Query(description="Only pending or completed ones.")]
 
@@ -53,7 +53,7 @@ async def admin_list_erasures(
     )
 
 
-@router.get("/erasures/{erasure_id}", response_model=ErasureRead, summary="Read an erasure")
+@router.get("/erasures/{id}", response_model=ErasureRead, summary="Read an erasure")
 @operation(AuditAction.ERASURE_READ, errors=(NotFound,), conditions=("If-None-Match",))
 async def admin_read_erasure(call: CurrentCall, erasure_id: ErasureId) -> Response:
     """Return how far an erasure is."""

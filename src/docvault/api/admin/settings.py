@@ -13,7 +13,7 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.settings import PortalSettingsRead, PortalSettingsUpdate
 from docvault.services import settings
 
-router = APIRouter(route_class=AdminRoute)
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 
 @router.get("/settings/portal", response_model=PortalSettingsRead, summary="Read portal settings")

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from docvault.api.customer import document_batches, documents, gate, portal
 
-ROUTERS: tuple[tuple[str, APIRouter], ...] = (
-    ("portal", portal.router),
-    ("documents", documents.router),
-    ("documents", document_batches.router),
-    ("gate", gate.router),
+ROUTERS: tuple[APIRouter, ...] = (
+    portal.router,
+    documents.router,
+    document_batches.router,
+    gate.router,
 )

@@ -10,7 +10,7 @@ from docvault.errors import PortalSectionDisabled
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.document_batches import DocumentBatchRead
 
-router = APIRouter(route_class=CustomerRoute)
+router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
 @router.post(

@@ -40,7 +40,7 @@ from docvault.previews.renderer import PreviewSize
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 
-router = APIRouter(route_class=CustomerRoute, prefix="/documents")
+router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List my documents")

@@ -11,7 +11,7 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.gate import GateRead
 from docvault.services.gate import read_gate
 
-router = APIRouter(route_class=CustomerRoute)
+router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
 @router.get("/gate", response_model=GateRead, summary="Ask the gate")

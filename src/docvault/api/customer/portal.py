@@ -11,7 +11,7 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.settings import PortalRead
 from docvault.services import documents, settings
 
-router = APIRouter(route_class=CustomerRoute)
+router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
 @router.get("/portal", response_model=PortalRead, summary="Read the portal")

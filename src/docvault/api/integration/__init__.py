@@ -4,10 +4,10 @@ from fastapi import APIRouter
 
 from docvault.api.integration import customers, document_types, documents, erasures, gate
 
-ROUTERS: tuple[tuple[str, APIRouter], ...] = (
-    ("document types", document_types.router),
-    ("customers", customers.router),
-    ("documents", documents.router),
-    ("gate", gate.router),
-    ("erasures", erasures.router),
+ROUTERS: tuple[APIRouter, ...] = (
+    document_types.router,
+    customers.router,
+    documents.router,
+    gate.router,
+    erasures.router,
 )

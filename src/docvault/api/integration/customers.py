@@ -28,12 +28,12 @@ from docvault.schemas.customers import (
 )
 from docvault.services import customers
 
-router = APIRouter(route_class=IntegrationRoute)
+router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 MAX_BATCH_BYTES = 1024 * 1024
 
 
-@router.get("/customers/{customer_id}", response_model=CustomerRead, summary="Read a customer")
+@router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
 @operation(AuditAction.CUSTOMER_READ, scope=Scope.CUSTOMERS_READ, conditions=("If-None-Match",))
 async def integration_read_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return a customer and how far their documents are."""
@@ -42,7 +42,7 @@ async def integration_read_customer(call: CurrentCall, customer_id: CustomerIdPa
 
 
 @router.put(
-    "/customers/{customer_id}",
+    "/customers/{id}",
     response_model=CustomerRead,
     summary="Create or replace a customer",
     responses={201: {"model": CustomerRead, "description": "The customer is new."}},
@@ -62,7 +62,7 @@ async def integration_put_customer(
     return await replace_customer(call, customer_id, data)
 
 
-@router.patch("/customers/{customer_id}", response_model=CustomerRead, summary="Change a customer")
+@router.patch("/customers/{id}", response_model=CustomerRead, summary="Change a customer")
 @operation(
     AuditAction.CUSTOMER_UPDATE,
     scope=Scope.CUSTOMERS_WRITE,
@@ -79,7 +79,7 @@ async def integration_update_customer(
 
 
 @router.delete(
-    "/customers/{customer_id}",
+    "/customers/{id}",
     status_code=202,
     summary="Erase a customer",
     responses={
@@ -115,8 +115,9 @@ async def integration_delete_customer(call: CurrentCall, customer_id: CustomerId
 )
 async def integration_put_customer_batch(call: CurrentCall, data: CustomerBatch) -> Response:
     """Store up to 500 customers, each as with PUT; one that is refused stops no other."""
-    results = [await _put(call, item) for item in data.items]
-    return json_response(CustomerBatchRead(items=results), 207)
+    # In order of id, so that two batches at once do not wait for each other crosswise.
+    results = {item.id: await _put(call, item) for item in sorted(data.items, key=lambda c: c.id)}
+    return json_response(CustomerBatchRead(items=[results[item.id] for item in data.items]), 207)
 
 
 async def _put(call: Call, item: CustomerCreate) -> CustomerBatchResult:

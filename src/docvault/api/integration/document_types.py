@@ -12,7 +12,7 @@ from docvault.errors import InvalidCursor
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.document_types import DocumentTypePage
 
-router = APIRouter(route_class=IntegrationRoute)
+router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
 @router.get("/document-types", response_model=DocumentTypePage, summary="List document types")

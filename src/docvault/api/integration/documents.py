@@ -31,7 +31,7 @@ from docvault.errors import DocumentTypeUnknown, InvalidCursor, NoFile
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 
-router = APIRouter(route_class=IntegrationRoute, prefix="/customers/{customer_id}/documents")
+router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration/customers/{id}/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List a customer's documents")

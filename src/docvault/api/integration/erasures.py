@@ -14,10 +14,10 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.erasures import ErasureRead
 from docvault.services import erasures
 
-router = APIRouter(route_class=IntegrationRoute)
+router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
-@router.get("/erasures/{erasure_id}", response_model=ErasureRead, summary="Read an erasure")
+@router.get("/erasures/{id}", response_model=ErasureRead, summary="Read an erasure")
 @operation(
     AuditAction.ERASURE_READ,
     scope=Scope.CUSTOMERS_ERASE,

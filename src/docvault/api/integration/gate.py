@@ -13,10 +13,10 @@ from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.gate import GateRead
 from docvault.services.gate import read_gate
 
-router = APIRouter(route_class=IntegrationRoute)
+router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
-@router.get("/customers/{customer_id}/gate", response_model=GateRead, summary="Ask the gate")
+@router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
 @operation(AuditAction.GATE_READ, scope=Scope.GATE_READ)
 async def integration_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return whether this customer has delivered everything required.

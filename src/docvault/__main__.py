@@ -1,0 +1,5 @@
+"""`python -m docvault`."""
+
+from docvault.cli import main
+
+main()

@@ -1,0 +1,288 @@
+"""The command line."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+import uuid_utils.compat
+from pydantic import ValidationError
+from rich.progress import Progress
+
+from docvault.api.contract import AUDIENCES, audience_contract, whole_contract
+from docvault.app import create_app
+from docvault.auth.local_tokens import LocalIssuer
+from docvault.auth.principals import Access, System
+from docvault.auth.scopes import Scope
+from docvault.embedded.deployment import borrowed_database, owned_database
+from docvault.embedded.lock import DataDirInUse
+from docvault.embedded.postgres import EmbeddedPostgresError
+from docvault.errors import DocvaultError
+from docvault.jobs.worker import run_worker
+from docvault.logs import configure_logging
+from docvault.migrations import migrate
+from docvault.schemas.api_keys import ApiKeyCreate
+from docvault.server import application, listen, serve
+from docvault.services.api_keys import create_api_key
+from docvault.services.customers import find_any_customer
+from docvault.services.erasures import erase_customer
+from docvault.services.resources import Resources
+from docvault.services.verification import Findings, count_stored_blobs, verify
+from docvault.services.work import Asker, Work
+from docvault.settings import Settings
+from docvault.startup import open_resources
+
+app = typer.Typer(
+    help="A service through which a company collects documents from its customers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+token_app = typer.Typer(help="Tokens for trying docvault out, signed with the local key.")
+api_key_app = typer.Typer(help="Keys of third-party systems.")
+app.add_typer(token_app, name="token")
+app.add_typer(api_key_app, name="api-key")
+
+_Result = TypeVar("_Result")
+
+
+def main() -> None:
+    """Run the command line; a failure that has an explanation ends with it and exit status 1."""
+    try:
+        app()
+    except (DataDirInUse, EmbeddedPostgresError, DocvaultError) as error:
+        _fail(str(error))
+    except ValidationError as error:
+        # pydantic would quote the values, which may be secrets.
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        _fail(f"the settings are not usable: {problems}")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"docvault: {message}", err=True)
+    raise SystemExit(1)
+
+
+@app.command("serve")
+def serve_command(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+) -> None:
+    """Serve the API; without a database of your own also PostgreSQL and the worker."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        _fail(f"cannot listen on {host} port {port}: {error.strerror}")
+    with listener, stops_on_sigterm(), owned_database(settings) as url:
+        migrate(url)
+        with_worker = settings.worker == "inside" or (
+            settings.worker == "auto" and settings.embedded
+        )
+        address = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
+        started = serve(
+            application(settings, url, with_worker=with_worker),
+            listener,
+            announce=_announcement(settings, address),
+        )
+    if not started:
+        raise SystemExit(1)
+
+
+@app.command("worker")
+def worker_command() -> None:
+    """Do the jobs: delete, erase, render, reap. Run any number beside the API processes."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    if settings.database_url is None:
+        _fail("the worker needs DOCVAULT_DATABASE_URL; without it `serve` does the jobs itself")
+    url = settings.database_url.get_secret_value()
+
+    async def work() -> None:
+        async with open_resources(settings, url) as resources:
+            await run_worker(url, resources, handle_signals=True)
+
+    asyncio.run(work())
+
+
+@app.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the form this version needs; safe to run twice and at once."""
+    with borrowed_database(Settings()) as url:
+        migrate(url)
+
+
+@token_app.command("admin")
+def token_admin(
+    subject: Annotated[str, typer.Option(help="Who the token says you are.")] = "admin",
+) -> None:
+    """Print a token for staff on the last line."""
+    typer.echo(_local_issuer().admin_token(subject))
+
+
+@token_app.command("customer")
+def token_customer(customer_id: Annotated[str, typer.Argument(help="The host's own id.")]) -> None:
+    """Print a token for a customer on the last line."""
+    typer.echo(_local_issuer().customer_token(customer_id))
+
+
+@api_key_app.command("create")
+def api_key_create(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for more.")],
+) -> None:
+    """Make an API key and print it on the last line; it is never shown again."""
+
+    async def create(work: Work) -> str:
+        _, key = await create_api_key(work, ApiKeyCreate(name=name, scopes=scope))
+        return key
+
+    typer.echo(_run_in_transaction(create))
+
+
+@app.command("erase")
+def erase_command(customer_id: Annotated[str, typer.Argument(help="The host's own id.")]) -> None:
+    """Erase every trace of a customer's documents; print the id of the erasure."""
+
+    async def erase(work: Work) -> str:
+        customer = await find_any_customer(work.unit, customer_id)
+        return str(await erase_customer(work, customer))
+
+    typer.echo(_run_in_transaction(erase))
+
+
+@app.command("openapi")
+def openapi_command(
+    check: Annotated[bool, typer.Option(help="Only tell whether the files are current.")] = False,
+    directory: Annotated[Path, typer.Option(help="Where the files are.")] = Path("openapi"),
+) -> None:
+    """Write the OpenAPI documents, or check that they are current."""
+    whole = whole_contract(create_app())
+    documents = {"openapi": whole} | {a: audience_contract(whole, a) for a in AUDIENCES}
+    stale = []
+    for name, document in documents.items():
+        path = directory / f"{name}.json"
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        if not path.exists() or path.read_text() != text:
+            stale.append(path)
+            if not check:
+                directory.mkdir(exist_ok=True)
+                path.write_text(text)
+    if check and stale:
+        _fail(f"stale: {', '.join(map(str, stale))}; run `docvault openapi`")
+
+
+@app.command("verify")
+def verify_command(
+    rehash: Annotated[bool, typer.Option(help="Read and hash every byte again.")] = False,
+) -> None:
+    """Compare every row with every stored file, both ways; exit status 1 when they differ."""
+
+    async def check(resources: Resources) -> Findings:
+        total = await count_stored_blobs(resources)
+        with Progress() as bar:
+            task = bar.add_task("verifying", total=total)
+            return await verify(
+                resources, rehash=rehash, progress=lambda steps: bar.advance(task, steps)
+            )
+
+    findings = _run(check)
+    for label in ("missing", "damaged", "orphaned"):
+        for key in getattr(findings, label):
+            typer.echo(f"{label}: {key}")
+    typer.echo(
+        f"{findings.checked} checked, {len(findings.missing)} missing, "
+        f"{len(findings.damaged)} damaged, {len(findings.orphaned)} orphaned"
+    )
+    if not findings.is_clean:
+        raise SystemExit(1)
+
+
+def _run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Result:
+    settings = Settings()
+    configure_logging("warning")
+
+    async def opened(url: str) -> _Result:
+        async with open_resources(settings, url) as resources:
+            return await function(resources)
+
+    with borrowed_database(settings) as url:
+        migrate(url)
+        return asyncio.run(opened(url))
+
+
+def _run_in_transaction(function: Callable[[Work], Coroutine[Any, Any, _Result]]) -> _Result:
+    async def in_transaction(resources: Resources) -> _Result:
+        request_id = uuid_utils.compat.uuid7()
+        asker = Asker(System(), request_id, resources.keyring, resources.settings)
+        async with resources.unit(Access.everyone()) as unit:
+            return await function(asker.work(unit))
+
+    return _run(in_transaction)
+
+
+def _local_issuer() -> LocalIssuer:
+    settings = Settings()
+    if settings.jwt_jwks_url is not None:
+        _fail("tokens come from the identity provider of DOCVAULT_JWT_JWKS_URL")
+    return LocalIssuer(settings)
+
+
+@contextmanager
+def stops_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM end the process in order also while it starts or stops PostgreSQL."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+_TRY_IT = """
+Admin token (12 hours):
+{admin}
+
+Try it in another terminal: ask for a contract, make a customer known, let the customer upload
+the contract, and see the gate open.
+
+ADMIN={admin}
+CUSTOMER={customer}
+curl -X POST {address}/v1/admin/document-types -H "Authorization: Bearer $ADMIN" \\
+  -H 'Content-Type: application/json' -d '{{"name": "Contract", "upload_mode": "required"}}'
+curl -X PUT {address}/v1/admin/customers/c-1042 -H "Authorization: Bearer $ADMIN" \\
+  -H 'Content-Type: application/json' -d '{{"name": "A. Bakker"}}'
+curl -X PUT {address}/v1/customer/documents/contract -H "Authorization: Bearer $CUSTOMER" \\
+  -F file=@examples/contract.pdf
+curl {address}/v1/customer/gate -H "Authorization: Bearer $CUSTOMER"
+
+Ctrl-C stops everything; the data stay in {data_dir}.
+"""
+
+
+def _announcement(settings: Settings, address: str) -> str:
+    """Return what a person at the terminal needs to begin."""
+    where = f"docvault serves {address}\nReference: {address}/docs\n"
+    if not settings.embedded or settings.jwt_jwks_url is not None:
+        return where
+    local = LocalIssuer(settings)
+    return where + _TRY_IT.format(
+        address=address,
+        admin=local.admin_token("admin"),
+        customer=local.customer_token("c-1042"),
+        data_dir=settings.data_dir,
+    )

@@ -1,0 +1,85 @@
+"""The tasks of the worker. Arguments are internal ids; everything else is read when it runs."""
+
+import logging
+from uuid import UUID
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+from procrastinate.retry import BaseRetryStrategy, RetryDecision
+
+from docvault.database import connection_options, libpq_url
+from docvault.repositories.jobs import JobName
+from docvault.services.blobs import delete_queued_blobs, reap
+from docvault.services.erasures import finish_erasure, finish_erasures
+from docvault.services.previews import render_version
+from docvault.services.resources import Resources
+
+log = logging.getLogger(__name__)
+
+MAX_WAIT_SECONDS = 300
+# A worker that has not shown itself for so long is dead; its jobs are taken over.
+STALLED_SECONDS = 60
+
+
+class ErasureNotFinished(Exception):
+    """Bytes of an upload that was under way are not settled yet."""
+
+
+class ForEver(BaseRetryStrategy):
+    """Tries again until it works, waiting twice as long each time up to five minutes."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        """Return when to try again."""
+        wait = min(2**job.attempts, MAX_WAIT_SECONDS)
+        log.warning(
+            "job failed, will be tried again",
+            extra={"job": job.task_name, "attempts": job.attempts + 1},
+            exc_info=exception,
+        )
+        return RetryDecision(retry_in={"seconds": wait})
+
+
+def queue_app(database_url: str, resources: Resources) -> App:
+    """Return the job queue with every task of docvault."""
+    app = App(
+        connector=PsycopgConnector(
+            conninfo=libpq_url(database_url),
+            kwargs={"options": connection_options()},
+            min_size=1,
+            max_size=4,
+        )
+    )
+
+    @app.task(name=JobName.DELETE_BLOBS, retry=ForEver())
+    async def delete_blobs() -> None:
+        await delete_queued_blobs(resources)
+
+    @app.task(name=JobName.ERASE_CUSTOMER, retry=ForEver())
+    async def erase_customer(erasure_id: str) -> None:
+        if not await finish_erasure(resources, UUID(erasure_id)):
+            raise ErasureNotFinished
+
+    @app.task(name=JobName.RENDER_PREVIEWS, retry=ForEver())
+    async def render_previews(version_id: str) -> None:
+        await render_version(resources, UUID(version_id))
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name=JobName.REAP, queueing_lock=JobName.REAP, retry=False, pass_context=False)
+    async def reap_leftovers(timestamp: int) -> None:
+        del timestamp
+        await retry_stalled_jobs(app, STALLED_SECONDS)
+        await reap(resources)
+        await finish_erasures(resources)
+
+    return app
+
+
+async def retry_stalled_jobs(app: App, seconds: float) -> None:
+    """Give back the jobs of workers that have not shown themselves for so many seconds."""
+    for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
+        try:
+            await app.job_manager.retry_job(job)
+        except ConnectorException:
+            # It ended, or another worker gave it back, while we looked.
+            continue

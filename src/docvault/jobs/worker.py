@@ -1,0 +1,49 @@
+"""Running the tasks, inside the server process or as a process of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from procrastinate import App
+
+from docvault.auth.principals import Access
+from docvault.jobs.tasks import queue_app, retry_stalled_jobs
+from docvault.services.resources import Resources
+
+CONCURRENCY = 2
+SHUTDOWN_SECONDS = 20
+
+
+async def run_worker(database_url: str, resources: Resources, *, handle_signals: bool) -> None:
+    """Work until cancelled, or until SIGINT or SIGTERM when it handles signals itself."""
+    async with queue_app(database_url, resources).open_async() as app:
+        await _work(app, handle_signals=handle_signals)
+
+
+@asynccontextmanager
+async def worker_inside(database_url: str, resources: Resources) -> AsyncIterator[None]:
+    """Run the worker beside the server; only for a deployment of this one process.
+
+    Whatever was left behind by a process before this one is settled first: nobody else can be
+    writing or working.
+    """
+    async with queue_app(database_url, resources).open_async() as app:
+        async with resources.unit(Access.everyone()) as unit:
+            await unit.blobs.expire_all_pending()
+        await retry_stalled_jobs(app, 0)
+        await app.configure_task("reap", allow_unknown=False).defer_async(timestamp=0)
+        task = asyncio.create_task(_work(app, handle_signals=False))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _work(app: App, *, handle_signals: bool) -> None:
+    await app.run_worker_async(
+        concurrency=CONCURRENCY,
+        delete_jobs="always",
+        shutdown_graceful_timeout=SHUTDOWN_SECONDS,
+        install_signal_handlers=handle_signals,
+    )

@@ -1,0 +1,52 @@
+"""Opening what a process needs, and closing it again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from docvault.auth.jwks import RemoteKeys, StaticKeys
+from docvault.auth.keyring import Keyring
+from docvault.auth.local_tokens import LocalIssuer
+from docvault.auth.tokens import TokenVerifier
+from docvault.database import Database
+from docvault.previews.renderer import PreviewRenderer
+from docvault.services.resources import Resources
+from docvault.settings import Settings
+from docvault.storage import open_store
+from docvault.storage.spool import Spool
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, database_url: str) -> AsyncIterator[Resources]:
+    """Open database, store, spool and keys; close them when the block ends."""
+    async with httpx.AsyncClient() as client:
+        store = open_store(settings)
+        spool = Spool(settings.spool_dir or store.spool_dir)
+        database = Database(database_url, pool_size=settings.database_pool_size)
+        try:
+            yield Resources(
+                settings=settings,
+                keyring=Keyring.from_settings(settings),
+                database=database,
+                store=store,
+                spool=spool,
+                tokens=token_verifier(settings, client),
+                renderer=PreviewRenderer(),
+                upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+            )
+        finally:
+            await database.close()
+            await store.close()
+            spool.close()
+
+
+def token_verifier(settings: Settings, client: httpx.AsyncClient) -> TokenVerifier:
+    """Return what checks tokens: of the identity provider when one is set, else our own."""
+    if settings.jwt_jwks_url is None:
+        local = LocalIssuer(settings)
+        return TokenVerifier(settings, local.issuer, StaticKeys(local.public_keys()))
+    if settings.jwt_issuer is None:
+        raise ValueError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER")
+    return TokenVerifier(settings, settings.jwt_issuer, RemoteKeys(settings.jwt_jwks_url, client))

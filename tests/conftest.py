@@ -1,0 +1,8 @@
+"""Only loads the fixtures."""
+
+pytest_plugins = [
+    "tests.fixtures.database",
+    "tests.fixtures.storage",
+    "tests.fixtures.callers",
+    "tests.fixtures.client",
+]
