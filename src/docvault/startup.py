@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 
@@ -21,32 +21,31 @@ from docvault.storage.spool import Spool
 @asynccontextmanager
 async def open_resources(settings: Settings, database_url: str) -> AsyncIterator[Resources]:
     """Open database, store, spool and keys; close them when the block ends."""
-    async with httpx.AsyncClient() as client:
+    async with AsyncExitStack() as stack:
         store = open_store(settings)
+        stack.push_async_callback(store.close)
         spool = Spool(settings.spool_dir or store.spool_dir)
+        stack.callback(spool.close)
         database = Database(database_url, pool_size=settings.database_pool_size)
-        try:
-            yield Resources(
-                settings=settings,
-                keyring=Keyring.from_settings(settings),
-                database=database,
-                store=store,
-                spool=spool,
-                tokens=token_verifier(settings, client),
-                renderer=PreviewRenderer(),
-                upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
-            )
-        finally:
-            await database.close()
-            await store.close()
-            spool.close()
+        stack.push_async_callback(database.close)
+        yield Resources(
+            settings=settings,
+            keyring=Keyring.from_settings(settings),
+            database=database,
+            store=store,
+            spool=spool,
+            tokens=await _token_verifier(settings, stack),
+            renderer=PreviewRenderer(),
+            upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+        )
 
 
-def token_verifier(settings: Settings, client: httpx.AsyncClient) -> TokenVerifier:
+async def _token_verifier(settings: Settings, stack: AsyncExitStack) -> TokenVerifier:
     """Return what checks tokens: of the identity provider when one is set, else our own."""
     if settings.jwt_jwks_url is None:
         local = LocalIssuer(settings)
         return TokenVerifier(settings, local.issuer, StaticKeys(local.public_keys()))
     if settings.jwt_issuer is None:
         raise ValueError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER")
+    client = await stack.enter_async_context(httpx.AsyncClient())
     return TokenVerifier(settings, settings.jwt_issuer, RemoteKeys(settings.jwt_jwks_url, client))

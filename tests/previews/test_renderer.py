@@ -30,10 +30,10 @@ from docvault.previews.renderer import (
     PREVIEWABLE_TYPES,
     PreviewFailed,
     PreviewRenderer,
-    PreviewSize,
     PreviewUnavailable,
     RenderedPreview,
 )
+from docvault.rules.previews import PreviewSize
 
 pillow_heif.register_heif_opener()
 
@@ -728,7 +728,8 @@ time.sleep(60)
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(docvault.__file__).parents[1])!r})
-from docvault.previews.renderer import PreviewRenderer, PreviewSize
+from docvault.rules.previews import PreviewSize
+from docvault.previews.renderer import PreviewRenderer
 previews = PreviewRenderer()
 previews._command = (sys.executable, "-I", "-S", "-c", {child_script!r})
 asyncio.run(previews.render(Path({str(source)!r}), "image/png", PreviewSize.small))

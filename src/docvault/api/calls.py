@@ -6,9 +6,9 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from docvault.repositories.customers import CustomerFacts
-from docvault.repositories.idempotency_keys import StoredAnswer
 from docvault.repositories.unit import Unit
+from docvault.rules.customers import CustomerFacts
+from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.idempotency_keys import Claim
 from docvault.services.resources import Resources
 from docvault.services.work import Asker, Work

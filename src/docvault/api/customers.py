@@ -8,7 +8,7 @@ from docvault.api.calls import Call
 from docvault.api.conditional import check_preconditions
 from docvault.api.responses import resource_response
 from docvault.api.views import customer_view
-from docvault.repositories.customers import CustomerFacts
+from docvault.rules.customers import CustomerFacts
 from docvault.schemas.customers import CustomerPut, CustomerRead
 from docvault.services import customers, erasures
 

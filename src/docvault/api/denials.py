@@ -8,8 +8,8 @@ from docvault.api.calls import Call
 from docvault.auth.principals import Access
 from docvault.auth.tokens import TokenClaims
 from docvault.errors import DatabaseUnavailable
-from docvault.repositories.audit_events import NewAuditEvent
 from docvault.schemas.audit_events import AuditAction
+from docvault.services.audit_events import record_stranger
 from docvault.services.resources import Resources
 
 
@@ -22,7 +22,10 @@ async def record_denial(
     with suppress(DatabaseUnavailable):
         async with resources.unit(Access.everyone()) as unit:
             if call is None:
-                await unit.audit_events.add(_stranger(request, action))
+                claims: TokenClaims = request.state.claims
+                await record_stranger(
+                    unit, resources.keyring, claims, action, request.state.request_id
+                )
                 return
             await call.asker.work(unit).record(
                 action,
@@ -30,16 +33,3 @@ async def record_denial(
                 customer=call.customer_or_none,
                 document_type=document_type or request.path_params.get("key"),
             )
-
-
-def _stranger(request: Request, action: AuditAction) -> NewAuditEvent:
-    """Return the event of a caller whose credential is good, but not here."""
-    claims: TokenClaims = request.state.claims
-    keyring = request.app.state.resources.keyring
-    return NewAuditEvent(
-        actor_kind="admin" if claims.is_admin else "customer",
-        actor_id=claims.subject if claims.is_admin else keyring.pseudonym(claims.subject),
-        action=action,
-        result="denied",
-        request_id=request.state.request_id,
-    )

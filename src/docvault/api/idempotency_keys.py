@@ -8,8 +8,8 @@ from fastapi import Response
 from docvault.api.calls import Call
 from docvault.api.responses import JsonResponse
 from docvault.errors import ValidationFailed
-from docvault.repositories.idempotency_keys import StoredAnswer
 from docvault.repositories.unit import Unit
+from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.idempotency_keys import Claim, claim_key
 
 HEADER = "Idempotency-Key"

@@ -12,8 +12,7 @@ from docvault.api.calls import Call
 from docvault.api.pagination import Cursors, cut_page
 from docvault.api.responses import json_response
 from docvault.api.views import document_type_view
-from docvault.repositories.document_types import TypePosition
-from docvault.rules.slots import Slot
+from docvault.rules.slots import Slot, TypePosition
 from docvault.schemas.base import Page
 from docvault.schemas.document_types import DocumentTypePage
 from docvault.services import document_types, documents

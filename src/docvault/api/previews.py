@@ -14,7 +14,7 @@ from docvault.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from docvault.previews.renderer import PreviewSize
+from docvault.rules.previews import PreviewSize
 from docvault.services.previews import read_preview
 
 SizeQuery = Annotated[

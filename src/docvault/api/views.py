@@ -6,11 +6,12 @@ from typing import Any, Literal, cast
 from docvault.api.calls import Call
 from docvault.auth.api_keys import PREFIX
 from docvault.models import ApiKey, AuditDetail, AuditEvent, PortalSettings
-from docvault.repositories.customers import CustomerCounts, CustomerFacts
-from docvault.repositories.erasures import ErasureFacts
+from docvault.rules.customers import CustomerCounts, CustomerFacts
+from docvault.rules.erasures import ErasureFacts
 from docvault.rules.gate import Gate, evaluate_gate
 from docvault.rules.introductions import IntroductionFormat
 from docvault.rules.permissions import may_write
+from docvault.rules.previews import can_preview
 from docvault.rules.slots import FileFacts, Slot, TypeFacts, VersionFacts
 from docvault.rules.states import status, totals, upload_state
 from docvault.schemas.api_keys import ApiKeyRead
@@ -40,7 +41,6 @@ from docvault.schemas.settings import (
     PortalRead,
     PortalSettingsRead,
 )
-from docvault.services.previews import can_preview
 from docvault.services.uploads import allowed_media_types, max_file_bytes
 from docvault.settings import Settings
 

@@ -14,7 +14,6 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +23,7 @@ from docvault.previews.child import (
     EXIT_OVER_LIMIT,
     MAX_OUTPUT_BYTES,
 )
+from docvault.rules.previews import PreviewSize
 
 WALL_SECONDS = 15.0
 _MAX_HEADER_BYTES = 256
@@ -47,14 +47,6 @@ _REASONS = {
     EXIT_OVER_LIMIT: "over-limit",
     -signal.SIGXCPU: "time-limit",
 }
-
-
-class PreviewSize(StrEnum):
-    """How large a preview is: its longest side is 200, 800 or 1600 pixels, or the source's."""
-
-    small = "small"
-    medium = "medium"
-    large = "large"
 
 
 _SIDES = {PreviewSize.small: 200, PreviewSize.medium: 800, PreviewSize.large: 1600}

@@ -1,7 +1,6 @@
 """SQL about document types and their fields."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Select, delete, exists, func, select, tuple_, update
@@ -10,15 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from docvault.errors import DocumentTypeInUse, KeyConflict, NameConflict
 from docvault.models import Document, DocumentType, DocumentTypeField
 from docvault.repositories.base import Repository
-from docvault.rules.slots import FieldFacts, TypeFacts, UploadMode
-
-
-@dataclass(frozen=True, slots=True)
-class TypePosition:
-    """Where a page of document types starts: after this one."""
-
-    position: int
-    id: UUID
+from docvault.rules.slots import FieldFacts, TypeFacts, TypePosition, UploadMode
 
 
 class DocumentTypeRepository(Repository):

@@ -31,8 +31,8 @@ from docvault.models import (
     new_id,
 )
 from docvault.repositories.base import Repository
-from docvault.repositories.document_types import DocumentTypeRepository, TypePosition, type_facts
-from docvault.rules.slots import FileFacts, Slot, VersionFacts
+from docvault.repositories.document_types import DocumentTypeRepository, type_facts
+from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
 
 
 @dataclass(frozen=True, slots=True)

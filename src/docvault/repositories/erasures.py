@@ -1,7 +1,6 @@
 """SQL about erasures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -9,21 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 
 from docvault.models import Blob, Customer, Document, DocumentVersion, Erasure, new_id
 from docvault.repositories.base import Repository
-
-
-@dataclass(frozen=True, slots=True)
-class ErasureFacts:
-    """An erasure and how many blobs still have to go."""
-
-    id: UUID
-    customer_id: UUID
-    requested_at: datetime
-    completed_at: datetime | None
-    documents: int
-    versions: int
-    blobs: int
-    blobs_pending: int
-
+from docvault.rules.erasures import ErasureFacts
 
 _PENDING = (
     select(func.count())

@@ -1,6 +1,5 @@
 """SQL about idempotency keys."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,20 +9,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from docvault.models import IdempotencyKey, new_id
 from docvault.repositories.base import Repository
+from docvault.rules.stored_answers import StoredAnswer
 
 ANSWER_LIFETIME = timedelta(hours=24)
 # How long a claim holds without a sign of life; a retry after a crash waits no longer.
 LEASE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """The answer to repeat, and the fingerprint of the request it belongs to."""
-
-    fingerprint: bytes
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 class IdempotencyKeyRepository(Repository):

@@ -57,6 +57,14 @@ class TypeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TypePosition:
+    """Where a page of document types starts: after this one."""
+
+    position: int
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """One stored file. `size_bytes` and `sha256` are of the bytes as received."""
 

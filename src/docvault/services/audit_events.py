@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from docvault.auth.keyring import Keyring
+from docvault.auth.tokens import TokenClaims
 from docvault.models import AuditDetail, AuditEvent
-from docvault.repositories.audit_events import AuditFilter
+from docvault.repositories.audit_events import AuditFilter, NewAuditEvent
+from docvault.repositories.unit import Unit
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.work import Work
 
@@ -32,6 +35,21 @@ async def list_audit_events(
 async def count_audit_events(work: Work, query: AuditQuery) -> int:
     """Return how many events the query finds."""
     return await work.unit.audit_events.count(_filter(work, query))
+
+
+async def record_stranger(
+    unit: Unit, keyring: Keyring, claims: TokenClaims, action: AuditAction, request_id: UUID
+) -> None:
+    """Record the refusal of a caller whose token is good, but not for this audience."""
+    await unit.audit_events.add(
+        NewAuditEvent(
+            actor_kind="admin" if claims.is_admin else "customer",
+            actor_id=claims.subject if claims.is_admin else keyring.pseudonym(claims.subject),
+            action=action,
+            result="denied",
+            request_id=request_id,
+        )
+    )
 
 
 def _filter(work: Work, query: AuditQuery) -> AuditFilter:

@@ -7,8 +7,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from docvault.errors import FileTooLarge, NoFile, TooManyFiles
-from docvault.repositories.customers import CustomerFacts
 from docvault.repositories.documents import NewFile
+from docvault.rules.customers import CustomerFacts
 from docvault.rules.permissions import require_write
 from docvault.rules.slots import FileFacts, TypeFacts
 from docvault.schemas.audit_events import AuditAction

@@ -12,7 +12,8 @@ from docvault.errors import (
     ErrorDetail,
     UnknownFilterType,
 )
-from docvault.repositories.customers import (
+from docvault.repositories.unit import Unit
+from docvault.rules.customers import (
     CustomerCounts,
     CustomerData,
     CustomerFacts,
@@ -20,7 +21,6 @@ from docvault.repositories.customers import (
     CustomerPlace,
     CustomerSort,
 )
-from docvault.repositories.unit import Unit
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.customers import CustomerCreate, CustomerPut, CustomerUpdate
 from docvault.services.work import Work, difference

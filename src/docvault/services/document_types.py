@@ -11,9 +11,8 @@ from docvault.errors import (
     ValidationFailed,
 )
 from docvault.models import DocumentType, DocumentTypeField, new_id
-from docvault.repositories.document_types import TypePosition
 from docvault.rules.document_types import fold, parse_field_labels, slug
-from docvault.rules.slots import TypeFacts, UploadMode
+from docvault.rules.slots import TypeFacts, TypePosition, UploadMode
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.document_types import (
     MAX_FIELDS,

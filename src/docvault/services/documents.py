@@ -6,12 +6,11 @@ from docvault.errors import (
     FileRequired,
     NoFile,
 )
-from docvault.repositories.customers import CustomerFacts
-from docvault.repositories.document_types import TypePosition
 from docvault.repositories.jobs import JobName
+from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import FieldValueChanges, merge_values
 from docvault.rules.permissions import require_customer_delete, require_write
-from docvault.rules.slots import FileFacts, Slot, UploadMode, VersionFacts
+from docvault.rules.slots import FileFacts, Slot, TypePosition, UploadMode, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import lock_customer
 from docvault.services.work import Work

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from docvault.auth.principals import Access
 from docvault.errors import CustomerUnknown, NotFound
-from docvault.repositories.customers import CustomerFacts
-from docvault.repositories.erasures import ErasureFacts
 from docvault.repositories.jobs import JobName
+from docvault.rules.customers import CustomerFacts
+from docvault.rules.erasures import ErasureFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.blobs import delete_queued_blobs
 from docvault.services.resources import Resources

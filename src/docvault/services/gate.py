@@ -1,6 +1,6 @@
 """The gate of one customer, from the facts as they are now (R-079)."""
 
-from docvault.repositories.customers import CustomerFacts
+from docvault.rules.customers import CustomerFacts
 from docvault.rules.gate import Gate, evaluate_gate
 from docvault.services.work import Work
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from docvault.errors import IdempotencyKeyReused, RequestInProgress
-from docvault.repositories.idempotency_keys import StoredAnswer
 from docvault.repositories.unit import Unit
+from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.resources import Resources
 from docvault.services.work import Asker, Work
 

@@ -16,13 +16,12 @@ from docvault.errors import (
 )
 from docvault.previews.renderer import (
     PreviewFailed,
-    PreviewSize,
     PreviewUnavailable,
     RenderedPreview,
 )
-from docvault.repositories.customers import CustomerFacts
 from docvault.repositories.jobs import JobName
-from docvault.rules.media_types import PREVIEWABLE_MEDIA_TYPES
+from docvault.rules.customers import CustomerFacts
+from docvault.rules.previews import PreviewSize, can_preview
 from docvault.rules.slots import FileFacts, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.blobs import LocalBytes, abandon_blobs, store_bytes
@@ -75,11 +74,6 @@ async def read_preview(
             return facts, await ensure_preview(resources, customer.id, facts, size)
     except TimeoutError:
         raise Unavailable("The preview is not ready yet.", retry_after_seconds=5) from None
-
-
-def can_preview(file: FileFacts) -> bool:
-    """Return whether a preview exists or can be made."""
-    return file.media_type in PREVIEWABLE_MEDIA_TYPES and not file.preview_failed
 
 
 async def render_version(resources: Resources, version_id: UUID) -> None:

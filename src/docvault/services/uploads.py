@@ -19,9 +19,9 @@ from docvault.errors import (
     ValidationFailed,
 )
 from docvault.models import new_id
-from docvault.repositories.customers import CustomerFacts
 from docvault.repositories.documents import NewFile
 from docvault.repositories.jobs import JobName
+from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import FieldValueChanges, merge_values
 from docvault.rules.filenames import sanitise_filename
 from docvault.rules.media_types import (

@@ -7,8 +7,8 @@ from uuid import UUID
 from docvault.auth.keyring import Keyring
 from docvault.auth.principals import Access, Caller, CustomerCaller
 from docvault.repositories.audit_events import NewAuditEvent
-from docvault.repositories.customers import CustomerFacts
 from docvault.repositories.unit import Unit
+from docvault.rules.customers import CustomerFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.settings import Settings
 

@@ -2,7 +2,6 @@
 
 import httpx
 import pytest
-
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients

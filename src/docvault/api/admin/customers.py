@@ -25,7 +25,7 @@ from docvault.api.paths import CustomerIdPath
 from docvault.api.responses import json_response
 from docvault.api.views import customer_view, gate_view, summary_view
 from docvault.errors import CustomerBeingErased, CustomerExists, InvalidCursor, UnknownFilterType
-from docvault.repositories.customers import (
+from docvault.rules.customers import (
     CustomerFilter,
     CustomerPlace,
     CustomerSort,

@@ -42,7 +42,7 @@ from docvault.errors import (
     StorageUnavailable,
     TooManyFiles,
 )
-from docvault.previews.renderer import PreviewSize
+from docvault.rules.previews import PreviewSize
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import (
     AdminDocumentPage,

@@ -36,7 +36,7 @@ from docvault.errors import (
     NoFile,
     PortalSectionDisabled,
 )
-from docvault.previews.renderer import PreviewSize
+from docvault.rules.previews import PreviewSize
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 

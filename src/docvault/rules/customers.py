@@ -1,0 +1,69 @@
+"""Facts about customers, and how a list of them is asked for."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from docvault.rules.gate import GateDecision
+from docvault.rules.states import Totals
+
+
+class CustomerSort(StrEnum):
+    """How a list of customers can be sorted; the id always breaks ties."""
+
+    CREATED_AT = "created_at"
+    CREATED_AT_DESC = "-created_at"
+    NAME = "name"
+    NAME_DESC = "-name"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """What customers a list shows; all conditions must hold (R-094)."""
+
+    has_documents: bool | None = None
+    uploaded: tuple[UUID, ...] = ()
+    not_uploaded: tuple[UUID, ...] = ()
+    gate: GateDecision | None = None
+    gate_enforced: bool = False
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPlace:
+    """Where a page of customers starts: after this sort value and id."""
+
+    value: str
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerData:
+    """What the host tells about a customer."""
+
+    name: str | None = None
+    email: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFacts:
+    """A customer. `erasure_id` is set while an erasure runs."""
+
+    id: UUID
+    external_id: str
+    data: CustomerData
+    erasure_id: UUID | None
+    tokens_valid_from: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    sort_value: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerCounts:
+    """Whether a customer has any document, and the totals over the active types."""
+
+    has_documents: bool
+    totals: Totals
