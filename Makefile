@@ -1,18 +1,55 @@
 # Everything a newcomer needs is here; CONTRIBUTING.md says when to use which.
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHON ?= python3
 
-.PHONY: install lock
+.PHONY: help install run test test-system lint format openapi requirements lock
+
+help:
+	@echo "make run           start docvault in ./data and say how to try it"
+	@echo "make test          check and test everything that needs no system package"
+	@echo "make test-system   the tests that need Debian packages or npm"
+	@echo "make requirements  list every requirement with the tests that show it"
+	@echo "make install       only make the environment"
+	@echo "make format        format the code"
+	@echo "make openapi       write the OpenAPI documents anew"
+	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
 
 $(VENV)/installed: requirements-dev.lock pyproject.toml
-	python3 -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@touch $@
 
-# Names, versions and hashes; no address of any index. Needs uv.
+run: install
+	@exec $(BIN)/docvault serve
+
+test: install lint
+	$(BIN)/pytest -m "not system"
+
+test-system: install
+	$(BIN)/pytest -m system
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/docvault openapi --check
+
+format: install
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+openapi: install
+	$(BIN)/docvault openapi
+
+requirements: install
+	@$(BIN)/python tests/requirements.py
+
+# Names, versions and hashes; no address of any index.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --group dev pyproject.toml -o requirements-dev.lock

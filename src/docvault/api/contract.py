@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from docvault.api.contract_examples import add_examples
+from docvault.api.problems import problem_examples
 from docvault.schemas.document_batches import DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload
 from docvault.schemas.problems import Problem
@@ -43,7 +45,7 @@ _SECURITY_SCHEMES = {
     },
 }
 
-_REFERENCE = re.compile(r"#/components/schemas/([^\"'/]+)")
+_REFERENCE = re.compile(r"#/components/(\w+)/([^\"'/]+)")
 
 
 def whole_contract(app: FastAPI) -> dict[str, Any]:
@@ -62,36 +64,59 @@ def whole_contract(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = _SECURITY_SCHEMES
     schemas = components.setdefault("schemas", {})
     schemas.update(_unrouted_schemas())
+    components["examples"] = problem_examples()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    return _sorted(document)
+    for operation in _operations(document):
+        for response in operation["responses"].values():
+            if response["description"] == "Successful Response":
+                response["description"] = f"{operation['summary']}: done."
+    add_examples(document)
+    return _used_only(_sorted(document))
 
 
 def audience_contract(whole: dict[str, Any], audience: str) -> dict[str, Any]:
     """Return the part of the whole that one audience uses."""
     prefix = f"/v1/{audience}/"
-    paths = {path: item for path, item in whole["paths"].items() if path.startswith(prefix)}
-    schemes = {
-        name
-        for item in paths.values()
-        for operation in item.values()
-        for security in operation.get("security", [])
-        for name in security
-    }
-    return {
-        **whole,
-        "info": {**whole["info"], "title": f"docvault: {audience}"},
-        "tags": [tag for tag in whole["tags"] if tag["name"] == audience],
-        "paths": paths,
-        "components": {
-            "schemas": _used_schemas(whole, paths),
-            "securitySchemes": {
-                name: scheme
-                for name, scheme in whole["components"]["securitySchemes"].items()
-                if name in schemes
+    return _used_only(
+        {
+            **whole,
+            "info": {**whole["info"], "title": f"docvault: {audience}"},
+            "tags": [tag for tag in whole["tags"] if tag["name"] == audience],
+            "paths": {
+                path: item for path, item in whole["paths"].items() if path.startswith(prefix)
             },
+        }
+    )
+
+
+def _used_only(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without the components that nothing in it refers to."""
+    components = document["components"]
+    used: set[tuple[str, str]] = set(_security_schemes(document))
+    waiting = set(_references(document["paths"]))
+    while waiting:
+        kind, name = waiting.pop()
+        used.add((kind, name))
+        waiting |= set(_references(components[kind][name])) - used
+    return {
+        **document,
+        "components": {
+            kind: {name: item for name, item in items.items() if (kind, name) in used}
+            for kind, items in components.items()
         },
     }
+
+
+def _security_schemes(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for operation in _operations(document):
+        for security in operation.get("security", []):
+            yield from (("securitySchemes", name) for name in security)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in document["paths"].values():
+        yield from item.values()
 
 
 def _unrouted_schemas() -> dict[str, Any]:
@@ -105,22 +130,11 @@ def _unrouted_schemas() -> dict[str, Any]:
     return schemas
 
 
-def _used_schemas(whole: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
-    schemas = whole["components"]["schemas"]
-    used: set[str] = set()
-    waiting = set(_references(paths))
-    while waiting:
-        name = waiting.pop()
-        used.add(name)
-        waiting |= set(_references(schemas[name])) - used
-    return {name: schemas[name] for name in sorted(used)}
-
-
-def _references(value: object) -> Iterator[str]:
+def _references(value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, item in value.items():
             if key == "$ref" and (match := _REFERENCE.fullmatch(item)):
-                yield match.group(1)
+                yield match.group(1), match.group(2)
             else:
                 yield from _references(item)
     elif isinstance(value, list):

@@ -118,6 +118,7 @@ class GuardedRoute(APIRoute):
         options["operation_id"] = endpoint.__name__
         options["responses"] = {
             **error_responses(self._errors(path, options["methods"])),
+            **self._success_headers(options),
             **(options.get("responses") or {}),
         }
         options["openapi_extra"] = {
@@ -213,6 +214,13 @@ class GuardedRoute(APIRoute):
             response = await handle(request)
             await call.complete(call.work, stored(call.fingerprint, response))
         return response
+
+    def _success_headers(self, options: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+        """Announce the ETag of operations that answer with a single stored resource."""
+        if not self.operation.conditions or options.get("response_model") is None:
+            return {}
+        tag = {"ETag": {"description": "For If-Match.", "schema": {"type": "string"}}}
+        return {options.get("status_code") or 200: {"headers": tag}}
 
     def _errors(self, path: str, methods: Collection[str]) -> list[type[DocvaultError]]:
         """Return every error this operation can answer with."""

@@ -1,7 +1,7 @@
 """Problem answers: made from our errors, and announced in the contract."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -44,36 +44,57 @@ def problem_response(error: DocvaultError, request_id: UUID) -> Response:
 
 
 def error_responses(errors: Iterable[type[DocvaultError]]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of errors, with an example of each code."""
+    """Return the OpenAPI responses of errors; `problem_examples` has their examples."""
     by_status: dict[int, dict[str, type[DocvaultError]]] = defaultdict(dict)
     for error in errors:
         by_status[error.status][error.code] = error
-    return {status: _response(codes) for status, codes in sorted(by_status.items())}
+    return {status: _response(status, codes) for status, codes in sorted(by_status.items())}
 
 
-def _response(codes: dict[str, type[DocvaultError]]) -> dict[str, Any]:
-    titles = [f"`{code}`: {error.title()}." for code, error in sorted(codes.items())]
-    examples = {code: {"value": _example(error)} for code, error in sorted(codes.items())}
+def problem_examples() -> dict[str, dict[str, Any]]:
+    """Return an example of every problem there is, by the name that responses refer to."""
+    return {
+        _example_name(error): {"summary": error.title(), "value": _example(error)}
+        for error in sorted(_all_errors(DocvaultError), key=_example_name)
+    }
+
+
+_RESPONSE_HEADERS = {
+    401: {"WWW-Authenticate": "How to authenticate."},
+    503: {"Retry-After": "Seconds to wait before trying again."},
+}
+
+
+def _response(status: int, codes: dict[str, type[DocvaultError]]) -> dict[str, Any]:
+    errors = [error for _, error in sorted(codes.items())]
     response: dict[str, Any] = {
-        "description": "\n\n".join(titles),
+        "description": "\n\n".join(f"`{error.code}`: {error.title()}." for error in errors),
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": examples,
+                "examples": {
+                    error.code: {"$ref": f"#/components/examples/{_example_name(error)}"}
+                    for error in errors
+                },
             }
         },
     }
-    headers = {
-        401: {"WWW-Authenticate": "How to authenticate."},
-        405: {"Allow": "The methods that are allowed."},
-        503: {"Retry-After": "Seconds to wait before trying again."},
-    }.get(next(iter(codes.values())).status)
-    if headers:
+    if status in _RESPONSE_HEADERS:
         response["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in headers.items()
+            for name, text in _RESPONSE_HEADERS[status].items()
         }
     return response
+
+
+def _all_errors(error: type[DocvaultError]) -> Iterator[type[DocvaultError]]:
+    for child in error.__subclasses__():
+        yield child
+        yield from _all_errors(child)
+
+
+def _example_name(error: type[DocvaultError]) -> str:
+    return f"{error.status}-{error.code}"
 
 
 def _example(error: type[DocvaultError]) -> dict[str, Any]:

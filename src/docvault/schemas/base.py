@@ -51,9 +51,9 @@ class InputModel(BaseModel):
 
 
 class OutputModel(BaseModel):
-    """What callers get: every field is always there."""
+    """What callers get: every field is always there; later versions may add more."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class Page(OutputModel, Generic[Item]):

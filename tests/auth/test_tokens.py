@@ -1,0 +1,608 @@
+"""Bearer tokens sent to a real endpoint: those that are taken, and every known way to cheat."""
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from fastapi import FastAPI
+from tests.factories.setups import make_customer
+
+from docvault.auth.jwks import StaticKeys
+from docvault.auth.tokens import TokenVerifier
+from docvault.services.resources import Resources
+from docvault.settings import Settings
+
+ISSUER = "https://idp.example"
+STAFF_ENDPOINT = "/v1/admin/document-types"
+ADMIN = "docvault:admin"
+CUSTOMER = "docvault:customer"
+SHA256 = hashes.SHA256()
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def number(value: int, length: int | None = None) -> str:
+    return b64(value.to_bytes(length or (value.bit_length() + 7) // 8, "big"))
+
+
+def rsa_jwk(key: rsa.RSAPrivateKey, **members: Any) -> dict[str, Any]:
+    public = key.public_key().public_numbers()
+    return {"kty": "RSA", "n": number(public.n), "e": number(public.e), **members}
+
+
+def ec_jwk(key: ec.EllipticCurvePrivateKey, crv: str, **members: Any) -> dict[str, Any]:
+    public, size = key.public_key().public_numbers(), (key.key_size + 7) // 8
+    return {"kty": "EC", "crv": crv, "x": number(public.x, size), "y": number(public.y, size)} | (
+        members
+    )
+
+
+def ed_jwk(key: ed25519.Ed25519PrivateKey, **members: Any) -> dict[str, Any]:
+    return {"kty": "OKP", "crv": "Ed25519", "x": b64(key.public_key().public_bytes_raw())} | members
+
+
+def ecdsa(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(SHA256)))
+    size = (key.key_size + 7) // 8
+    return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+
+def pss(digest: hashes.HashAlgorithm) -> padding.PSS:
+    return padding.PSS(padding.MGF1(digest), digest.digest_size)
+
+
+class Provider:
+    """An identity provider: signing keys, their JWKS, and the key of somebody else."""
+
+    def __init__(self) -> None:
+        self.rsa = rsa.generate_private_key(65537, 2048)
+        self.weak_rsa = rsa.generate_private_key(65537, 1024)
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.p384 = ec.generate_private_key(ec.SECP384R1())
+        self.k256 = ec.generate_private_key(ec.SECP256K1())
+        self.ed = ed25519.Ed25519PrivateKey.generate()
+        self.stranger = rsa.generate_private_key(65537, 2048)
+        self.jwks = {
+            "keys": [
+                rsa_jwk(self.rsa, kid="rsa", use="sig"),
+                ec_jwk(self.ec, "P-256", kid="ec", key_ops=["verify"]),
+                ed_jwk(self.ed, kid="ed"),
+                rsa_jwk(self.weak_rsa, kid="weak"),
+                ec_jwk(self.p384, "P-384", kid="p384"),
+                ec_jwk(self.k256, "secp256k1", kid="k256"),
+                rsa_jwk(self.rsa, kid="only-rs256", alg="RS256"),
+                ec_jwk(self.ec, "P-256", kid="for-encryption", use="enc"),
+                ec_jwk(self.ec, "P-256", kid="for-derivation", key_ops=["deriveKey"]),
+            ]
+        }
+
+    def sign(self, algorithm: str, data: bytes) -> bytes:
+        """Sign as one of the algorithms that are accepted."""
+        match algorithm:
+            case "RS256":
+                return self.rsa.sign(data, padding.PKCS1v15(), SHA256)
+            case "PS256":
+                return self.rsa.sign(data, pss(SHA256), SHA256)
+            case "ES256":
+                return ecdsa(self.ec, data)
+            case _:
+                return self.ed.sign(data)
+
+    def token(
+        self,
+        claims: object = None,
+        *,
+        algorithm: str = "RS256",
+        sign: Callable[[bytes], bytes] | None = None,
+        **header: Any,
+    ) -> str:
+        """A token, good unless told otherwise; a header of None is left out."""
+        kid = {"ES256": "ec", "EdDSA": "ed", "Ed25519": "ed"}.get(algorithm, "rsa")
+        fields = {"alg": algorithm, "typ": "at+jwt", "kid": kid} | header
+        fields = {name: value for name, value in fields.items() if value is not None}
+        return self.raw_token(
+            json.dumps(fields).encode(),
+            json.dumps(good_claims() if claims is None else claims).encode(),
+            sign or (lambda data: self.sign(algorithm, data)),
+        )
+
+    def raw_token(
+        self, header: bytes, payload: bytes, sign: Callable[[bytes], bytes] | None = None
+    ) -> str:
+        signed = f"{b64(header)}.{b64(payload)}"
+        return f"{signed}.{b64((sign or (lambda data: self.sign('RS256', data)))(signed.encode()))}"
+
+    def pem(self) -> bytes:
+        return self.rsa.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def der(self) -> bytes:
+        return self.rsa.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+
+def good_claims(**changes: Any) -> dict[str, Any]:
+    """Claims of a good admin token; a change to `...` leaves the claim out."""
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER,
+        "aud": "docvault",
+        "sub": "staff-1",
+        "scope": ADMIN,
+        "iat": now,
+        "exp": now + 300,
+    } | changes
+    return {name: value for name, value in claims.items() if value is not ...}
+
+
+def now(offset: float = 0) -> int:
+    return int(time.time() + offset)
+
+
+def mac(secret: bytes, digest: str = "sha256") -> Callable[[bytes], bytes]:
+    return lambda data: hmac.digest(secret, data, digest)
+
+
+def swap_part(token: str, index: int, part: str) -> str:
+    parts = token.split(".")
+    parts[index] = part
+    return ".".join(parts)
+
+
+def flip_signature(token: str) -> str:
+    head, _, signature = token.rpartition(".")
+    raw = bytearray(base64.urlsafe_b64decode(signature + "=="))
+    raw[20] ^= 1
+    return f"{head}.{b64(bytes(raw))}"
+
+
+def der_signature(p: Provider) -> str:
+    return p.token(algorithm="ES256", sign=lambda data: p.ec.sign(data, ec.ECDSA(SHA256)))
+
+
+def by_stranger(p: Provider, **header: Any) -> str:
+    """Signed by a key that the token itself brings along."""
+    return p.token(sign=lambda data: p.stranger.sign(data, padding.PKCS1v15(), SHA256), **header)
+
+
+def unencoded(p: Provider, **header: Any) -> str:
+    """A detached, unencoded payload (RFC 7797)."""
+    head = b64(json.dumps({"alg": "RS256", "typ": "at+jwt", "kid": "rsa", **header}).encode())
+    signed = f"{head}.{json.dumps(good_claims())}".encode()
+    return f"{head}..{b64(p.sign('RS256', signed))}"
+
+
+Make = Callable[[Provider], str]
+
+HEADERS: dict[str, Make] = {
+    **{
+        f"alg {name} without a signature": lambda p, name=name: p.token(
+            alg=name, sign=lambda _: b""
+        )
+        for name in ("none", "None", "NONE", "nOnE", "")
+    },
+    "alg none with a good signature": lambda p: p.token(alg="none"),
+    "alg missing": lambda p: p.token(alg=None),
+    "alg a list": lambda p: p.token(alg=["RS256"]),
+    "alg a number": lambda p: p.token(alg=256),
+    "alg an object": lambda p: p.token(alg={"RS256": 1}),
+    "alg in lower case": lambda p: p.token(alg="rs256"),
+    "alg with a blank": lambda p: p.token(alg="RS256 "),
+    "HS256 keyed with the public PEM": lambda p: p.token(alg="HS256", sign=mac(p.pem())),
+    "HS256 keyed with the stripped PEM": lambda p: p.token(alg="HS256", sign=mac(p.pem().strip())),
+    "HS256 keyed with the public DER": lambda p: p.token(alg="HS256", sign=mac(p.der())),
+    "HS256 keyed with the JWK": lambda p: p.token(
+        alg="HS256", sign=mac(json.dumps(p.jwks["keys"][0]).encode())
+    ),
+    "HS256 keyed with the modulus": lambda p: p.token(
+        alg="HS256", sign=mac(p.jwks["keys"][0]["n"].encode())
+    ),
+    "HS256 keyed with nothing": lambda p: p.token(alg="HS256", sign=mac(b"")),
+    "HS512 keyed with the public PEM": lambda p: p.token(alg="HS512", sign=mac(p.pem(), "sha512")),
+    "RS512 with the right key": lambda p: p.token(
+        alg="RS512", sign=lambda d: p.rsa.sign(d, padding.PKCS1v15(), hashes.SHA512())
+    ),
+    "PS512 with the right key": lambda p: p.token(
+        alg="PS512", sign=lambda d: p.rsa.sign(d, pss(hashes.SHA512()), hashes.SHA512())
+    ),
+    "RS256 said to be PS256": lambda p: p.token(alg="PS256"),
+    "RS256 said to be ES256": lambda p: p.token(alg="ES256"),
+    "RS256 with the kid of the EC key": lambda p: p.token(kid="ec"),
+    "PS256 with a key for RS256 alone": lambda p: p.token(algorithm="PS256", kid="only-rs256"),
+    "ES256 signature in DER": der_signature,
+    "ES256 signature of zeros": lambda p: p.token(algorithm="ES256", sign=lambda _: bytes(64)),
+    "EdDSA signature of zeros": lambda p: p.token(algorithm="EdDSA", sign=lambda _: bytes(64)),
+    **{
+        f"kid {kid!r:.40}": lambda p, kid=kid: by_stranger(p, kid=kid)
+        for kid in (
+            "../../../../../../dev/null",
+            "' OR 1=1 --",
+            "x' UNION SELECT 'secret",
+            "nobody",
+            "",
+            "\x00",
+            "https://evil.example/key",
+            "k" * 4000,
+        )
+    },
+    "kid null": lambda p: p.raw_token(
+        b'{"alg":"RS256","typ":"at+jwt","kid":null}', json.dumps(good_claims()).encode()
+    ),
+    "kid a number": lambda p: p.token(kid=1),
+    "kid a list": lambda p: p.token(kid=["rsa"]),
+    "kid an object": lambda p: p.token(kid={"kid": "rsa"}),
+    "jku of a stranger": lambda p: by_stranger(p, jku="https://evil.example/jwks.json"),
+    "x5u of a stranger": lambda p: by_stranger(p, x5u="https://evil.example/cert.pem"),
+    "jwk of a stranger": lambda p: by_stranger(p, jwk=rsa_jwk(p.stranger), kid=None),
+    "jwk of a stranger under a known kid": lambda p: by_stranger(
+        p, jwk=rsa_jwk(p.stranger, kid="rsa")
+    ),
+    "x5c of a stranger": lambda p: by_stranger(p, x5c=[base64.b64encode(b"certificate").decode()]),
+    "crit unknown": lambda p: p.token(crit=["exploit"], exploit=True),
+    "crit exp": lambda p: p.token(crit=["exp"], exp=now(300)),
+    "crit empty": lambda p: p.token(crit=[]),
+    "crit not a list": lambda p: p.token(crit="exp"),
+    "b64 false and crit": lambda p: unencoded(p, b64=False, crit=["b64"]),
+    "b64 false without crit": lambda p: unencoded(p, b64=False),
+    "alg there twice, none at last": lambda p: p.raw_token(
+        b'{"alg":"RS256","typ":"at+jwt","kid":"rsa","alg":"none"}',
+        json.dumps(good_claims()).encode(),
+    ),
+    **{
+        f"typ {typ!r}": lambda p, typ=typ: p.token(typ=typ)
+        for typ in ("JWT", "", "at+jwt2", "logout+jwt", "application/jwt", "at jwt", 1, ["at+jwt"])
+    },
+    "typ missing": lambda p: p.token(typ=None),
+    "id token": lambda p: p.token(good_claims(aud="portal", nonce="n", scope=...), typ="JWT"),
+    "id token for docvault": lambda p: p.token(good_claims(nonce="n", at_hash="h"), typ="JWT"),
+    "key for encryption": lambda p: p.token(algorithm="ES256", kid="for-encryption"),
+    "key for derivation": lambda p: p.token(algorithm="ES256", kid="for-derivation"),
+    "RSA with 1024 bits": lambda p: p.token(
+        kid="weak", sign=lambda d: p.weak_rsa.sign(d, padding.PKCS1v15(), SHA256)
+    ),
+    "ES256 on P-384": lambda p: p.token(
+        algorithm="ES256", kid="p384", sign=lambda d: ecdsa(p.p384, d)
+    ),
+    "ES256 on secp256k1": lambda p: p.token(
+        algorithm="ES256", kid="k256", sign=lambda d: ecdsa(p.k256, d)
+    ),
+    "a stranger's signature": by_stranger,
+    "a stranger's signature without kid": lambda p: by_stranger(p, kid=None),
+}
+
+SHAPES: dict[str, Make] = {
+    "one part": lambda _: "token",
+    "two parts": lambda p: p.token().rpartition(".")[0],
+    "four parts": lambda p: p.token() + ".x",
+    "five parts": lambda p: p.token() + ".x.y",
+    "dots": lambda _: "..",
+    "no header": lambda p: swap_part(p.token(), 0, ""),
+    "no payload": lambda p: swap_part(p.token(), 1, ""),
+    "no signature": lambda p: swap_part(p.token(), 2, ""),
+    "header is not base64": lambda p: swap_part(p.token(), 0, "!!!!"),
+    "payload is not base64": lambda p: swap_part(p.token(), 1, "%%%%"),
+    "signature is not base64": lambda p: swap_part(p.token(), 2, "@@@@"),
+    "header of a wrong length": lambda p: swap_part(p.token(), 0, "abcde"),
+    "header is not JSON": lambda p: p.raw_token(b"alg: none", b"{}"),
+    "header is a list": lambda p: p.raw_token(b'["RS256"]', b"{}"),
+    "header is not UTF-8": lambda p: p.raw_token(b'{"alg":"RS256\xff"}', b"{}"),
+    "header is deeply nested": lambda p: p.raw_token(b'{"a":' * 1000 + b"1" + b"}" * 1000, b"{}"),
+    "payload is not JSON": lambda p: p.raw_token(b'{"alg":"RS256","typ":"at+jwt"}', b"sub=staff"),
+    "payload is a list": lambda p: p.token([good_claims()]),
+    "payload is a string": lambda p: p.token("staff-1"),
+    "payload is not UTF-8": lambda p: p.raw_token(
+        b'{"alg":"RS256","typ":"at+jwt"}', b'{"sub":"\xff"}'
+    ),
+    "payload is deeply nested": lambda p: p.raw_token(
+        b'{"alg":"RS256","typ":"at+jwt"}', b"[" * 3000
+    ),
+    "payload replaced": lambda p: swap_part(
+        p.token(), 1, b64(json.dumps(good_claims(sub="root")).encode())
+    ),
+    "one bit of the signature": lambda p: flip_signature(p.token()),
+    "signature cut": lambda p: p.token()[:-10],
+    "9 KiB": lambda p: p.token(good_claims(filler="x" * 6600)),
+    "blank inside": lambda p: p.token().replace(".", ". ", 1),
+    "not ASCII": lambda p: swap_part(p.token(), 2, "é"),
+}
+
+CLAIMS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
+    **{
+        f"aud {aud!r}": {"aud": aud}
+        for aud in (
+            ...,
+            None,
+            "",
+            "portal",
+            "docvault2",
+            "docvaul",
+            "DOCVAULT",
+            "docvault portal",
+            [],
+            ["portal"],
+            [["docvault"]],
+            {"docvault": True},
+            7,
+        )
+    },
+    **{
+        f"iss {iss!r}": {"iss": iss}
+        for iss in (
+            ...,
+            None,
+            "",
+            ISSUER + "/",
+            ISSUER + ".evil.example",
+            ISSUER[:-1],
+            ISSUER.upper(),
+            "http://idp.example",
+            "docvault",
+            [ISSUER],
+        )
+    },
+    "exp missing": {"exp": ...},
+    "exp null": {"exp": None},
+    "exp a float": lambda: {"exp": time.time() + 300.5},
+    "exp a string": lambda: {"exp": str(now(300))},
+    "exp 10^20": {"exp": 10**20},
+    "exp negative": {"exp": -1},
+    "exp true": {"exp": True},
+    "exp infinite": {"exp": float("inf")},
+    "exp not a number": {"exp": float("nan")},
+    "exp a list": {"exp": [1]},
+    "exp passed": lambda: {"iat": now(-400), "exp": now(-100)},
+    "iat missing": {"iat": ...},
+    "iat null": {"iat": None},
+    "iat a float": lambda: {"iat": time.time() - 0.5},
+    "iat a string": lambda: {"iat": str(now())},
+    "iat true": {"iat": True},
+    "iat negative": {"iat": -1},
+    "iat to come": lambda: {"iat": now(120), "exp": now(400)},
+    "a life of more than a day": lambda: {"iat": now(), "exp": now(24 * 3600 + 60)},
+    "old, with a life of a month": lambda: {"iat": now(-29 * 24 * 3600), "exp": now(3600)},
+    "nbf to come": lambda: {"nbf": now(120)},
+    "nbf a string": lambda: {"nbf": str(now())},
+    "nbf a float": lambda: {"nbf": time.time()},
+    "nbf true": {"nbf": True},
+    "nbf null": {"nbf": None},
+    "sub missing": {"sub": ...},
+    "sub null": {"sub": None},
+    "sub empty": {"sub": ""},
+    "sub a number": {"sub": 1},
+    "sub a list": {"sub": ["staff-1"]},
+    "sub with NUL": {"sub": "staff\x00"},
+    "sub with a line break": {"sub": "staff\n1"},
+    "sub too long": {"sub": "s" * 256},
+    "both roles": {"scope": f"{ADMIN} {CUSTOMER}"},
+    "both roles as a list": {"scope": [ADMIN, CUSTOMER]},
+    "both roles in scp": {"scope": ..., "scp": [ADMIN, CUSTOMER]},
+    "a role in scope, the other in scp": {"scope": ADMIN, "scp": [CUSTOMER]},
+}
+
+GOOD: dict[str, Make] = {
+    "RS256": lambda p: p.token(),
+    "PS256": lambda p: p.token(algorithm="PS256"),
+    "ES256": lambda p: p.token(algorithm="ES256"),
+    "EdDSA": lambda p: p.token(algorithm="EdDSA"),
+    "Ed25519 (RFC 9864)": lambda p: p.token(algorithm="Ed25519"),
+    "without kid": lambda p: p.token(kid=None),
+    "scope among others": lambda p: p.token(good_claims(scope=f"openid {ADMIN} profile")),
+    "scp list": lambda p: p.token(good_claims(scope=..., scp=["openid", ADMIN])),
+    "aud list": lambda p: p.token(good_claims(aud=["portal", "docvault"])),
+    "typ in full": lambda p: p.token(typ="application/at+jwt"),
+    "typ in capitals": lambda p: p.token(typ="AT+JWT"),
+    "a life of a day": lambda p: p.token(good_claims(iat=now(), exp=now() + 24 * 3600)),
+    "expired within the leeway": lambda p: p.token(good_claims(iat=now(-300), exp=now(-30))),
+    "clock ahead within the leeway": lambda p: p.token(good_claims(iat=now(30), nbf=now(30))),
+    "jku, x5u and jwk beside a good signature": lambda p: p.token(
+        jku="https://evil.example", x5u="https://evil.example", jwk=rsa_jwk(p.stranger)
+    ),
+    "unknown claims": lambda p: p.token(good_claims(groups=["a"], amr=["otp"])),
+}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture
+def with_provider(
+    app: FastAPI, http: httpx.AsyncClient, resources: Resources, provider: Provider
+) -> httpx.AsyncClient:
+    """A client of a service that trusts the provider's keys."""
+    tokens = TokenVerifier(resources.settings, ISSUER, StaticKeys(provider.jwks))
+    app.state.resources = dataclasses.replace(resources, tokens=tokens)
+    return http
+
+
+def bearer(token: str) -> list[tuple[bytes, bytes]]:
+    return [(b"Authorization", b"Bearer " + token.encode())]
+
+
+async def ask(client: httpx.AsyncClient, token: str) -> httpx.Response:
+    return await client.get(STAFF_ENDPOINT, headers=bearer(token))
+
+
+def assert_refused(answer: httpx.Response) -> None:
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] in {"invalid-token", "token-expired", "authentication-required"}
+
+
+class TestGoodTokens:
+    """Any admin endpoint."""
+
+    @pytest.mark.parametrize("name", GOOD)
+    async def test_a_good_token_is_taken(
+        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+    ) -> None:
+        answer = await ask(with_provider, GOOD[name](provider))
+        assert answer.status_code == 200, answer.text
+
+    async def test_the_scheme_is_taken_in_any_case(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        headers = {"Authorization": f"bearer {provider.token()}"}
+        assert (await with_provider.get(STAFF_ENDPOINT, headers=headers)).status_code == 200
+
+
+class TestBadTokens:
+    """Any admin endpoint: 401 with a challenge, never another answer."""
+
+    @pytest.mark.parametrize("name", HEADERS)
+    async def test_a_bad_header_or_key_is_refused(
+        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+    ) -> None:
+        assert_refused(await ask(with_provider, HEADERS[name](provider)))
+
+    @pytest.mark.parametrize("name", SHAPES)
+    async def test_a_bad_shape_is_refused(
+        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+    ) -> None:
+        assert_refused(await ask(with_provider, SHAPES[name](provider)))
+
+    @pytest.mark.parametrize("name", CLAIMS)
+    async def test_a_bad_claim_is_refused(
+        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+    ) -> None:
+        changes = CLAIMS[name]
+        claims = good_claims(**(changes() if callable(changes) else changes))
+        assert_refused(await ask(with_provider, provider.token(claims)))
+
+    async def test_an_expired_token_is_told_apart(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        token = provider.token(good_claims(iat=now(-400), exp=now(-100)))
+        assert (await ask(with_provider, token)).json()["code"] == "token-expired"
+
+    async def test_an_expired_token_with_a_bad_signature_is_only_invalid(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        token = flip_signature(provider.token(good_claims(iat=now(-400), exp=now(-100))))
+        assert (await ask(with_provider, token)).json()["code"] == "invalid-token"
+
+    async def test_the_answer_repeats_nothing_of_the_token(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        token = provider.token(good_claims(iss="https://canary.example"), kid="canary")
+        answer = await ask(with_provider, token)
+        assert "canary" not in answer.text
+        assert "canary" not in str(answer.headers)
+
+
+class TestAlgorithms:
+    """DOCVAULT_JWT_ALGORITHMS."""
+
+    def test_a_symmetric_algorithm_cannot_be_configured(self) -> None:
+        with pytest.raises(ValueError, match="jwt_algorithms"):
+            Settings(jwt_algorithms=("RS256", "HS256"))
+
+    def test_none_cannot_be_configured(self) -> None:
+        with pytest.raises(ValueError, match="jwt_algorithms"):
+            Settings(jwt_algorithms=("none",))
+
+    async def test_an_algorithm_that_is_not_configured_is_refused(
+        self,
+        app: FastAPI,
+        with_provider: httpx.AsyncClient,
+        resources: Resources,
+        provider: Provider,
+    ) -> None:
+        only = resources.settings.model_copy(update={"jwt_algorithms": ("ES256",)})
+        tokens = TokenVerifier(only, ISSUER, StaticKeys(provider.jwks))
+        app.state.resources = dataclasses.replace(resources, tokens=tokens)
+        assert (await ask(with_provider, provider.token(algorithm="ES256"))).status_code == 200
+        assert_refused(await ask(with_provider, provider.token(algorithm="RS256")))
+
+
+class TestRoles:
+    """Roles come only from the scope."""
+
+    @pytest.mark.parametrize(
+        "scope",
+        ["", "openid", "docvault:administrator", f"x{ADMIN}", ADMIN.upper(), f"{ADMIN},openid"],
+    )
+    async def test_a_token_without_the_admin_scope_is_forbidden(
+        self, with_provider: httpx.AsyncClient, provider: Provider, scope: str
+    ) -> None:
+        answer = await ask(with_provider, provider.token(good_claims(scope=scope)))
+        assert (answer.status_code, answer.json()["code"]) == (403, "insufficient-scope")
+
+    @pytest.mark.parametrize("claim", ["role", "roles", "groups", "permissions"])
+    async def test_no_other_claim_gives_a_role(
+        self, with_provider: httpx.AsyncClient, provider: Provider, claim: str
+    ) -> None:
+        claims = good_claims(scope="openid", **{claim: [ADMIN, "admin"]})
+        assert (await ask(with_provider, provider.token(claims))).status_code == 403
+
+    async def test_a_customer_token_is_not_a_staff_token(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        answer = await ask(with_provider, provider.token(good_claims(scope=CUSTOMER)))
+        assert answer.status_code == 403
+
+
+@pytest.mark.req("A-29")
+class TestCustomerClaim:
+    """DOCVAULT_JWT_CUSTOMER_CLAIM."""
+
+    @pytest.fixture(autouse=True)
+    async def configured(
+        self,
+        app: FastAPI,
+        admin: httpx.AsyncClient,
+        with_provider: httpx.AsyncClient,
+        resources: Resources,
+        provider: Provider,
+    ) -> None:
+        app.state.resources = resources
+        await make_customer(admin, "c-1")
+        settings = resources.settings.model_copy(update={"jwt_customer_claim": "customer_no"})
+        tokens = TokenVerifier(settings, ISSUER, StaticKeys(provider.jwks))
+        app.state.resources = dataclasses.replace(resources, tokens=tokens)
+
+    async def gate(
+        self, client: httpx.AsyncClient, provider: Provider, **claims: Any
+    ) -> httpx.Response:
+        token = provider.token(good_claims(scope=CUSTOMER, sub="login-7", **claims))
+        return await client.get("/v1/customer/gate", headers=bearer(token))
+
+    async def test_the_configured_claim_names_the_customer(
+        self, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        answer = await self.gate(with_provider, provider, customer_no="c-1")
+        assert answer.status_code == 200, answer.text
+
+    @pytest.mark.parametrize("value", [..., None, "", 1, ["c-1"], {"id": "c-1"}, True, "c-1\x00"])
+    async def test_anything_but_one_string_is_refused(
+        self, with_provider: httpx.AsyncClient, provider: Provider, value: object
+    ) -> None:
+        assert_refused(await self.gate(with_provider, provider, customer_no=value))
+
+
+def test_there_are_enough_attacks() -> None:
+    assert len(HEADERS) + len(SHAPES) + len(CLAIMS) >= 60
+
+
+def test_the_sample_key_verifies_independently(provider: Provider) -> None:
+    """The provider signs as RFC 7515 says, or the attacks would prove nothing."""
+    head, _, signature = provider.token().rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    provider.rsa.public_key().verify(raw, head.encode(), padding.PKCS1v15(), SHA256)
+    assert len(hashlib.sha256(head.encode()).digest()) == 32
