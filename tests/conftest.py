@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.storage",
     "tests.fixtures.callers",
     "tests.fixtures.client",
+    "tests.fixtures.server",
 ]

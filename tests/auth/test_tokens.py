@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import hashlib
 import hmac
 import json
 import time
@@ -68,7 +67,6 @@ class Provider:
 
     def __init__(self) -> None:
         self.rsa = rsa.generate_private_key(65537, 2048)
-        self.weak_rsa = rsa.generate_private_key(65537, 1024)
         self.ec = ec.generate_private_key(ec.SECP256R1())
         self.p384 = ec.generate_private_key(ec.SECP384R1())
         self.k256 = ec.generate_private_key(ec.SECP256K1())
@@ -79,7 +77,6 @@ class Provider:
                 rsa_jwk(self.rsa, kid="rsa", use="sig"),
                 ec_jwk(self.ec, "P-256", kid="ec", key_ops=["verify"]),
                 ed_jwk(self.ed, kid="ed"),
-                rsa_jwk(self.weak_rsa, kid="weak"),
                 ec_jwk(self.p384, "P-384", kid="p384"),
                 ec_jwk(self.k256, "secp256k1", kid="k256"),
                 rsa_jwk(self.rsa, kid="only-rs256", alg="RS256"),
@@ -271,9 +268,6 @@ HEADERS: dict[str, Make] = {
     "id token for docvault": lambda p: p.token(good_claims(nonce="n", at_hash="h"), typ="JWT"),
     "key for encryption": lambda p: p.token(algorithm="ES256", kid="for-encryption"),
     "key for derivation": lambda p: p.token(algorithm="ES256", kid="for-derivation"),
-    "RSA with 1024 bits": lambda p: p.token(
-        kid="weak", sign=lambda d: p.weak_rsa.sign(d, padding.PKCS1v15(), SHA256)
-    ),
     "ES256 on P-384": lambda p: p.token(
         algorithm="ES256", kid="p384", sign=lambda d: ecdsa(p.p384, d)
     ),
@@ -506,6 +500,23 @@ class TestBadTokens:
         assert "canary" not in str(answer.headers)
 
 
+class TestShortKeys:
+    """A key of the provider that is too short for its algorithm (D11)."""
+
+    async def test_a_token_signed_with_rsa_1024_is_refused(
+        self, app: FastAPI, with_provider: httpx.AsyncClient, provider: Provider
+    ) -> None:
+        short = rsa.generate_private_key(65537, 1024)
+        keys = StaticKeys({"keys": [rsa_jwk(short, kid="short")]})
+        resources = app.state.resources
+        tokens = TokenVerifier(resources.settings, ISSUER, keys)
+        app.state.resources = dataclasses.replace(resources, tokens=tokens)
+        token = provider.token(
+            kid="short", sign=lambda data: short.sign(data, padding.PKCS1v15(), SHA256)
+        )
+        assert_refused(await ask(with_provider, token))
+
+
 class TestAlgorithms:
     """DOCVAULT_JWT_ALGORITHMS."""
 
@@ -605,4 +616,4 @@ def test_the_sample_key_verifies_independently(provider: Provider) -> None:
     head, _, signature = provider.token().rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     provider.rsa.public_key().verify(raw, head.encode(), padding.PKCS1v15(), SHA256)
-    assert len(hashlib.sha256(head.encode()).digest()) == 32
+    assert len(raw) == 256

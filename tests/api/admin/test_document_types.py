@@ -1,0 +1,879 @@
+"""Document types as staff define them."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.fixtures.callers import CustomerClients
+
+from docvault.models import DocumentType, new_id
+from docvault.repositories.unit import Unit
+from docvault.rules.media_types import DEFAULT_MEDIA_TYPES
+
+TYPES = "/v1/admin/document-types"
+ORDER = "/v1/admin/document-type-order"
+MEBIBYTE = 1024 * 1024
+
+
+async def create(admin: httpx.AsyncClient, **members: Any) -> httpx.Response:
+    """Send POST /v1/admin/document-types."""
+    return await admin.post(TYPES, json=members)
+
+
+async def change(admin: httpx.AsyncClient, key: str, **members: Any) -> httpx.Response:
+    """Send PATCH with the present ETag, whatever comes of it."""
+    etag = (await admin.get(f"{TYPES}/{key}")).headers["etag"]
+    return await admin.patch(f"{TYPES}/{key}", json=members, headers={"If-Match": etag})
+
+
+def errors_of(answer: httpx.Response) -> list[tuple[str | None, str]]:
+    """Return pointer and code of each error."""
+    return [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+
+
+def names_of(answer: httpx.Response) -> list[str]:
+    """Return the names of a page of types."""
+    return [item["name"] for item in answer.json()["items"]]
+
+
+def labels_of(document_type: dict[str, Any]) -> list[str]:
+    """Return the labels of the active fields."""
+    return [field["label"] for field in document_type["fields"]]
+
+
+async def store_values(
+    admin: httpx.AsyncClient, customer: str, key: str, **values: str | None
+) -> dict[str, str]:
+    """Store values as staff and return those shown."""
+    answer = await admin.patch(
+        f"/v1/admin/customers/{customer}/documents/{key}", json={"field_values": values}
+    )
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, str] = answer.json()["field_values"]
+    return shown
+
+
+async def shown_values(admin: httpx.AsyncClient, customer: str, key: str) -> dict[str, str]:
+    """Return the values that staff see."""
+    answer = await admin.get(f"/v1/admin/customers/{customer}/documents/{key}")
+    shown: dict[str, str] = answer.json()["field_values"]
+    return shown
+
+
+class TestCreate:
+    """POST /v1/admin/document-types."""
+
+    @pytest.mark.req("R-010", "R-013", "R-016")
+    async def test_a_name_alone_gives_the_defaults(self, admin: httpx.AsyncClient) -> None:
+        answer = await create(admin, name="Identity card")
+        assert answer.status_code == 201
+        created = answer.json()
+        del created["created_at"], created["updated_at"]
+        assert created == {
+            "key": "identity-card",
+            "name": "Identity card",
+            "upload_mode": "optional",
+            "instructions": None,
+            "fields": [],
+            "accepted_media_types": list(DEFAULT_MEDIA_TYPES),
+            "max_size_bytes": 25 * MEBIBYTE,
+            "max_files": 1,
+            "collects_fields": False,
+            "position": 0,
+            "archived": False,
+        }
+
+    async def test_the_location_leads_to_what_was_created(self, admin: httpx.AsyncClient) -> None:
+        answer = await create(admin, name="Passport")
+        read = await admin.get(answer.headers["location"])
+        assert read.json() == answer.json()
+        assert read.headers["etag"] == answer.headers["etag"]
+
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [
+            ("Identity card", "identity-card"),
+            ("  Uittreksel  KvK (2024) ", "uittreksel-kvk-2024"),
+            ("Führerschein", "fuhrerschein"),
+            ("a" * 80, "a" * 63),
+            ("x" * 62 + " y", "x" * 62),
+        ],
+    )
+    async def test_the_key_is_the_slug_of_the_name(
+        self, admin: httpx.AsyncClient, name: str, key: str
+    ) -> None:
+        assert (await make_type(admin, name))["key"] == key
+
+    async def test_a_taken_slug_gets_a_number(self, admin: httpx.AsyncClient) -> None:
+        keys = [(await make_type(admin, name))["key"] for name in ("A b", "A-b", "A/b", "A_b")]
+        assert keys == ["a-b", "a-b-2", "a-b-3", "a-b-4"]
+
+    async def test_a_numbered_slug_stays_within_the_limit(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "a" * 70)
+        assert (await make_type(admin, "a" * 71))["key"] == "a" * 61 + "-2"
+
+    @pytest.mark.parametrize("name", ["護照", "🪪", "جواز سفر", "---"])
+    async def test_a_name_without_a_slug_gets_a_random_key(
+        self, admin: httpx.AsyncClient, name: str
+    ) -> None:
+        key = (await make_type(admin, name))["key"]
+        assert re.fullmatch(r"type-[a-z0-9]{8}", key)
+
+    async def test_the_slug_of_an_archived_type_is_taken(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "Passport")
+        await patch_type(admin, "passport", archived=True)
+        assert (await make_type(admin, "Passport"))["key"] == "passport-2"
+
+    @pytest.mark.req("A-21")
+    async def test_an_explicit_key_that_is_taken_conflicts(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "Passport", key="id")
+        answer = await create(admin, name="Licence", key="id")
+        assert (answer.status_code, answer.json()["code"]) == (409, "key-conflict")
+        assert errors_of(answer)[0][0] == "/key"
+
+    async def test_the_key_of_an_archived_type_conflicts(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "Passport", key="id")
+        await patch_type(admin, "id", archived=True)
+        assert (await create(admin, name="Licence", key="id")).status_code == 409
+
+    @pytest.mark.parametrize(
+        "key", ["A", "a_b", "-a", "a-", "", "a" * 64, "é", "a b", "a\n", "a/b"]
+    )
+    async def test_a_key_outside_the_grammar_is_refused(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        answer = await create(admin, name="Passport", key=key)
+        assert answer.status_code == 422
+        assert errors_of(answer)[0][0] == "/key"
+
+    @pytest.mark.parametrize("key", ["a", "0", "a" * 63, "a--b", "9-x"])
+    async def test_a_key_inside_the_grammar_is_kept(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        assert (await make_type(admin, "Passport", key=key))["key"] == key
+
+    @pytest.mark.req("A-21")
+    @pytest.mark.parametrize("name", ["Passport", "PASSPORT", " passport\t", "\u2003Ｐassport"])
+    async def test_a_name_of_an_active_type_conflicts(
+        self, admin: httpx.AsyncClient, name: str
+    ) -> None:
+        await make_type(admin, "Passport")
+        answer = await create(admin, name=name)
+        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
+        assert errors_of(answer)[0][0] == "/name"
+
+    async def test_a_refused_name_stores_nothing(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "Passport")
+        await create(admin, name="passport")
+        assert names_of(await admin.get(TYPES)) == ["Passport"]
+
+    @pytest.mark.req("R-013")
+    @pytest.mark.parametrize("mode", ["optional", "required", "admin_only"])
+    async def test_each_mode_is_kept(self, admin: httpx.AsyncClient, mode: str) -> None:
+        assert (await make_type(admin, "Passport", upload_mode=mode))["upload_mode"] == mode
+
+    @pytest.mark.req("R-015")
+    @pytest.mark.parametrize(
+        ("code", "mode"), [(0, "optional"), (1, "required"), (2, "admin_only")]
+    )
+    async def test_a_legacy_code_stands_for_its_mode(
+        self, admin: httpx.AsyncClient, code: int, mode: str
+    ) -> None:
+        assert (await make_type(admin, "Passport", upload_mode=code))["upload_mode"] == mode
+
+    @pytest.mark.req("R-013")
+    @pytest.mark.parametrize("mode", ["Required", "", None, 3, -1, True, False, 1.5, "1", [], {}])
+    async def test_any_other_mode_is_refused(self, admin: httpx.AsyncClient, mode: Any) -> None:
+        answer = await create(admin, name="Passport", upload_mode=mode)
+        assert answer.status_code == 422
+        assert errors_of(answer)[0][0] == "/upload_mode"
+
+    @pytest.mark.req("R-012")
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Pièce d’identité №1",
+            "🪪 identité 👩‍👩‍👧",
+            "جواز سفر \u202eabc",
+            "護照 / 旅券",
+            "\"quoted\" 'single' `back` \\",
+            "<b>Bold</b> & <script>alert(1)</script>",
+            "  spaces around  ",
+            "e\u0301 is not é",
+            "'; DROP TABLE customers; --",
+            "x" * 200,
+            "🪪" * 200,
+        ],
+    )
+    async def test_a_name_comes_back_exactly(self, admin: httpx.AsyncClient, name: str) -> None:
+        created = await make_type(admin, name, key="k", instructions=name)
+        read = (await admin.get(f"{TYPES}/k")).json()
+        assert (created["name"], read["name"], read["instructions"]) == (name, name, name)
+
+    @pytest.mark.req("R-012")
+    @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u2003", "x" * 201, None, 5, ["x"], "a\0b"])
+    async def test_a_blank_long_or_unusable_name_is_refused(
+        self, admin: httpx.AsyncClient, name: Any
+    ) -> None:
+        answer = await create(admin, name=name)
+        assert answer.status_code == 422
+        assert errors_of(answer)[0][0] == "/name"
+
+    async def test_a_name_is_needed(self, admin: httpx.AsyncClient) -> None:
+        answer = await create(admin, upload_mode="required")
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name")
+
+    @pytest.mark.parametrize(
+        ("member", "value"),
+        [
+            ("max_files", 0),
+            ("max_files", 21),
+            ("max_files", "2"),
+            ("max_files", 1.5),
+            ("max_size_bytes", 0),
+            ("max_size_bytes", -1),
+            ("max_size_bytes", 10**30),
+            ("position", -1),
+            ("position", 2**31),
+            ("position", 10**30),
+            ("instructions", "x" * 2001),
+            ("accepted_media_types", []),
+            ("accepted_media_types", ["image/svg+xml"]),
+            ("accepted_media_types", ["text/html"]),
+            ("accepted_media_types", "image/png"),
+            ("collects_fields", "yes"),
+            ("fields", [{"label": "x"}] * 51),
+            ("fields", [{}]),
+            ("fields", ["x"]),
+            ("fields", [{"label": ""}]),
+            ("fields", [{"label": "  "}]),
+            ("fields", [{"label": "x" * 101}]),
+            ("fields", [{"label": "x", "kind": "number"}]),
+            ("fields", [{"label": "x", "required": "yes"}]),
+            ("fields", [{"label": "x", "key": "X"}]),
+        ],
+    )
+    async def test_a_value_out_of_bounds_is_refused_with_its_place(
+        self, admin: httpx.AsyncClient, member: str, value: Any
+    ) -> None:
+        answer = await create(admin, name="Passport", **{member: value})
+        assert answer.status_code == 422
+        assert str(errors_of(answer)[0][0]).startswith(f"/{member}")
+
+    @pytest.mark.parametrize(
+        ("member", "value"),
+        [
+            ("max_files", 20),
+            ("max_size_bytes", 1),
+            ("instructions", "x" * 2000),
+            ("accepted_media_types", ["application/pdf"]),
+            ("position", 7),
+            ("fields", [{"key": f"f{n}", "label": f"{n}".rjust(100, "x"), "kind": "text",
+                         "required": True} for n in range(50)]),
+        ],
+    )  # fmt: skip
+    async def test_a_value_at_the_bound_is_kept(
+        self, admin: httpx.AsyncClient, member: str, value: Any
+    ) -> None:
+        assert (await make_type(admin, "Passport", **{member: value}))[member] == value
+
+    @pytest.mark.req("R-007", "R-001")
+    async def test_only_what_staff_defined_is_listed(self, admin: httpx.AsyncClient) -> None:
+        assert names_of(await admin.get(TYPES)) == []
+        for name in ("Passport", "Contract", "Licence"):
+            await make_type(admin, name)
+        assert names_of(await admin.get(TYPES)) == ["Passport", "Contract", "Licence"]
+
+    @pytest.mark.req("R-004")
+    async def test_a_new_type_is_asked_of_existing_customers_at_once(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await patch_portal(admin, gate_enabled=True)
+        await make_customer(admin, "c-1")
+        assert (await admin.get("/v1/admin/customers/c-1/gate")).json()["decision"] == "open"
+        await make_type(admin, "Passport", upload_mode="required")
+        gate = (await admin.get("/v1/admin/customers/c-1/gate")).json()
+        assert (gate["decision"], gate["missing"]) == ("blocked", ["passport"])
+
+
+class TestLimitsPerType:
+    """What one type accepts, seen at PUT /v1/admin/customers/{id}/documents/{key}."""
+
+    @pytest.fixture
+    async def document(self, admin: httpx.AsyncClient) -> str:
+        """A customer's slot for a type that takes two PDFs of at most 1,000 bytes."""
+        await make_type(
+            admin, "T", accepted_media_types=["application/pdf"], max_size_bytes=1000, max_files=2
+        )
+        await make_customer(admin, "c-1")
+        return "/v1/admin/customers/c-1/documents/t"
+
+    @pytest.mark.req("A-14")
+    async def test_another_media_type_is_refused(
+        self, admin: httpx.AsyncClient, document: str
+    ) -> None:
+        answer = await admin.put(document, **upload_of(files.png(), "a.png"))
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (415, "media-type-not-allowed")
+        assert problem["allowed"] == ["application/pdf"]
+        assert problem["detected"] == "image/png"
+
+    @pytest.mark.req("A-15")
+    @pytest.mark.parametrize(("extra", "status"), [(0, 201), (1, 413)])
+    async def test_the_size_limit_is_exact(
+        self, admin: httpx.AsyncClient, document: str, extra: int, status: int
+    ) -> None:
+        body = files.pdf()
+        padding = b"\n" * (1000 - len(body) + extra)
+        answer = await admin.put(document, **upload_of(body + padding))
+        assert answer.status_code == status, answer.text
+
+    @pytest.mark.req("A-15")
+    async def test_a_file_too_large_is_told_the_limit(
+        self, admin: httpx.AsyncClient, document: str
+    ) -> None:
+        problem = (await admin.put(document, **upload_of(files.pdf() + b"\n" * 1000))).json()
+        assert (problem["code"], problem["limit_bytes"]) == ("file-too-large", 1000)
+
+    @pytest.mark.req("A-01")
+    @pytest.mark.parametrize(("count", "status"), [(1, 201), (2, 201), (3, 422)])
+    async def test_the_number_of_files_is_limited(
+        self, admin: httpx.AsyncClient, document: str, count: int, status: int
+    ) -> None:
+        parts = [("file", (f"{n}.pdf", files.pdf())) for n in range(count)]
+        answer = await admin.put(document, files=parts)
+        assert answer.status_code == status, answer.text
+
+    async def test_limits_are_told_to_the_customer(
+        self, admin: httpx.AsyncClient, document: str, customer_of: CustomerClients
+    ) -> None:
+        del admin, document
+        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert asked["accepted_media_types"] == ["application/pdf"]
+        assert (asked["max_size_bytes"], asked["max_files"]) == (1000, 2)
+
+
+class TestFieldLabels:
+    """`field_labels` and `fields` of POST and PATCH."""
+
+    @pytest.mark.req("R-017", "A-10")
+    async def test_labels_are_separated_by_commas(self, admin: httpx.AsyncClient) -> None:
+        labels = "Uitgiftedatum, Uitgifteplaats"
+        created = await make_type(admin, "T", collects_fields=True, field_labels=labels)
+        assert created["fields"] == [
+            {"key": "uitgiftedatum", "label": "Uitgiftedatum", "kind": "text", "required": False},
+            {"key": "uitgifteplaats", "label": "Uitgifteplaats", "kind": "text", "required": False},
+        ]
+
+    @pytest.mark.req("R-018")
+    async def test_blanks_are_trimmed_and_empties_dropped(self, admin: httpx.AsyncClient) -> None:
+        created = await make_type(admin, "T", field_labels=" A,, B ,\t,")
+        assert labels_of(created) == ["A", "B"]
+
+    @pytest.mark.req("R-018")
+    @pytest.mark.parametrize("labels", [" A,,B , a", "A,A", "ß,SS", "ﬁ,fi"])
+    async def test_a_label_twice_is_refused(self, admin: httpx.AsyncClient, labels: str) -> None:
+        answer = await create(admin, name="T", field_labels=labels)
+        assert (answer.status_code, answer.json()["code"]) == (422, "duplicate-label")
+        assert errors_of(answer)[0][0] == "/field_labels"
+
+    @pytest.mark.req("R-018")
+    async def test_a_label_twice_in_the_list_is_pointed_at(self, admin: httpx.AsyncClient) -> None:
+        fields = [{"label": "A"}, {"label": "B"}, {"label": " a "}]
+        answer = await create(admin, name="T", fields=fields)
+        assert errors_of(answer) == [("/fields/2/label", "duplicate-label")]
+
+    async def test_a_key_twice_is_pointed_at(self, admin: httpx.AsyncClient) -> None:
+        fields = [{"label": "A", "key": "k"}, {"label": "B", "key": "k"}]
+        answer = await create(admin, name="T", fields=fields)
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/fields/1/key")
+
+    @pytest.mark.req("A-12")
+    async def test_both_forms_together_are_refused(self, admin: httpx.AsyncClient) -> None:
+        answer = await create(admin, name="T", field_labels="A", fields=[{"label": "A"}])
+        assert (answer.status_code, answer.json()["code"]) == (422, "validation-error")
+
+    @pytest.mark.req("A-12")
+    async def test_the_list_allows_a_comma_in_a_label(self, admin: httpx.AsyncClient) -> None:
+        assert labels_of(await make_type(admin, "T", fields=[{"label": "A, b"}])) == ["A, b"]
+
+    @pytest.mark.parametrize("labels", ["x" * 101, ",".join(f"f{n}" for n in range(51))])
+    async def test_labels_out_of_bounds_are_refused(
+        self, admin: httpx.AsyncClient, labels: str
+    ) -> None:
+        answer = await create(admin, name="T", field_labels=labels)
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/field_labels")
+
+    @pytest.mark.req("R-019")
+    @pytest.mark.parametrize("fields", [{}, {"field_labels": " , "}, {"fields": []}])
+    async def test_the_switch_without_a_label_is_refused(
+        self, admin: httpx.AsyncClient, fields: dict[str, Any]
+    ) -> None:
+        answer = await create(admin, name="T", collects_fields=True, **fields)
+        assert (answer.status_code, answer.json()["code"]) == (422, "labels-required")
+        assert names_of(await admin.get(TYPES)) == []
+
+    @pytest.mark.req("R-019")
+    @pytest.mark.parametrize("members", [{"fields": []}, {"field_labels": ""}, {"fields": None}])
+    async def test_the_last_label_cannot_go_while_the_switch_is_on(
+        self, admin: httpx.AsyncClient, members: dict[str, Any]
+    ) -> None:
+        await make_type(admin, "T", collects_fields=True, field_labels="A")
+        answer = await change(admin, "t", **members)
+        assert (answer.status_code, answer.json()["code"]) == (422, "labels-required")
+        assert labels_of((await admin.get(f"{TYPES}/t")).json()) == ["A"]
+
+    @pytest.mark.req("R-019")
+    async def test_fields_are_not_shown_to_the_customer_while_off(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        created = await make_type(admin, "T", field_labels="A")
+        await make_customer(admin, "c-1")
+        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert (labels_of(created), asked["fields"]) == (["A"], [])
+
+    @pytest.mark.req("R-040", "R-047")
+    async def test_fields_are_shown_to_the_customer_while_on(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        await make_type(admin, "T", collects_fields=True, field_labels="A, B")
+        await make_customer(admin, "c-1")
+        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert labels_of(asked) == ["A", "B"]
+
+    async def test_labels_of_other_scripts_get_keys_of_their_own(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        created = await make_type(admin, "T", field_labels="発行日, 発行地")
+        keys = [field["key"] for field in created["fields"]]
+        assert labels_of(created) == ["発行日", "発行地"]
+        assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", key) for key in keys)
+        assert len(set(keys)) == 2
+
+    async def test_labels_with_the_same_slug_get_different_keys(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        created = await make_type(admin, "T", fields=[{"label": "A b"}, {"label": "A-b"}])
+        assert [field["key"] for field in created["fields"]] == ["a-b", "a-b-2"]
+
+
+class TestFieldsKeepValues:
+    """Stored values while the fields of a type change."""
+
+    @pytest.fixture
+    async def key(self, admin: httpx.AsyncClient) -> str:
+        """A type with the fields A and B, and a customer c-1 with a value for each."""
+        await make_type(admin, "T", collects_fields=True, field_labels="A, B")
+        await make_customer(admin, "c-1")
+        await store_values(admin, "c-1", "t", a="1", b="2")
+        return "t"
+
+    @pytest.mark.req("R-020")
+    async def test_off_and_on_again_brings_labels_and_values_back(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        off = await patch_type(admin, key, collects_fields=False)
+        assert (labels_of(off), await shown_values(admin, "c-1", key)) == (["A", "B"], {})
+        await patch_type(admin, key, collects_fields=True)
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("R-021")
+    async def test_a_label_renamed_by_its_key_keeps_the_values(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        fields = [{"key": "a", "label": "Date of issue"}, {"key": "b", "label": "B"}]
+        changed = await patch_type(admin, key, fields=fields)
+        assert labels_of(changed) == ["Date of issue", "B"]
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("R-021")
+    async def test_two_labels_can_change_places(self, admin: httpx.AsyncClient, key: str) -> None:
+        fields = [{"key": "a", "label": "B"}, {"key": "b", "label": "A"}]
+        answer = await change(admin, key, fields=fields)
+        assert answer.status_code == 200, answer.text
+        assert labels_of(answer.json()) == ["B", "A"]
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("R-021")
+    async def test_labels_can_move_along_a_chain(self, admin: httpx.AsyncClient, key: str) -> None:
+        fields = [{"key": "a", "label": "B"}, {"key": "b", "label": "C"}]
+        answer = await change(admin, key, fields=fields)
+        assert answer.status_code == 200, answer.text
+        assert labels_of(answer.json()) == ["B", "C"]
+
+    @pytest.mark.req("R-021")
+    async def test_renaming_the_type_keeps_the_values(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        changed = await patch_type(admin, key, name="Quite another name")
+        assert (changed["key"], changed["name"]) == ("t", "Quite another name")
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("A-13")
+    async def test_a_field_left_out_is_retired(self, admin: httpx.AsyncClient, key: str) -> None:
+        changed = await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
+        assert labels_of(changed) == ["B"]
+        assert await shown_values(admin, "c-1", key) == {"b": "2"}
+
+    @pytest.mark.req("A-13")
+    @pytest.mark.parametrize(
+        "revived", [{"key": "a", "label": "A"}, {"label": "A"}, {"label": " a "},
+                    {"key": "a", "label": "New"}]
+    )  # fmt: skip
+    async def test_a_retired_field_comes_back_with_its_values(
+        self, admin: httpx.AsyncClient, key: str, revived: dict[str, str]
+    ) -> None:
+        await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
+        changed = await patch_type(admin, key, fields=[{"key": "b", "label": "B"}, revived])
+        assert labels_of(changed) == ["B", revived["label"].strip()]
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("A-13")
+    async def test_comma_labels_find_the_fields_that_are_there(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        await patch_type(admin, key, field_labels="b, c, a")
+        assert await shown_values(admin, "c-1", key) == {"b": "2", "a": "1"}
+
+    @pytest.mark.req("A-13")
+    async def test_a_value_of_a_retired_field_is_refused(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
+        answer = await admin.patch(
+            f"/v1/admin/customers/c-1/documents/{key}", json={"field_values": {"a": "x"}}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "unknown-field")
+        assert errors_of(answer)[0][0] == "/field_values/a"
+
+    async def test_a_new_field_may_take_the_label_of_a_renamed_one(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        fields = [{"key": "a", "label": "Old"}, {"label": "A"}, {"key": "b", "label": "B"}]
+        changed = await patch_type(admin, key, fields=fields)
+        assert [field["key"] for field in changed["fields"]] == ["a", "a-2", "b"]
+        assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
+
+    @pytest.mark.req("A-10")
+    async def test_a_required_field_makes_the_document_incomplete_at_once(
+        self, admin: httpx.AsyncClient, key: str
+    ) -> None:
+        path = f"/v1/admin/customers/c-1/documents/{key}"
+        await admin.put(path, **upload_of())
+        await store_values(admin, "c-1", key, b=None)
+        assert (await admin.get(path)).json()["status"] == "accepted"
+        fields = [{"key": "a", "label": "A"}, {"key": "b", "label": "B", "required": True}]
+        await patch_type(admin, key, fields=fields)
+        assert (await admin.get(path)).json()["status"] == "incomplete"
+
+
+class TestUpdate:
+    """PATCH /v1/admin/document-types/{key}."""
+
+    async def test_if_match_is_required(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"})
+        assert (answer.status_code, answer.json()["code"]) == (428, "precondition-required")
+
+    @pytest.mark.parametrize("etag", ['"nope"', 'W/"nope"', '"a", "b"'])
+    async def test_another_etag_fails(self, admin: httpx.AsyncClient, etag: str) -> None:
+        await make_type(admin, "T")
+        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": etag})
+        assert (answer.status_code, answer.json()["code"]) == (412, "precondition-failed")
+        assert (await admin.get(f"{TYPES}/t")).json()["name"] == "T"
+
+    async def test_the_etag_of_before_a_change_fails(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        old = (await admin.get(f"{TYPES}/t")).headers["etag"]
+        await patch_type(admin, "t", max_files=2)
+        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": old})
+        assert answer.status_code == 412
+
+    async def test_the_answer_has_the_new_etag(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        answer = await change(admin, "t", name="U")
+        read = await admin.get(f"{TYPES}/t", headers={"If-None-Match": answer.headers["etag"]})
+        assert (read.status_code, read.content) == (304, b"")
+
+    async def test_any_version_matches_the_star(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": "*"})
+        assert answer.status_code == 200
+
+    async def test_what_is_absent_stays(self, admin: httpx.AsyncClient) -> None:
+        members = {"upload_mode": "required", "field_labels": "A", "instructions": "Both sides.",
+                   "accepted_media_types": ["image/png"], "max_size_bytes": 5, "max_files": 3,
+                   "position": 4}  # fmt: skip
+        before = await make_type(admin, "T", **members)
+        after = await patch_type(admin, "t", name="U")
+        assert {**before, "name": "U", "updated_at": after["updated_at"]} == after
+        assert after["updated_at"] > before["updated_at"]
+
+    async def test_null_gives_the_default_back(self, admin: httpx.AsyncClient) -> None:
+        members = {"upload_mode": "required", "instructions": "Both sides.",
+                   "accepted_media_types": ["image/png"], "max_size_bytes": 5, "max_files": 3}  # fmt: skip
+        await make_type(admin, "T", **members)
+        after = await patch_type(admin, "t", **dict.fromkeys(members))
+        assert (after["upload_mode"], after["instructions"]) == ("optional", None)
+        assert after["accepted_media_types"] == list(DEFAULT_MEDIA_TYPES)
+        assert (after["max_size_bytes"], after["max_files"]) == (25 * MEBIBYTE, 1)
+
+    @pytest.mark.parametrize("name", [None, "", "  ", "x" * 201])
+    async def test_the_name_cannot_go(self, admin: httpx.AsyncClient, name: str | None) -> None:
+        await make_type(admin, "T")
+        answer = await change(admin, "t", name=name)
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name")
+
+    @pytest.mark.parametrize("member", ["key", "id", "created_at", "updated_at", "nope"])
+    async def test_what_cannot_be_changed_is_unknown(
+        self, admin: httpx.AsyncClient, member: str
+    ) -> None:
+        await make_type(admin, "T")
+        answer = await change(admin, "t", **{member: "x"})
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, f"/{member}")
+
+    async def test_a_name_of_another_active_type_conflicts(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        await make_type(admin, "U")
+        answer = await change(admin, "u", name=" t ")
+        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
+
+    async def test_its_own_name_in_another_case_is_no_conflict(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "Passport")
+        assert (await patch_type(admin, "passport", name="PASSPORT"))["name"] == "PASSPORT"
+
+    @pytest.mark.req("R-014", "R-079")
+    async def test_states_follow_the_mode_at_once(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T", upload_mode="required")
+        await make_customer(admin, "c-1")
+        await patch_portal(admin, gate_enabled=True)
+        gate = "/v1/admin/customers/c-1/gate"
+        assert (await admin.get(gate)).json()["decision"] == "blocked"
+        await patch_type(admin, "t", upload_mode="optional")
+        assert (await admin.get(gate)).json()["decision"] == "open"
+
+    async def test_an_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
+        answer = await admin.patch(f"{TYPES}/nope", json={"name": "U"}, headers={"If-Match": "*"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "document-type-unknown")
+
+
+class TestArchive:
+    """PATCH /v1/admin/document-types/{key} with `archived`."""
+
+    @pytest.mark.req("A-22", "R-023")
+    async def test_an_archived_type_is_no_longer_asked(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        await make_type(admin, "T", upload_mode="required")
+        await make_customer(admin, "c-1")
+        await patch_type(admin, "t", archived=True)
+        assert (await customer_of("c-1").get("/v1/customer/documents")).json()["items"] == []
+        assert (await admin.get("/v1/admin/customers/c-1/gate")).json()["missing"] == []
+
+    @pytest.mark.req("A-22")
+    async def test_lists_show_either_active_or_archived_ones(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "T")
+        await make_type(admin, "U")
+        await patch_type(admin, "t", archived=True)
+        assert names_of(await admin.get(TYPES)) == ["U"]
+        assert names_of(await admin.get(TYPES, params={"archived": "true"})) == ["T"]
+
+    @pytest.mark.req("R-060", "A-22")
+    async def test_staff_still_reach_the_file_of_an_archived_type(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "T")
+        await make_customer(admin, "c-1")
+        path = "/v1/admin/customers/c-1/documents"
+        await admin.put(f"{path}/t", **upload_of())
+        await patch_type(admin, "t", archived=True)
+        listed = [item["type"]["key"] for item in (await admin.get(path)).json()["items"]]
+        assert listed == ["t"]
+        assert (await admin.get(f"{path}/t/content")).content == files.pdf()
+
+    async def test_bringing_it_back_asks_for_it_again(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T", upload_mode="required")
+        await make_customer(admin, "c-1")
+        await patch_type(admin, "t", archived=True)
+        back = await patch_type(admin, "t", archived=False)
+        assert back["archived"] is False
+        assert (await admin.get("/v1/admin/customers/c-1/gate")).json()["missing"] == ["t"]
+
+    @pytest.mark.req("A-21")
+    async def test_its_name_is_free_while_archived(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        await patch_type(admin, "t", archived=True)
+        assert (await create(admin, name="t", key="other")).status_code == 201
+
+    @pytest.mark.req("A-21")
+    async def test_bringing_back_a_name_that_is_taken_conflicts(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "T")
+        await patch_type(admin, "t", archived=True)
+        await make_type(admin, " t", key="other")
+        answer = await change(admin, "t", archived=False)
+        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
+        assert (await admin.get(f"{TYPES}/t")).json()["archived"] is True
+
+    async def test_it_can_come_back_under_another_name(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        await patch_type(admin, "t", archived=True)
+        await make_type(admin, "T", key="other")
+        assert (await patch_type(admin, "t", archived=False, name="T (old)"))["archived"] is False
+
+
+class TestDelete:
+    """DELETE /v1/admin/document-types/{key}."""
+
+    @pytest.fixture
+    async def document(self, admin: httpx.AsyncClient) -> str:
+        """The slot of a customer for a type T with a field A."""
+        await make_type(admin, "T", collects_fields=True, field_labels="A")
+        await make_customer(admin, "c-1")
+        return "/v1/admin/customers/c-1/documents/t"
+
+    @pytest.mark.req("R-010")
+    async def test_an_unused_type_goes(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        answer = await admin.delete(f"{TYPES}/t")
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert (await admin.get(f"{TYPES}/t")).status_code == 404
+
+    @pytest.mark.req("R-023")
+    async def test_a_type_with_a_file_stays(self, admin: httpx.AsyncClient, document: str) -> None:
+        await admin.put(document, **upload_of())
+        answer = await admin.delete(f"{TYPES}/t")
+        assert (answer.status_code, answer.json()["code"]) == (409, "document-type-in-use")
+        assert (await admin.get(f"{document}/content")).content == files.pdf()
+
+    async def test_a_type_whose_file_was_deleted_stays(
+        self, admin: httpx.AsyncClient, document: str
+    ) -> None:
+        await admin.put(document, **upload_of())
+        await admin.delete(document)
+        assert (await admin.delete(f"{TYPES}/t")).status_code == 409
+
+    async def test_values_without_a_file_do_not_keep_it(
+        self, admin: httpx.AsyncClient, document: str
+    ) -> None:
+        await admin.patch(document, json={"field_values": {"a": "x"}})
+        assert (await admin.delete(f"{TYPES}/t")).status_code == 204
+        assert (await admin.get("/v1/admin/customers/c-1/documents")).json()["items"] == []
+
+    async def test_another_etag_fails(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        answer = await admin.delete(f"{TYPES}/t", headers={"If-Match": '"nope"'})
+        assert answer.status_code == 412
+
+    async def test_an_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
+        answer = await admin.delete(f"{TYPES}/nope")
+        assert (answer.status_code, answer.json()["code"]) == (404, "document-type-unknown")
+
+
+class TestOrder:
+    """PUT /v1/admin/document-type-order."""
+
+    @pytest.fixture(autouse=True)
+    async def types(self, admin: httpx.AsyncClient) -> None:
+        """Three active types and an archived one."""
+        for name in ("A", "B", "C", "D"):
+            await make_type(admin, name)
+        await patch_type(admin, "d", archived=True)
+
+    @pytest.mark.req("R-022")
+    async def test_the_customers_list_follows(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        await make_customer(admin, "c-1")
+        answer = await admin.put(ORDER, json={"keys": ["c", "a", "b"]})
+        assert (answer.status_code, answer.content) == (204, b"")
+        items = (await customer_of("c-1").get("/v1/customer/documents")).json()["items"]
+        assert [item["type"]["key"] for item in items] == ["c", "a", "b"]
+        assert names_of(await admin.get(TYPES)) == ["C", "A", "B"]
+
+    @pytest.mark.req("R-022")
+    @pytest.mark.parametrize(
+        "keys",
+        [["a", "b"], ["a", "b", "c", "c"], ["a", "b", "c", "d"], ["a", "b", "x"], [],
+         ["a", "b", "c", "x"], ["a", "b", "d"]],
+    )  # fmt: skip
+    async def test_anything_but_all_active_keys_is_refused(
+        self, admin: httpx.AsyncClient, keys: list[str]
+    ) -> None:
+        answer = await admin.put(ORDER, json={"keys": keys})
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/keys")
+        assert names_of(await admin.get(TYPES)) == ["A", "B", "C"]
+
+    async def test_a_new_type_comes_last(self, admin: httpx.AsyncClient) -> None:
+        await admin.put(ORDER, json={"keys": ["c", "a", "b"]})
+        await make_type(admin, "E")
+        assert names_of(await admin.get(TYPES)) == ["C", "A", "B", "E"]
+
+    async def test_a_position_puts_a_type_in_its_place(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "First", position=0)
+        await patch_type(admin, "a", position=9)
+        assert names_of(await admin.get(TYPES)) == ["First", "B", "C", "A"]
+
+
+class TestMany:
+    """A thousand types."""
+
+    @pytest.fixture
+    async def thousand(self, unit: Unit, admin: httpx.AsyncClient) -> None:
+        """Types type-0 to type-999, the first hundred of them required."""
+        del admin
+        rows = [
+            DocumentType(
+                id=new_id(),
+                key=f"type-{number}",
+                name=f"Type {number}",
+                folded_name=f"type {number}",
+                upload_mode="required" if number < 100 else "optional",
+                collects_fields=False,
+                max_files=1,
+                position=number,
+            )
+            for number in range(1000)
+        ]
+        await unit.document_types.save(*rows)
+        await unit._session.commit()
+
+    @pytest.mark.req("R-011")
+    @pytest.mark.usefixtures("thousand")
+    async def test_they_page_without_gaps(self, admin: httpx.AsyncClient) -> None:
+        keys: list[str] = []
+        params: dict[str, Any] = {"limit": 100, "include_total": "true"}
+        for _ in range(10):
+            page = (await admin.get(TYPES, params=params)).json()
+            keys += [item["key"] for item in page["items"]]
+            params["cursor"] = page["next_cursor"]
+        assert (page["next_cursor"], page["total"]) == (None, 1000)
+        assert keys == [f"type-{number}" for number in range(1000)]
+
+    @pytest.mark.req("R-011")
+    @pytest.mark.usefixtures("thousand")
+    async def test_one_more_can_be_created_and_all_put_in_order(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        assert (await make_type(admin, "Type x"))["position"] == 1000
+        keys = ["type-x", *(f"type-{number}" for number in reversed(range(1000)))]
+        assert (await admin.put(ORDER, json={"keys": keys})).status_code == 204
+        first = (await admin.get(TYPES, params={"limit": 2})).json()["items"]
+        assert [item["key"] for item in first] == ["type-x", "type-999"]
+
+    @pytest.mark.req("R-011")
+    @pytest.mark.usefixtures("thousand")
+    async def test_the_gate_judges_all_of_them(self, admin: httpx.AsyncClient) -> None:
+        await make_customer(admin, "c-1")
+        gate = (await admin.get("/v1/admin/customers/c-1/gate")).json()
+        listed = (await admin.get("/v1/admin/customers/c-1")).json()["documents"]
+        assert len(gate["missing"]) == 100
+        assert listed == {"uploaded": 0, "missing": 1000, "required_missing": 100}
