@@ -405,6 +405,8 @@ GOOD: dict[str, Make] = {
     "jku, x5u and jwk beside a good signature": lambda p: p.token(
         jku="https://evil.example", x5u="https://evil.example", jwk=rsa_jwk(p.stranger)
     ),
+    "x5c beside a good signature": lambda p: p.token(x5c=[base64.b64encode(b"c" * 900).decode()]),
+    "a header that is not understood": lambda p: p.token(**{"pi.atm": "1", "nonce": "n"}),
     "unknown claims": lambda p: p.token(good_claims(groups=["a"], amr=["otp"])),
 }
 
@@ -570,6 +572,7 @@ class TestRoles:
 
 
 @pytest.mark.req("A-29")
+@pytest.mark.usefixtures("with_provider")
 class TestCustomerClaim:
     """DOCVAULT_JWT_CUSTOMER_CLAIM."""
 
@@ -578,7 +581,6 @@ class TestCustomerClaim:
         self,
         app: FastAPI,
         admin: httpx.AsyncClient,
-        with_provider: httpx.AsyncClient,
         resources: Resources,
         provider: Provider,
     ) -> None:

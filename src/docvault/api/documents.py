@@ -84,8 +84,8 @@ async def read_document(call: Call, key: str, view: View) -> Response:
 async def upload_document(call: Call, key: str, view: View) -> Response:
     """Fill or replace a document; 201 when the slot was empty, else 200 (R-042, R-055)."""
     async with call.resources.unit(call.asker.access) as unit:
-        document_type = await uploads.authorise_upload(call.asker.work(unit), call.customer, key)
-    async with received_submission(call, document_type) as submission:
+        slot = await uploads.authorise_upload(call.asker.work(unit), call.customer, key)
+    async with received_submission(call, slot.type) as submission:
         replay = call.claim.replay(call.fingerprint) if call.claim else None
         if replay is not None:
             return replayed(replay)
@@ -99,9 +99,9 @@ async def upload_document(call: Call, key: str, view: View) -> Response:
             call.resources,
             call.asker,
             call.customer,
-            key,
+            slot,
             submission,
-            precondition=lambda slot: check_slot(call, slot, view),
+            precondition=lambda current: check_slot(call, current, view),
             respond=respond,
         )
 

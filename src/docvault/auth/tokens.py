@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key
+from joserfc.jws import JWSRegistry
 
 from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
 from docvault.errors import InvalidToken, TokenExpired
@@ -114,9 +115,16 @@ def _verified_payload(token: str, key: Key, algorithm: str) -> bytes | None:
         # RFC 9864 renames EdDSA; identity providers still sign under the old name.
         warnings.simplefilter("ignore", SecurityWarning)
         try:
-            return jws.deserialize_compact(token, key, algorithms=[algorithm]).payload
+            return jws.deserialize_compact(token, key, registry=_registry(algorithm)).payload
         except (JoseError, ValueError, TypeError):
             return None
+
+
+def _registry(algorithm: str) -> JWSRegistry:
+    """Return what reads a token: parameters it does not know are ignored (RFC 7515, section 4)."""
+    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = MAX_TOKEN_LENGTH
+    return registry
 
 
 def _decode_header(token: str) -> dict[str, Any]:
@@ -161,10 +169,11 @@ def _text(value: object) -> str:
 
 
 def _scopes(claims: dict[str, Any]) -> set[str]:
-    """Return the scopes of `scope` (RFC 8693, space-separated) or of the list `scp`."""
-    value = claims.get("scope", claims.get("scp", []))
-    if isinstance(value, str):
-        return set(value.split(" "))
-    if isinstance(value, list):
-        return {item for item in value if isinstance(item, str)}
-    return set()
+    """Return the scopes of `scope` (RFC 8693, space-separated) and of the list `scp` together."""
+    scopes: set[str] = set()
+    for value in (claims.get("scope"), claims.get("scp")):
+        if isinstance(value, str):
+            scopes |= set(value.split(" "))
+        elif isinstance(value, list):
+            scopes |= {item for item in value if isinstance(item, str)}
+    return scopes

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9._~:@|+=-]{1,128}$"
@@ -18,7 +26,8 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
+    """Refuse text that shows nothing."""
     if not text.strip():
         raise ValueError("must not be blank")
     return text
@@ -30,9 +39,15 @@ def _not_dots(text: str) -> str:
     return text
 
 
+def _only_text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be an RFC 3339 time")  # noqa: TRY004 - pydantic's own protocol
+    return value
+
+
 SafeText = Annotated[str, AfterValidator(_no_nul)]
 Name = Annotated[
-    SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(_not_blank)
+    SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(not_blank)
 ]
 CustomerId = Annotated[
     str,
@@ -41,7 +56,9 @@ CustomerId = Annotated[
     Field(description="The host platform's own id of the customer.", examples=["c-1042"]),
 ]
 UtcTime = Annotated[datetime, Field(examples=["2026-11-24T09:12:44Z"])]
-InputTime = Annotated[AwareDatetime, Field(examples=["2026-11-24T00:00:00Z"])]
+InputTime = Annotated[
+    AwareDatetime, BeforeValidator(_only_text), Field(examples=["2026-11-24T00:00:00Z"])
+]
 
 
 class InputModel(BaseModel):

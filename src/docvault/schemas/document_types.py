@@ -2,12 +2,21 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
 from docvault.rules.document_types import KEY_PATTERN, MAX_LABEL_LENGTH
 from docvault.rules.media_types import KNOWN_MEDIA_TYPES
 from docvault.rules.slots import LEGACY_UPLOAD_MODES, FieldFacts, UploadMode
-from docvault.schemas.base import InputModel, Name, OutputModel, Page, SafeText, UtcTime
+from docvault.schemas.base import InputModel, Name, OutputModel, Page, SafeText, UtcTime, not_blank
 
 MAX_FIELDS = 50
 MAX_INSTRUCTIONS_LENGTH = 2000
@@ -17,8 +26,9 @@ MAX_POSITION = 1_000_000
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN), Field(examples=["identity-card"])]
 Label = Annotated[
     SafeText,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LABEL_LENGTH),
-    Field(examples=["Date of issue"]),
+    StringConstraints(strip_whitespace=True, max_length=MAX_LABEL_LENGTH),
+    AfterValidator(not_blank),
+    Field(min_length=1, examples=["Date of issue"]),
 ]
 
 
@@ -54,7 +64,7 @@ class DocumentTypeFieldInput(InputModel):
     label: Label
     key: Key | None = None
     kind: Literal["text"] = "text"
-    required: bool = False
+    required: StrictBool = False
 
 
 class _DocumentTypeInput(InputModel):
@@ -99,14 +109,14 @@ class DocumentTypeCreate(_DocumentTypeInput):
     name: Name
     key: Key | None = None
     upload_mode: InputUploadMode = UploadMode.OPTIONAL
-    collects_fields: bool = False
+    collects_fields: StrictBool = False
     fields: Annotated[list[DocumentTypeFieldInput] | None, _FIELDS] = None
     field_labels: Annotated[SafeText | None, _FIELD_LABELS] = None
     instructions: Annotated[SafeText | None, _INSTRUCTIONS] = None
     accepted_media_types: MediaTypes | None = None
-    max_size_bytes: Annotated[int | None, Field(ge=1, le=2**40)] = None
-    max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] = 1
-    position: Annotated[int | None, Field(ge=0, le=MAX_POSITION)] = None
+    max_size_bytes: Annotated[StrictInt | None, Field(ge=1, le=2**40)] = None
+    max_files: Annotated[StrictInt, Field(ge=1, le=MAX_FILES)] = 1
+    position: Annotated[StrictInt | None, Field(ge=0, le=MAX_POSITION)] = None
 
 
 class DocumentTypeUpdate(_DocumentTypeInput):
@@ -116,15 +126,15 @@ class DocumentTypeUpdate(_DocumentTypeInput):
 
     name: Name = ""
     upload_mode: InputUploadMode | None = None
-    collects_fields: bool | None = None
+    collects_fields: StrictBool | None = None
     fields: Annotated[list[DocumentTypeFieldInput] | None, _FIELDS] = None
     field_labels: Annotated[SafeText | None, _FIELD_LABELS] = None
     instructions: Annotated[SafeText | None, _INSTRUCTIONS] = None
     accepted_media_types: MediaTypes | None = None
-    max_size_bytes: Annotated[int | None, Field(ge=1, le=2**40)] = None
-    max_files: Annotated[int | None, Field(ge=1, le=MAX_FILES)] = None
-    position: Annotated[int | None, Field(ge=0, le=MAX_POSITION)] = None
-    archived: bool = False
+    max_size_bytes: Annotated[StrictInt | None, Field(ge=1, le=2**40)] = None
+    max_files: Annotated[StrictInt | None, Field(ge=1, le=MAX_FILES)] = None
+    position: Annotated[StrictInt | None, Field(ge=0, le=MAX_POSITION)] = None
+    archived: StrictBool = False
 
 
 class DocumentTypeOrder(InputModel):

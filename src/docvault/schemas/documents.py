@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 from docvault.rules.field_values import MAX_VALUE_LENGTH
 from docvault.rules.states import Status, UploadState
@@ -125,8 +125,8 @@ class CopySource(InputModel):
     """What to copy; by default every file of the current version."""
 
     key: Key
-    version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
-    file: Annotated[int | None, Field(ge=1, le=20)] = None
+    version: Annotated[StrictInt | None, Field(ge=1, le=2**31 - 1)] = None
+    file: Annotated[StrictInt | None, Field(ge=1, le=20)] = None
 
 
 class DocumentCopy(InputModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from docvault.rules.introductions import MAX_SOURCE_LENGTH, IntroductionFormat
 from docvault.schemas.base import InputModel, OutputModel, SafeText
@@ -45,9 +45,9 @@ class PortalSettingsUpdate(InputModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"gate_enabled": True}]})
 
-    section_enabled: bool = True
-    gate_enabled: bool = False
-    customer_may_delete: bool = False
+    section_enabled: StrictBool = True
+    gate_enabled: StrictBool = False
+    customer_may_delete: StrictBool = False
     introduction: IntroductionInput | None = None
 
 

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 from docvault.auth.api_keys import parse_key, secret_matches
 from docvault.auth.keyring import Keyring
-from docvault.auth.principals import CustomerCaller, Integration, Staff
+from docvault.auth.principals import Integration, Staff
 from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE, Scope
 from docvault.auth.tokens import TokenClaims
 from docvault.errors import CallerUnknown, InsufficientScope, InvalidApiKey, InvalidToken
 from docvault.repositories.unit import Unit
+from docvault.rules.customers import CustomerFacts
 
 
 def staff_from_claims(claims: TokenClaims) -> Staff:
@@ -18,7 +19,7 @@ def staff_from_claims(claims: TokenClaims) -> Staff:
     return Staff(claims.subject)
 
 
-async def customer_from_claims(unit: Unit, claims: TokenClaims) -> CustomerCaller:
+async def customer_from_claims(unit: Unit, claims: TokenClaims) -> CustomerFacts:
     """Return the customer of a valid token; never creates one.
 
     Raises `InsufficientScope`, `CallerUnknown` for a customer that does not exist or is being
@@ -32,7 +33,7 @@ async def customer_from_claims(unit: Unit, claims: TokenClaims) -> CustomerCalle
     valid_from = customer.tokens_valid_from
     if valid_from is not None and datetime.fromtimestamp(claims.issued_at, UTC) < valid_from:
         raise InvalidToken("The token was issued before the customer was erased.")
-    return CustomerCaller(customer.id, customer.external_id)
+    return customer
 
 
 async def integration_from_key(unit: Unit, keyring: Keyring, text: str) -> Integration:

@@ -167,10 +167,11 @@ async def _write_fields(
     _refuse_duplicates(wanted)
     stored = await work.unit.document_types.field_rows(row.id)
     kept = _match_fields(row, stored, wanted)
+    wanted_labels = {field.id: fold(item.label) for field, item in zip(kept, wanted, strict=True)}
     for field in stored:
-        if field not in kept and field.retired_at is None:
+        if field.retired_at is None and field.folded_label != wanted_labels.get(field.id):
             field.retired_at = datetime.now(UTC)
-    # Retirements first: a label may move from one field to another.
+    # First away with all that lose their label, for labels may move from field to field.
     await work.unit.document_types.save(*stored)
     for position, (field, submitted) in enumerate(zip(kept, wanted, strict=True)):
         field.label, field.folded_label = submitted.label, fold(submitted.label)

@@ -1,10 +1,11 @@
 """Doing a repeated request once (R-117)."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from docvault.errors import IdempotencyKeyReused, RequestInProgress
+from docvault.errors import DatabaseUnavailable, IdempotencyKeyReused, RequestInProgress
 from docvault.repositories.unit import Unit
 from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.resources import Resources
@@ -58,8 +59,10 @@ class Claim:
         """Let the request be tried again after a refusal."""
         if self.token is None:
             return
-        async with resources.unit(asker.access) as unit:
-            await unit.idempotency_keys.release(self.key_id, self.token)
+        # When even this fails, the lease ends.
+        with suppress(DatabaseUnavailable):
+            async with resources.unit(asker.access) as unit:
+                await unit.idempotency_keys.release(self.key_id, self.token)
 
 
 async def claim_key(unit: Unit, key_id: bytes, customer_id: UUID | None) -> Claim:

@@ -75,18 +75,18 @@ class _CheckedFile:
     content: Content
 
 
-async def authorise_upload(work: Work, customer: CustomerFacts, key: str) -> TypeFacts:
-    """Return the type to upload to; raises when the caller may not, before any byte is read."""
+async def authorise_upload(work: Work, customer: CustomerFacts, key: str) -> Slot:
+    """Return the slot to upload to; raises when the caller may not, before any byte is read."""
     slot = await get_slot(work, customer, key)
     require_write(work.caller, slot.type)
-    return slot.type
+    return slot
 
 
 async def store_submission(
     resources: Resources,
     asker: Asker,
     customer: CustomerFacts,
-    key: str,
+    slot: Slot,
     submission: Submission,
     *,
     precondition: Precondition,
@@ -94,11 +94,10 @@ async def store_submission(
 ) -> _Answer:
     """Fill a slot with files; return what `respond` makes of it inside the transaction.
 
+    `slot` is as `authorise_upload` found it; everything is checked again before it is committed.
     The bytes are durable and the rows committed when this returns. Nothing is stored when it
     raises, but for bytes that a job removes.
     """
-    async with resources.unit(asker.access) as unit:
-        slot = await get_slot(asker.work(unit), customer, key)
     # Before the bytes are written, so that a wrong key costs nothing.
     merge_values(slot.type, slot.field_values, submission.field_values)
     checked = await check_files(slot.type, submission.files, resources.settings)
@@ -108,7 +107,11 @@ async def store_submission(
         [LocalBytes(f.spooled.path, f.spooled.size_bytes, f.spooled.sha256) for f in checked],
     )
     attachment = Attachment(
-        customer, key, _new_files(blob_ids, checked), submission.field_values, precondition
+        customer,
+        slot.type.key,
+        _new_files(blob_ids, checked),
+        submission.field_values,
+        precondition,
     )
     return await attach_files(resources, asker, attachment, respond)
 

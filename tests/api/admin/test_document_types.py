@@ -156,7 +156,7 @@ class TestCreate:
         assert (await make_type(admin, "Passport", key=key))["key"] == key
 
     @pytest.mark.req("A-21")
-    @pytest.mark.parametrize("name", ["Passport", "PASSPORT", " passport\t", "\u2003Ｐassport"])
+    @pytest.mark.parametrize("name", ["Passport", "PASSPORT", " passport\t", "\u2003\uff30assport"])
     async def test_a_name_of_an_active_type_conflicts(
         self, admin: httpx.AsyncClient, name: str
     ) -> None:
@@ -185,17 +185,16 @@ class TestCreate:
         assert (await make_type(admin, "Passport", upload_mode=code))["upload_mode"] == mode
 
     @pytest.mark.req("R-013")
-    @pytest.mark.parametrize("mode", ["Required", "", None, 3, -1, True, False, 1.5, "1", [], {}])
-    async def test_any_other_mode_is_refused(self, admin: httpx.AsyncClient, mode: Any) -> None:
-        answer = await create(admin, name="Passport", upload_mode=mode)
-        assert answer.status_code == 422
-        assert errors_of(answer)[0][0] == "/upload_mode"
+    async def test_any_other_mode_is_refused(self, admin: httpx.AsyncClient) -> None:
+        modes: list[Any] = ["Required", "", None, 3, -1, True, False, 1.5, "1", [], {}]
+        for mode in modes:
+            answer = await create(admin, name="Passport", upload_mode=mode)
+            assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/upload_mode"), mode
 
     @pytest.mark.req("R-012")
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "Pièce d’identité №1",
+    async def test_a_name_comes_back_exactly(self, admin: httpx.AsyncClient) -> None:
+        names = [
+            "Pièce d'identité №1",
             "🪪 identité 👩‍👩‍👧",
             "جواز سفر \u202eabc",
             "護照 / 旅券",
@@ -206,32 +205,29 @@ class TestCreate:
             "'; DROP TABLE customers; --",
             "x" * 200,
             "🪪" * 200,
-        ],
-    )
-    async def test_a_name_comes_back_exactly(self, admin: httpx.AsyncClient, name: str) -> None:
-        created = await make_type(admin, name, key="k", instructions=name)
-        read = (await admin.get(f"{TYPES}/k")).json()
-        assert (created["name"], read["name"], read["instructions"]) == (name, name, name)
+        ]
+        for number, name in enumerate(names):
+            created = await make_type(admin, name, key=f"k{number}", instructions=name)
+            read = (await admin.get(f"{TYPES}/k{number}")).json()
+            assert (created["name"], read["name"], read["instructions"]) == (name, name, name)
 
     @pytest.mark.req("R-012")
-    @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u2003", "x" * 201, None, 5, ["x"], "a\0b"])
-    async def test_a_blank_long_or_unusable_name_is_refused(
-        self, admin: httpx.AsyncClient, name: Any
-    ) -> None:
-        answer = await create(admin, name=name)
-        assert answer.status_code == 422
-        assert errors_of(answer)[0][0] == "/name"
+    async def test_a_blank_long_or_unusable_name_is_refused(self, admin: httpx.AsyncClient) -> None:
+        names: list[Any] = ["", " ", "\t\n", "\u2003", "x" * 201, None, 5, ["x"], "a\0b"]
+        for name in names:
+            answer = await create(admin, name=name)
+            assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name"), repr(name)
 
     async def test_a_name_is_needed(self, admin: httpx.AsyncClient) -> None:
         answer = await create(admin, upload_mode="required")
         assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name")
 
-    @pytest.mark.parametrize(
-        ("member", "value"),
-        [
+    async def test_a_value_out_of_bounds_is_refused_with_its_place(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        table: list[tuple[str, Any]] = [
             ("max_files", 0),
             ("max_files", 21),
-            ("max_files", "2"),
             ("max_files", 1.5),
             ("max_size_bytes", 0),
             ("max_size_bytes", -1),
@@ -244,24 +240,18 @@ class TestCreate:
             ("accepted_media_types", ["image/svg+xml"]),
             ("accepted_media_types", ["text/html"]),
             ("accepted_media_types", "image/png"),
-            ("collects_fields", "yes"),
             ("fields", [{"label": "x"}] * 51),
             ("fields", [{}]),
             ("fields", ["x"]),
             ("fields", [{"label": ""}]),
-            ("fields", [{"label": "  "}]),
             ("fields", [{"label": "x" * 101}]),
             ("fields", [{"label": "x", "kind": "number"}]),
-            ("fields", [{"label": "x", "required": "yes"}]),
             ("fields", [{"label": "x", "key": "X"}]),
-        ],
-    )
-    async def test_a_value_out_of_bounds_is_refused_with_its_place(
-        self, admin: httpx.AsyncClient, member: str, value: Any
-    ) -> None:
-        answer = await create(admin, name="Passport", **{member: value})
-        assert answer.status_code == 422
-        assert str(errors_of(answer)[0][0]).startswith(f"/{member}")
+        ]
+        for member, value in table:
+            answer = await create(admin, name="Passport", **{member: value})
+            assert answer.status_code == 422, (member, value)
+            assert str(errors_of(answer)[0][0]).startswith(f"/{member}"), (member, value)
 
     @pytest.mark.parametrize(
         ("member", "value"),
@@ -279,6 +269,26 @@ class TestCreate:
         self, admin: httpx.AsyncClient, member: str, value: Any
     ) -> None:
         assert (await make_type(admin, "Passport", **{member: value}))[member] == value
+
+    @pytest.mark.parametrize(
+        ("member", "value"),
+        [
+            ("max_files", "2"),
+            ("collects_fields", "yes"),
+            ("collects_fields", 1),
+            ("fields", [{"label": "x", "required": "yes"}]),
+        ],
+    )
+    async def test_types_are_not_guessed(
+        self, admin: httpx.AsyncClient, member: str, value: Any
+    ) -> None:
+        answer = await create(admin, name="Passport", **{member: value})
+        assert answer.status_code == 422, answer.text
+
+    @pytest.mark.parametrize("label", ["", " ", "\t\n", "\u2003"])
+    async def test_a_blank_label_is_refused(self, admin: httpx.AsyncClient, label: str) -> None:
+        answer = await create(admin, name="Passport", fields=[{"label": label}])
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/fields/0/label")
 
     @pytest.mark.req("R-007", "R-001")
     async def test_only_what_staff_defined_is_listed(self, admin: httpx.AsyncClient) -> None:
@@ -613,8 +623,13 @@ class TestUpdate:
         assert after["updated_at"] > before["updated_at"]
 
     async def test_null_gives_the_default_back(self, admin: httpx.AsyncClient) -> None:
-        members = {"upload_mode": "required", "instructions": "Both sides.",
-                   "accepted_media_types": ["image/png"], "max_size_bytes": 5, "max_files": 3}  # fmt: skip
+        members = {
+            "upload_mode": "required",
+            "instructions": "Both sides.",
+            "accepted_media_types": ["image/png"],
+            "max_size_bytes": 5,
+            "max_files": 3,
+        }
         await make_type(admin, "T", **members)
         after = await patch_type(admin, "t", **dict.fromkeys(members))
         assert (after["upload_mode"], after["instructions"]) == ("optional", None)
@@ -632,7 +647,7 @@ class TestUpdate:
         self, admin: httpx.AsyncClient, member: str
     ) -> None:
         await make_type(admin, "T")
-        answer = await change(admin, "t", **{member: "x"})
+        answer = await admin.patch(f"{TYPES}/t", json={member: "x"}, headers={"If-Match": "*"})
         assert (answer.status_code, errors_of(answer)[0][0]) == (422, f"/{member}")
 
     async def test_a_name_of_another_active_type_conflicts(self, admin: httpx.AsyncClient) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.holdings import NOTHING, Chunks, audited, holdings, part, raw_body, refusal
+from tests.api.holdings import NOTHING, Chunks, audited, holdings, raw_body, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients
@@ -807,16 +807,3 @@ class TestPreview:
 
     async def test_an_empty_slot_has_none(self, customer: httpx.AsyncClient) -> None:
         assert refusal(await customer.get(f"{CARD}/preview")) == (404, "no-file", None)
-
-
-class TestSelfContained:
-    """A document part sent by hand, as browsers do."""
-
-    async def test_a_browsers_body_is_understood(self, customer: httpx.AsyncClient) -> None:
-        disposition = 'name="file"; filename="scan.pdf"'
-        body = part(disposition, files.pdf(), b"Content-Type: application/pdf")
-        boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
-        sent = f"--{boundary}\r\n".encode() + body + f"\r\n--{boundary}--\r\n".encode()
-        content_type = f"multipart/form-data; boundary={boundary}"
-        answer = await customer.put(CARD, **raw_body(sent, content_type))
-        assert answer.status_code == 201, answer.text
