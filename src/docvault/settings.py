@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1, le=200)
     storage_url: str | None = None
     spool_dir: Path | None = None
+    s3_endpoint_url: str | None = None
+    s3_encryption: Literal["AES256", "aws:kms"] | None = None
+    s3_kms_key_id: str | None = None
     secret_key: SecretStr | None = None
 
     jwt_issuer: str | None = None

@@ -22,8 +22,7 @@ from docvault.storage.spool import Spool
 async def open_resources(settings: Settings, database_url: str) -> AsyncIterator[Resources]:
     """Open database, store, spool and keys; close them when the block ends."""
     async with AsyncExitStack() as stack:
-        store = open_store(settings)
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(open_store(settings))
         spool = Spool(settings.spool_dir or store.spool_dir)
         stack.callback(spool.close)
         database = Database(database_url, pool_size=settings.database_pool_size)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from docvault.api.calls import Call
 from docvault.api.error_handlers import validation_failed
 from docvault.api.idempotency_keys import fingerprint_of
-from docvault.api.json_bodies import parse_json
+from docvault.api.json_bodies import escape_pointer, parse_json
 from docvault.api.multipart import PartEnd, PartEvent, PartStart, read_parts
 from docvault.errors import (
     FileTooLarge,
@@ -29,6 +29,7 @@ from docvault.storage.spool import SpoolFile
 FILE_PART = "file"
 VALUES_PART = "field_values"
 MAX_OTHER_PART_BYTES = 64 * 1024
+MAX_SHOWN_NAME = 100
 # Boundaries, part headers and the other parts together; a file may need no more beside it.
 OVERHEAD_BYTES = 1024 * 1024
 
@@ -104,6 +105,11 @@ async def received_submission(call: Call, document_type: TypeFacts) -> AsyncIter
         yield Submission([file for _, file in parts.files], values)
 
 
+def part_pointer(name: str) -> str:
+    """Return the pointer to a part, at a bounded length."""
+    return f"/{escape_pointer(name[:MAX_SHOWN_NAME])}"
+
+
 def parse_part(adapter: TypeAdapter[_Parsed], raw: bytes, name: str) -> _Parsed:
     """Return a JSON part as what it should be; raises `MalformedRequest`, `ValidationFailed`."""
     parsed = parse_json(raw, f"/{name}")
@@ -138,12 +144,12 @@ class _Receiver:
             return False
         if names is None or start.name in names:
             return True
-        raise ValidationFailed("There is no such part.", pointer=f"/{start.name[:100]}")
+        raise ValidationFailed("There is no such part.", pointer=part_pointer(start.name))
 
     async def _receive_file(self, start: PartStart, events: AsyncIterator[PartEvent]) -> None:
         if len(self._parts.files) >= self._limits.max_files:
             raise TooManyFiles(
-                f"At most {self._limits.max_files} here.", pointer=f"/{start.name[:100]}"
+                f"At most {self._limits.max_files} here.", pointer=part_pointer(start.name)
             )
         spooled = self._call.resources.spool.create()
         self._parts.files.append((start.name, ReceivedFile(spooled, start.filename or "")))
@@ -163,7 +169,7 @@ class _Receiver:
             await self._call.claim.keep(self._call.resources, self._call.asker)
 
     async def _receive_value(self, start: PartStart, events: AsyncIterator[PartEvent]) -> None:
-        pointer = f"/{start.name}"
+        pointer = part_pointer(start.name)
         if start.name in self._parts.values:
             raise ValidationFailed("The part is there twice.", pointer=pointer)
         value = b""

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from docvault.services.resources import Resources
 from docvault.storage.base import BlobExists
 
 DELETE_BATCH = 100
+# Longer than any write to the store takes.
+STALE_UPLOAD = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ async def reap(resources: Resources) -> None:
         await unit.idempotency_keys.delete_expired()
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()
+    await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
 def _intent(customer_id: UUID, source: LocalBytes) -> BlobIntent:

@@ -1,16 +1,36 @@
 """Every byte: the blob store contract and its backends."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
+from docvault.storage.s3 import S3Location, open_s3_store
 
 
-def open_store(settings: Settings) -> BlobStore:
-    """Return the store that `DOCVAULT_STORAGE_URL` names."""
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[BlobStore]:
+    """Open the store that `DOCVAULT_STORAGE_URL` names."""
     url = urlsplit(settings.effective_storage_url)
     if url.scheme == "file" and not url.netloc:
-        return FilesystemBlobStore(Path(unquote(url.path)))
-    raise ValueError(f"DOCVAULT_STORAGE_URL: cannot use {url.scheme}://")
+        yield FilesystemBlobStore(Path(unquote(url.path)))
+    elif url.scheme == "s3" and url.netloc:
+        spool_dir = settings.spool_dir or settings.data_dir / "spool"
+        async with open_s3_store(_location(url, settings), spool_dir) as store:
+            yield store
+    else:
+        raise ValueError("DOCVAULT_STORAGE_URL is neither file:///path nor s3://bucket/prefix")
+
+
+def _location(url: SplitResult, settings: Settings) -> S3Location:
+    prefix = url.path.strip("/")
+    return S3Location(
+        bucket=url.netloc,
+        prefix=f"{prefix}/" if prefix else "",
+        endpoint_url=settings.s3_endpoint_url,
+        encryption=settings.s3_encryption,
+        kms_key_id=settings.s3_kms_key_id,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -64,10 +65,10 @@ class BlobStore(Protocol):
         """Yield everything that is stored, in no order."""
         ...
 
-    async def check(self) -> None:
-        """Raise `StorageUnavailable` unless the backend can take and give bytes now."""
+    async def abort_stale_uploads(self, older_than: timedelta) -> None:
+        """Remove what crashed writes left behind, where a backend has such a thing."""
         ...
 
-    async def close(self) -> None:
-        """Release connections."""
+    async def check(self) -> None:
+        """Raise `StorageUnavailable` unless the backend can take and give bytes now."""
         ...

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,12 +52,12 @@ class FilesystemBlobStore:
             for blob in await _in_thread(self._folder_blobs, folder):
                 yield blob
 
+    async def abort_stale_uploads(self, older_than: timedelta) -> None:
+        """Writes leave nothing behind but spool files, which the spool removes."""
+
     async def check(self) -> None:
         """Look whether the spool can be written; see `BlobStore`."""
         await _in_thread(self._check)
-
-    async def close(self) -> None:
-        """Nothing is held open."""
 
     def _path(self, key: str) -> Path:
         match = _KEY.fullmatch(key)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
@@ -37,11 +38,11 @@ class MemoryBlobStore:
         for key, (body, written_at) in list(self._blobs.items()):
             yield StoredBlob(key, len(body), written_at)
 
+    async def abort_stale_uploads(self, older_than: timedelta) -> None:
+        """Writes leave nothing behind but spool files, which the spool removes."""
+
     async def check(self) -> None:
         """Memory is always there."""
-
-    async def close(self) -> None:
-        """Nothing is held open."""
 
 
 class MemoryReader:

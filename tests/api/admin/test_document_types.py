@@ -283,7 +283,7 @@ class TestCreate:
         self, admin: httpx.AsyncClient, member: str, value: Any
     ) -> None:
         answer = await create(admin, name="Passport", **{member: value})
-        assert answer.status_code == 422, answer.text
+        assert (answer.status_code, answer.json()["code"]) == (422, "validation-error")
 
     @pytest.mark.parametrize("label", ["", " ", "\t\n", "\u2003"])
     async def test_a_blank_label_is_refused(self, admin: httpx.AsyncClient, label: str) -> None:

@@ -1,0 +1,202 @@
+"""The contract of every blob store, run against each backend."""
+
+import asyncio
+import hashlib
+import os
+import time
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from docvault.storage.base import BlobExists, BlobMissing, BlobReader, BlobStore
+from docvault.storage.filesystem import FilesystemBlobStore
+from docvault.storage.memory import MemoryBlobStore
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(params=["filesystem", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    """An empty store of each backend."""
+    if request.param == "filesystem":
+        return FilesystemBlobStore(tmp_path / "blobs")
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    return MemoryBlobStore(spool)
+
+
+def new_key(customer: UUID | None = None) -> str:
+    return f"{customer or uuid4()}/{uuid4().hex}"
+
+
+def spooled(store: BlobStore, body: bytes) -> Path:
+    """A file in the spool, as an upload leaves it."""
+    path = store.spool_dir / uuid4().hex
+    path.write_bytes(body)
+    return path
+
+
+async def put(store: BlobStore, body: bytes, key: str | None = None) -> str:
+    key = key or new_key()
+    await store.put(key, spooled(store, body))
+    return key
+
+
+async def read(reader: BlobReader, start: int = 0, length: int | None = None) -> bytes:
+    length = reader.size_bytes - start if length is None else length
+    try:
+        return b"".join([chunk async for chunk in reader.chunks(start, length)])
+    finally:
+        await reader.close()
+
+
+async def content(store: BlobStore, key: str) -> bytes:
+    return await read(await store.open(key))
+
+
+class TestPut:
+    """BlobStore.put()."""
+
+    @pytest.mark.req("R-009")
+    @pytest.mark.parametrize("size", [1, 4095, MEBIBYTE - 1, MEBIBYTE, MEBIBYTE + 1, 3 * MEBIBYTE])
+    async def test_bytes_come_back_as_they_went_in(self, store: BlobStore, size: int) -> None:
+        body = os.urandom(size)
+        key = await put(store, body)
+        assert hashlib.sha256(await content(store, key)).digest() == hashlib.sha256(body).digest()
+
+    async def test_an_empty_blob_is_a_blob(self, store: BlobStore) -> None:
+        key = await put(store, b"")
+        assert (await store.open(key)).size_bytes == 0
+
+    async def test_a_key_is_never_overwritten(self, store: BlobStore) -> None:
+        key = await put(store, b"first")
+        with pytest.raises(BlobExists):
+            await put(store, b"second", key)
+        assert await content(store, key) == b"first"
+
+    async def test_of_many_at_once_under_one_key_one_wins(self, store: BlobStore) -> None:
+        key, bodies = new_key(), [bytes([n]) * 1000 for n in range(8)]
+        results = await asyncio.gather(
+            *(put(store, body, key) for body in bodies), return_exceptions=True
+        )
+        assert [r for r in results if not isinstance(r, BlobExists)] == [key]
+        assert await content(store, key) in bodies
+
+    async def test_blobs_of_one_customer_are_kept_apart(self, store: BlobStore) -> None:
+        customer = uuid4()
+        keys = [await put(store, bytes([n]), new_key(customer)) for n in range(3)]
+        assert [await content(store, key) for key in keys] == [b"\0", b"\1", b"\2"]
+
+    async def test_the_same_bytes_are_stored_twice(self, store: BlobStore) -> None:
+        """No deduplication: what belongs to one customer can go without the other (A-18)."""
+        one, two = await put(store, b"same"), await put(store, b"same")
+        await store.delete(one)
+        assert await content(store, two) == b"same"
+
+
+class TestOpen:
+    """BlobStore.open()."""
+
+    async def test_an_unknown_key_is_missing(self, store: BlobStore) -> None:
+        with pytest.raises(BlobMissing):
+            await store.open(new_key())
+
+    async def test_another_key_of_the_same_customer_is_missing(self, store: BlobStore) -> None:
+        customer = uuid4()
+        await put(store, b"x", new_key(customer))
+        with pytest.raises(BlobMissing):
+            await store.open(new_key(customer))
+
+    async def test_the_size_is_known_before_reading(self, store: BlobStore) -> None:
+        reader = await store.open(await put(store, b"x" * 1234))
+        assert reader.size_bytes == 1234
+        await reader.close()
+
+    @pytest.mark.parametrize(
+        ("start", "length"),
+        [(0, 1), (0, 10), (5, 1), (MEBIBYTE - 1, 2), (MEBIBYTE, MEBIBYTE), (2 * MEBIBYTE + 6, 1)],
+    )
+    async def test_any_part_can_be_read(self, store: BlobStore, start: int, length: int) -> None:
+        body = os.urandom(2 * MEBIBYTE + 7)
+        reader = await store.open(await put(store, body))
+        assert await read(reader, start, length) == body[start : start + length]
+
+    async def test_two_readers_do_not_disturb_each_other(self, store: BlobStore) -> None:
+        key = await put(store, b"0123456789")
+        one, two = await store.open(key), await store.open(key)
+        assert await read(one, 0, 5) == b"01234"
+        assert await read(two, 5, 5) == b"56789"
+
+    async def test_an_open_blob_stays_readable_when_it_is_deleted(self, store: BlobStore) -> None:
+        body = os.urandom(2 * MEBIBYTE)
+        key = await put(store, body)
+        reader = await store.open(key)
+        await store.delete(key)
+        assert await read(reader) == body
+
+
+class TestDelete:
+    """BlobStore.delete()."""
+
+    async def test_deleted_bytes_are_gone(self, store: BlobStore) -> None:
+        key = await put(store, b"x")
+        await store.delete(key)
+        with pytest.raises(BlobMissing):
+            await store.open(key)
+
+    async def test_deleting_twice_or_nothing_is_harmless(self, store: BlobStore) -> None:
+        key = await put(store, b"x")
+        await store.delete(key)
+        await store.delete(key)
+        await store.delete(new_key())
+        assert [blob async for blob in store.list_blobs()] == []
+
+    async def test_neighbours_stay(self, store: BlobStore) -> None:
+        customer = uuid4()
+        gone, kept = [await put(store, b"x", new_key(customer)) for _ in range(2)]
+        await store.delete(gone)
+        assert await content(store, kept) == b"x"
+
+    async def test_many_at_once_are_harmless(self, store: BlobStore) -> None:
+        customer = uuid4()
+        keys = [await put(store, b"x", new_key(customer)) for _ in range(10)]
+        await asyncio.gather(*(store.delete(key) for key in keys * 3))
+        assert [blob async for blob in store.list_blobs()] == []
+
+    async def test_a_put_beside_the_deletion_of_the_last_blob_works(self, store: BlobStore) -> None:
+        customer = uuid4()
+        for _ in range(30):
+            old = await put(store, b"old", new_key(customer))
+            new = new_key(customer)
+            await asyncio.gather(store.delete(old), put(store, b"new", new))
+            assert await content(store, new) == b"new"
+            await store.delete(new)
+
+
+class TestListBlobs:
+    """BlobStore.list_blobs()."""
+
+    async def test_an_empty_store_lists_nothing(self, store: BlobStore) -> None:
+        assert [blob async for blob in store.list_blobs()] == []
+
+    async def test_every_blob_is_listed_once_with_its_facts(self, store: BlobStore) -> None:
+        customer = uuid4()
+        bodies = {
+            await put(store, bytes(n), new_key(customer if n % 2 else None)): n for n in range(1, 8)
+        }
+        listed = [blob async for blob in store.list_blobs()]
+        assert {blob.key: blob.size_bytes for blob in listed} == bodies
+        assert len(listed) == len(bodies)
+        assert all(abs(blob.written_at - time.time()) < 60 for blob in listed)
+
+    async def test_files_in_the_spool_are_no_blobs(self, store: BlobStore) -> None:
+        spooled(store, b"in transit")
+        assert [blob async for blob in store.list_blobs()] == []
+
+
+class TestCheck:
+    """BlobStore.check()."""
+
+    async def test_a_working_store_passes(self, store: BlobStore) -> None:
+        await store.check()

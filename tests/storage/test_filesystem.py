@@ -1,0 +1,305 @@
+"""The filesystem store: order of writes, permissions, and a disk that fails."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from docvault.errors import StorageUnavailable
+from docvault.settings import Settings
+from docvault.storage import open_store
+from docvault.storage.base import BlobMissing
+from docvault.storage.filesystem import READ_BYTES, FilesystemBlobStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+def new_key() -> str:
+    return f"{uuid4()}/{uuid4().hex}"
+
+
+def spooled(store: FilesystemBlobStore, body: bytes = b"body") -> Path:
+    path = store.spool_dir / uuid4().hex
+    path.write_bytes(body)
+    path.chmod(0o600)
+    return path
+
+
+def path_of(root: Path, key: str) -> Path:
+    return root / key.split("/", maxsplit=1)[0][-2:] / key
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+class TestLayout:
+    """Where a blob is, and who can see it."""
+
+    async def test_a_blob_is_below_its_customers_folder(
+        self, blob_store: FilesystemBlobStore, root: Path
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        assert path_of(root, key).read_bytes() == b"body"
+
+    async def test_files_and_folders_are_for_their_owner_alone(
+        self, blob_store: FilesystemBlobStore, root: Path
+    ) -> None:
+        previous = os.umask(0)
+        try:
+            await blob_store.put(new_key(), spooled(blob_store))
+        finally:
+            os.umask(previous)
+        modes = {
+            (path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [root, *root.rglob("*")]
+        }
+        assert modes == {(True, 0o700), (False, 0o600)}
+
+    async def test_the_source_is_moved_away(self, blob_store: FilesystemBlobStore) -> None:
+        source = spooled(blob_store)
+        await blob_store.put(new_key(), source)
+        assert list(blob_store.spool_dir.iterdir()) == []
+
+    async def test_the_last_deletion_removes_the_customers_folder(
+        self, blob_store: FilesystemBlobStore, root: Path
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        await blob_store.delete(key)
+        assert not path_of(root, key).parent.exists()
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "",
+            "x",
+            "../etc/passwd",
+            f"{uuid4()}/../../x",
+            f"{uuid4()}/{'0' * 31}",
+            f"{uuid4()}/{'0' * 33}",
+            f"{uuid4()}/{uuid4().hex}\n",
+            f"{uuid4()}/{uuid4().hex}/x",
+            f"/{uuid4()}/{uuid4().hex}",
+            f"{str(uuid4()).upper()}A/{uuid4().hex}",
+        ],
+    )
+    async def test_what_is_no_key_reaches_no_file(
+        self, blob_store: FilesystemBlobStore, key: str
+    ) -> None:
+        for operation in (blob_store.open, blob_store.delete):
+            with pytest.raises(ValueError, match="not a blob key"):
+                await operation(key)
+        with pytest.raises(ValueError, match="not a blob key"):
+            await blob_store.put(key, spooled(blob_store))
+
+    async def test_a_symbolic_link_is_not_followed(
+        self, blob_store: FilesystemBlobStore, root: Path, tmp_path: Path
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        secret = tmp_path / "secret"
+        secret.write_text("secret")
+        path_of(root, key).unlink()
+        path_of(root, key).symlink_to(secret)
+        with pytest.raises((StorageUnavailable, BlobMissing)):
+            await blob_store.open(key)
+
+
+class TestOrder:
+    """What must be on disk before what."""
+
+    async def test_file_then_name_then_folder_then_source(
+        self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The folders are there already, so that only the blob's own steps are seen.
+        customer = uuid4()
+        await blob_store.put(f"{customer}/{uuid4().hex}", spooled(blob_store))
+        steps = record_steps(monkeypatch)
+        source = spooled(blob_store)
+        key = f"{customer}/{uuid4().hex}"
+        await blob_store.put(key, source)
+        path = path_of(root, key)
+        assert steps == [
+            ("fsync", str(source)),
+            ("link", str(path)),
+            ("fsync", str(path.parent)),
+            ("unlink", str(source)),
+        ]
+
+    async def test_new_folders_are_flushed_into_their_parents(
+        self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = record_steps(monkeypatch)
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        folder = path_of(root, key).parent
+        flushed = [path for step, path in steps if step == "fsync"]
+        assert {str(root), str(folder.parent), str(folder)} <= set(flushed)
+
+    async def test_a_deletion_is_flushed(
+        self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        steps = record_steps(monkeypatch)
+        await blob_store.delete(key)
+        path = path_of(root, key)
+        assert steps == [("unlink", str(path)), ("fsync", str(path.parent))]
+
+    async def test_a_folder_that_vanishes_before_the_link_is_made_again(
+        self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, real, calls = new_key(), Path.hardlink_to, []
+
+        def vanish_once(path: Path, target: Path) -> None:
+            calls.append(path)
+            if len(calls) == 1:
+                path.parent.rmdir()
+            real(path, target)
+
+        monkeypatch.setattr(Path, "hardlink_to", vanish_once)
+        await blob_store.put(key, spooled(blob_store))
+        assert path_of(root, key).read_bytes() == b"body"
+        assert len(calls) == 2
+
+    async def test_a_source_that_is_gone_stores_nothing(
+        self, blob_store: FilesystemBlobStore
+    ) -> None:
+        with pytest.raises(StorageUnavailable):
+            await blob_store.put(new_key(), blob_store.spool_dir / "gone")
+        assert [blob async for blob in blob_store.list_blobs()] == []
+
+
+def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Note every flush, link and unlink, and do them."""
+    steps: list[tuple[str, str]] = []
+    fsync, link, unlink = os.fsync, os.link, os.unlink
+
+    def noted_fsync(descriptor: int) -> None:
+        steps.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def noted_link(source: Path, target: Path, **options: Any) -> None:
+        link(source, target, **options)
+        steps.append(("link", str(target)))
+
+    def noted_unlink(path: Path, **options: Any) -> None:
+        unlink(path, **options)
+        steps.append(("unlink", str(path)))
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "link", noted_link)
+    monkeypatch.setattr(os, "unlink", noted_unlink)
+    return steps
+
+
+class TestFailures:
+    """A disk that is full, closed or broken."""
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS])
+    @pytest.mark.parametrize("function", ["fsync", "link", "mkdir", "open"])
+    async def test_a_failing_write_is_storage_unavailable_and_stores_nothing(
+        self,
+        blob_store: FilesystemBlobStore,
+        monkeypatch: pytest.MonkeyPatch,
+        function: str,
+        number: int,
+    ) -> None:
+        source = spooled(blob_store)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, failing(number))
+            with pytest.raises(StorageUnavailable):
+                await blob_store.put(new_key(), source)
+        assert [blob async for blob in blob_store.list_blobs()] == []
+
+    async def test_a_failing_read_is_storage_unavailable(
+        self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        reader = await blob_store.open(key)
+        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+            patch.setattr(os, "pread", failing(errno.EIO))
+            async for _ in reader.chunks(0, 4):
+                pass
+        await reader.close()
+
+    async def test_a_file_that_ends_too_early_is_never_a_short_answer(
+        self, blob_store: FilesystemBlobStore, root: Path
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store, bytes(READ_BYTES + 10)))
+        os.truncate(path_of(root, key), READ_BYTES)
+        reader = await blob_store.open(key)
+        with pytest.raises(StorageUnavailable):
+            async for _ in reader.chunks(0, READ_BYTES + 10):
+                pass
+        await reader.close()
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EROFS])
+    async def test_a_failing_deletion_is_storage_unavailable(
+        self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+            patch.setattr(os, "unlink", failing(number))
+            await blob_store.delete(key)
+        reader = await blob_store.open(key)
+        await reader.close()
+
+    async def test_a_folder_that_vanishes_while_listing_is_skipped(
+        self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await blob_store.put(new_key(), spooled(blob_store))
+        monkeypatch.setattr(os, "scandir", failing(errno.ENOENT))
+        assert [blob async for blob in blob_store.list_blobs()] == []
+
+    async def test_a_spool_that_cannot_be_written_fails_the_check(
+        self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(StorageUnavailable):
+            await blob_store.check()
+
+    async def test_a_store_whose_folder_is_gone_fails_the_check(
+        self, blob_store: FilesystemBlobStore
+    ) -> None:
+        blob_store.spool_dir.rmdir()
+        with pytest.raises(StorageUnavailable):
+            await blob_store.check()
+
+    def test_a_root_that_cannot_be_made_is_storage_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StorageUnavailable):
+            FilesystemBlobStore(tmp_path / "file" / "blobs")
+
+
+class TestOpenStore:
+    """DOCVAULT_STORAGE_URL."""
+
+    def test_by_default_blobs_are_in_the_data_directory(self, tmp_path: Path) -> None:
+        store = open_store(Settings(data_dir=tmp_path / "data dir"))
+        assert store.spool_dir == tmp_path / "data dir" / "blobs" / ".spool"
+
+    def test_a_file_url_names_the_folder(self, tmp_path: Path) -> None:
+        url = (tmp_path / "ünïcode %20").as_uri()
+        store = open_store(Settings(data_dir=tmp_path, storage_url=url))
+        assert store.spool_dir == tmp_path / "ünïcode %20" / ".spool"
+
+    @pytest.mark.parametrize("url", ["ftp://host/path", "blobs", "file://host/path", "http://x"])
+    def test_another_url_is_refused(self, tmp_path: Path, url: str) -> None:
+        with pytest.raises(ValueError, match="DOCVAULT_STORAGE_URL"):
+            open_store(Settings(data_dir=tmp_path, storage_url=url))

@@ -1,0 +1,105 @@
+"""What is particular to the S3 store; what all stores promise is in `test_blob_store.py`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from tests.fixtures.storage import S3Server
+
+from docvault.errors import StorageUnavailable
+from docvault.storage.base import BlobExists
+from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location, open_s3_store
+
+
+def a_file(folder: Path, body: bytes) -> Path:
+    path = folder / uuid4().hex
+    path.write_bytes(body)
+    return path
+
+
+def a_key() -> str:
+    return f"{uuid4()}/{uuid4().hex}"
+
+
+async def read(store: S3BlobStore, key: str) -> bytes:
+    reader = await store.open(key)
+    try:
+        return b"".join([chunk async for chunk in reader.chunks(0, reader.size_bytes)])
+    finally:
+        await reader.close()
+
+
+class TestLargeBlobs:
+    """Uploads in parts."""
+
+    async def test_a_blob_of_several_parts_comes_back_byte_for_byte(
+        self, s3_store: S3BlobStore, tmp_path: Path
+    ) -> None:
+        body, key = os.urandom(2 * PART_BYTES + 7), a_key()
+        await s3_store.put(key, a_file(tmp_path, body))
+        assert await read(s3_store, key) == body
+
+    async def test_a_large_blob_is_not_replaced(
+        self, s3_store: S3BlobStore, tmp_path: Path
+    ) -> None:
+        key, first = a_key(), os.urandom(PART_BYTES + 1)
+        await s3_store.put(key, a_file(tmp_path, first))
+        with pytest.raises(BlobExists):
+            await s3_store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
+        assert await read(s3_store, key) == first
+
+    async def test_a_refused_upload_leaves_no_parts(
+        self, s3_server: S3Server, s3_store: S3BlobStore, tmp_path: Path
+    ) -> None:
+        key = a_key()
+        await s3_store.put(key, a_file(tmp_path, b"first"))
+        with pytest.raises(BlobExists):
+            await s3_store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
+        uploads = s3_server.client().list_multipart_uploads(Bucket=s3_store._bucket)
+        assert uploads.get("Uploads", []) == []
+
+
+async def test_stale_multipart_uploads_are_aborted(
+    s3_server: S3Server, s3_store: S3BlobStore
+) -> None:
+    client, name = s3_server.client(), f"vault/{a_key()}"
+    client.create_multipart_upload(Bucket=s3_store._bucket, Key=name)
+    await s3_store.abort_stale_uploads(timedelta(hours=1))
+    assert len(client.list_multipart_uploads(Bucket=s3_store._bucket)["Uploads"]) == 1
+    await s3_store.abort_stale_uploads(timedelta(seconds=-60))
+    assert client.list_multipart_uploads(Bucket=s3_store._bucket).get("Uploads", []) == []
+
+
+@pytest.mark.req("R-101")
+async def test_every_version_of_a_deleted_blob_goes(
+    s3_server: S3Server, s3_store: S3BlobStore, tmp_path: Path
+) -> None:
+    client, key = s3_server.client(), a_key()
+    client.put_bucket_versioning(
+        Bucket=s3_store._bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    await s3_store.put(key, a_file(tmp_path, b"secret"))
+    await s3_store.delete(key)
+    left = client.list_object_versions(Bucket=s3_store._bucket)
+    assert left.get("Versions", []) + left.get("DeleteMarkers", []) == []
+
+
+async def test_a_store_that_does_not_answer_is_unavailable(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    location = S3Location("nowhere", "", "http://127.0.0.1:9")
+    async with open_s3_store(location, tmp_path) as store:
+        with pytest.raises(StorageUnavailable):
+            await store.put(a_key(), a_file(tmp_path, b"x"))
+        with pytest.raises(StorageUnavailable):
+            await store.check()
+
+
+async def test_a_missing_bucket_is_unavailable(s3_server: S3Server, s3_store: S3BlobStore) -> None:
+    s3_server.client().delete_bucket(Bucket=s3_store._bucket)
+    with pytest.raises(StorageUnavailable):
+        await s3_store.check()
