@@ -1,5 +1,6 @@
 """Sending stored bytes: headers, ranges, conditional requests, HEAD, integrity, previews."""
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -108,9 +109,7 @@ class TestHeaders:
         await store(staff, make(), f"a.{extension}")
         asked = await staff.get(CONTENT, params={"disposition": "inline"})
         plain = await staff.get(CONTENT)
-        kinds = [
-            answer.headers["content-disposition"].split(";")[0] for answer in (asked, plain)
-        ]
+        kinds = [answer.headers["content-disposition"].split(";")[0] for answer in (asked, plain)]
         assert kinds == ["inline" if inline else "attachment", "attachment"]
         assert asked.headers["content-security-policy"].startswith("default-src 'none'; sandbox")
 
@@ -140,7 +139,7 @@ class TestHeaders:
             "Prüfung Łódź.pdf",
             "证件🪪.pdf",
             'a"b\\c.pdf',
-            "a;filename=evil.exe",
+            "a;filename=evil.pdf",
             "100%.pdf",
             "a%2fb.pdf",
             "'quoted'.pdf",
@@ -239,9 +238,7 @@ class TestRanges:
     @pytest.mark.parametrize(
         "value", ["bytes=5-2", "bytes=a-b", "bytes=-", "bytes", "items=0-1", "0-1", "bytes=--1", ""]
     )
-    async def test_what_is_no_range_is_ignored(
-        self, digits: httpx.AsyncClient, value: str
-    ) -> None:
+    async def test_what_is_no_range_is_ignored(self, digits: httpx.AsyncClient, value: str) -> None:
         answer = await digits.get(CONTENT, headers={"Range": value})
         assert (answer.status_code, answer.content) == (200, BODY)
 
@@ -468,9 +465,28 @@ class TestPreview:
         assert refusal(await staff.get(PREVIEW))[:2] == (503, "storage-unavailable")
         assert (await staff.get(CARD)).json()["files"][0]["has_preview"] is True
 
-    async def test_a_replacement_has_a_preview_of_its_own(
-        self, staff: httpx.AsyncClient
+    async def test_two_who_look_at_once_see_the_same(
+        self, staff: httpx.AsyncClient, resources: Resources
     ) -> None:
+        await store(staff, files.png(), "a.png")
+        answers = await asyncio.gather(staff.get(PREVIEW), staff.get(PREVIEW))
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].content == answers[1].content
+        held = await holdings(resources)
+        assert (len(held.in_store), held.in_spool) == (2, frozenset())
+
+    async def test_a_renderer_that_cannot_start_is_no_fault_of_the_file(
+        self, staff: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store(staff, files.png(), "a.png")
+        with monkeypatch.context() as broken:
+            broken.setattr(resources.renderer, "_command", ("/nonexistent",))
+            answer = await staff.get(PREVIEW)
+        assert refusal(answer)[0] == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await staff.get(PREVIEW)).status_code == 200
+
+    async def test_a_replacement_has_a_preview_of_its_own(self, staff: httpx.AsyncClient) -> None:
         await store(staff, files.png(40, 20), "a.png")
         await staff.get(PREVIEW)
         await store(staff, files.png(20, 40), "b.png")

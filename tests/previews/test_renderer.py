@@ -1,6 +1,7 @@
 """Pictures of untrusted files: what is rendered, what is refused, and what is left behind."""
 
 import asyncio
+import contextlib
 import functools
 import io
 import json
@@ -458,8 +459,17 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+# Servers that other tests of the run use; they stay to its end.
+SERVERS = {"postgres", "weed"}
+
+
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() not in SERVERS:
+                found.append(process)
+    return found
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.fixtures.storage import S3Server
+from tests.fixtures.storage import BUCKET, S3Server, opened
 
 from docvault.errors import StorageUnavailable
 from docvault.storage.base import BlobExists
-from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location, open_s3_store
+from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
 
 
 def a_file(folder: Path, body: bytes) -> Path:
@@ -57,49 +57,45 @@ class TestLargeBlobs:
         await s3_store.put(key, a_file(tmp_path, b"first"))
         with pytest.raises(BlobExists):
             await s3_store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
-        uploads = s3_server.client().list_multipart_uploads(Bucket=s3_store._bucket)
+        uploads = s3_server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=s3_store._prefix)
         assert uploads.get("Uploads", []) == []
 
 
 async def test_stale_multipart_uploads_are_aborted(
     s3_server: S3Server, s3_store: S3BlobStore
 ) -> None:
-    client, name = s3_server.client(), f"vault/{a_key()}"
-    client.create_multipart_upload(Bucket=s3_store._bucket, Key=name)
+    client, place = s3_server.client(), {"Bucket": BUCKET, "Prefix": s3_store._prefix}
+    client.create_multipart_upload(Bucket=BUCKET, Key=s3_store._prefix + a_key())
     await s3_store.abort_stale_uploads(timedelta(hours=1))
-    assert len(client.list_multipart_uploads(Bucket=s3_store._bucket)["Uploads"]) == 1
+    assert len(client.list_multipart_uploads(**place)["Uploads"]) == 1
     await s3_store.abort_stale_uploads(timedelta(seconds=-60))
-    assert client.list_multipart_uploads(Bucket=s3_store._bucket).get("Uploads", []) == []
+    assert client.list_multipart_uploads(**place).get("Uploads", []) == []
 
 
 @pytest.mark.req("R-101")
-async def test_every_version_of_a_deleted_blob_goes(
-    s3_server: S3Server, s3_store: S3BlobStore, tmp_path: Path
-) -> None:
-    client, key = s3_server.client(), a_key()
-    client.put_bucket_versioning(
-        Bucket=s3_store._bucket, VersioningConfiguration={"Status": "Enabled"}
-    )
-    await s3_store.put(key, a_file(tmp_path, b"secret"))
-    await s3_store.delete(key)
-    left = client.list_object_versions(Bucket=s3_store._bucket)
+async def test_every_version_of_a_deleted_blob_goes(s3_server: S3Server, tmp_path: Path) -> None:
+    client, bucket, key = s3_server.client(), "with-versions", a_key()
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    async with opened(s3_server, S3Location(bucket, "", s3_server.endpoint_url)) as store:
+        await store.put(key, a_file(tmp_path, b"secret"))
+        client.delete_object(Bucket=bucket, Key=key)
+        await store.delete(key)
+    left = client.list_object_versions(Bucket=bucket)
     assert left.get("Versions", []) + left.get("DeleteMarkers", []) == []
 
 
 async def test_a_store_that_does_not_answer_is_unavailable(
-    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3Server, tmp_path: Path
 ) -> None:
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    location = S3Location("nowhere", "", "http://127.0.0.1:9")
-    async with open_s3_store(location, tmp_path) as store:
+    async with opened(s3_server, S3Location("nowhere", "", "http://127.0.0.1:9")) as store:
         with pytest.raises(StorageUnavailable):
             await store.put(a_key(), a_file(tmp_path, b"x"))
         with pytest.raises(StorageUnavailable):
             await store.check()
 
 
-async def test_a_missing_bucket_is_unavailable(s3_server: S3Server, s3_store: S3BlobStore) -> None:
-    s3_server.client().delete_bucket(Bucket=s3_store._bucket)
-    with pytest.raises(StorageUnavailable):
-        await s3_store.check()
+async def test_a_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
+    async with opened(s3_server, S3Location("nowhere", "", s3_server.endpoint_url)) as store:
+        with pytest.raises(StorageUnavailable):
+            await store.check()

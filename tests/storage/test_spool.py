@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import signal
 import stat
 import subprocess
@@ -161,7 +160,10 @@ class TestSpool:
 
     def test_two_in_one_process_do_not_share(self, parent: Path) -> None:
         one, two = Spool(parent), Spool(parent)
-        assert one.create().path.parent != two.create().path.parent
+        files = [one.create(), two.create()]
+        assert files[0].path.parent != files[1].path.parent
+        for file in files:
+            file.discard()
         one.close()
         assert len(list(parent.iterdir())) == 1
         two.close()
@@ -177,9 +179,10 @@ class TestSpool:
         def closed(*_: object, **__: object) -> None:
             raise PermissionError(errno.EACCES, "closed")
 
-        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+        with monkeypatch.context() as patch:
             patch.setattr(Path, "open", closed)
-            spool.create()
+            with pytest.raises(StorageUnavailable):
+                spool.create()
 
 
 class TestRemoveLeftovers:
@@ -220,8 +223,8 @@ class TestRemoveLeftovers:
         assert (parent / "note").exists()
 
     def test_no_descriptor_leaks(self, spool: Spool, parent: Path) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(20):
             (parent / f"old-{number}").mkdir()
         assert spool.remove_leftovers() == 20
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before

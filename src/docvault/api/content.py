@@ -41,6 +41,7 @@ DispositionQuery = Annotated[
 ]
 FileQuery = Annotated[int, Query(ge=1, le=20, description="Which file of the document, from 1.")]
 
+TAG_HEADER = {"ETag": {"description": "The SHA-256.", "schema": {"type": "string"}}}
 CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The bytes as they were uploaded.",
@@ -58,8 +59,12 @@ CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     206: {
         "description": "The bytes of the requested range.",
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            "Content-Range": {"description": "Which bytes.", "schema": {"type": "string"}},
+            **TAG_HEADER,
+        },
     },
-    304: {"description": "The client has these bytes."},
+    304: {"description": "The client has these bytes.", "headers": TAG_HEADER},
 }
 
 

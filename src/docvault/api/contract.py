@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from docvault.api.contract_examples import add_examples
-from docvault.api.problems import problem_examples
+from docvault.api.problems import problem_codes, problem_examples
 from docvault.schemas.document_batches import DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload
 from docvault.schemas.problems import Problem
@@ -67,7 +67,9 @@ def whole_contract(app: FastAPI) -> dict[str, Any]:
     components["examples"] = problem_examples()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    schemas["Problem"]["properties"]["code"]["enum"] = problem_codes()
     for operation in _operations(document):
+        _drop_null_parameters(operation)
         for response in operation["responses"].values():
             if response["description"] == "Successful Response":
                 response["description"] = f"{operation['summary']}: done."
@@ -88,6 +90,16 @@ def audience_contract(whole: dict[str, Any], audience: str) -> dict[str, Any]:
             },
         }
     )
+
+
+def _drop_null_parameters(operation: dict[str, Any]) -> None:
+    """A parameter that may be left out is optional, not null."""
+    for parameter in operation.get("parameters", []):
+        schema = parameter["schema"]
+        options = [item for item in schema.get("anyOf", []) if item.get("type") != "null"]
+        if len(options) == 1:
+            del schema["anyOf"]
+            schema.update(options[0])
 
 
 def _used_only(document: dict[str, Any]) -> dict[str, Any]:

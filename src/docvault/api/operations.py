@@ -62,6 +62,9 @@ UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     StorageUnavailable,
 )
 
+_ETAG = {"ETag": {"description": "For If-Match.", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "The new resource.", "schema": {"type": "string"}}}
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -82,8 +85,10 @@ class Operation:
     in_transaction: bool = True
     max_body_bytes: int = MAX_BODY_BYTES
     idempotent: bool = False
-    # Headers of conditional requests that mean something here.
-    conditions: tuple[Literal["If-Match", "If-None-Match"], ...] = ()
+    # Headers of conditional and range requests that mean something here.
+    conditions: tuple[Literal["If-Match", "If-None-Match", "Range"], ...] = ()
+    # Whether the answer tells in `Location` where the new resource is.
+    creates: bool = False
     # The customer in the path: must exist, or may be absent or under erasure (PUT, DELETE).
     customer: Literal["existing", "any"] = "existing"
     works_without_section: bool = False
@@ -118,8 +123,7 @@ class GuardedRoute(APIRoute):
         options["operation_id"] = endpoint.__name__
         options["responses"] = {
             **error_responses(self._errors(path, options["methods"])),
-            **self._success_headers(options),
-            **(options.get("responses") or {}),
+            **self._success_responses(options),
         }
         options["openapi_extra"] = {
             "security": [{self.security_scheme: []}],
@@ -215,12 +219,19 @@ class GuardedRoute(APIRoute):
             await call.complete(call.work, stored(call.fingerprint, response))
         return response
 
-    def _success_headers(self, options: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-        """Announce the ETag of operations that answer with a single stored resource."""
-        if not self.operation.conditions or options.get("response_model") is None:
-            return {}
-        tag = {"ETag": {"description": "For If-Match.", "schema": {"type": "string"}}}
-        return {options.get("status_code") or 200: {"headers": tag}}
+    def _success_responses(self, options: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+        """Announce the headers of an answer with a single stored resource, and its 304."""
+        declared, extra = self.operation, options.get("responses") or {}
+        if options.get("response_model") is None or not (declared.conditions or declared.creates):
+            return extra
+        headers = dict(_ETAG) | (_LOCATION if declared.creates else {})
+        statuses = {options.get("status_code") or 200, *extra}
+        responses: dict[int | str, dict[str, Any]] = {
+            status: {**extra.get(status, {}), "headers": headers} for status in statuses
+        }
+        if "GET" in options["methods"]:
+            responses[304] = {"description": "The client has this.", "headers": dict(_ETAG)}
+        return responses
 
     def _errors(self, path: str, methods: Collection[str]) -> list[type[DocvaultError]]:
         """Return every error this operation can answer with."""

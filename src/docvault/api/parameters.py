@@ -41,7 +41,7 @@ def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
 
 def check_customer_id(value: str) -> None:
     """Raise `ValidationFailed` for what cannot be a customer's id."""
-    if not _CUSTOMER_ID.match(value) or value in {".", ".."}:
+    if not _CUSTOMER_ID.fullmatch(value) or value in {".", ".."}:
         raise ValidationFailed("This cannot be a customer's id.", parameter="id")
 
 
@@ -66,6 +66,7 @@ _IDEMPOTENCY = "Idempotency-Key"
 _HEADERS = {
     _IDEMPOTENCY: "A key of your own for this request: repeated with the same key within "
     "24 hours it is done once and answered alike.",
+    "Range": "One range of bytes (RFC 9110).",
     "If-Match": "Only when the resource still has this ETag.",
     "If-None-Match": "On GET: answer 304 when the resource still has this ETag. On PUT `*`: only "
     "when there is nothing yet.",

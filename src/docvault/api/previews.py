@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 
 from docvault.api.calls import Call
-from docvault.api.content import ContentResponse, StoredContent, unchanged
+from docvault.api.content import TAG_HEADER, ContentResponse, StoredContent, unchanged
 from docvault.errors import (
     DocumentTypeUnknown,
     DocvaultError,
@@ -34,8 +34,9 @@ PREVIEW_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture, upright and without metadata.",
         "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE},
+        "headers": TAG_HEADER,
     },
-    304: {"description": "The client has this picture."},
+    304: {"description": "The client has this picture.", "headers": TAG_HEADER},
 }
 
 

@@ -36,7 +36,7 @@ def problem_of(error: DocvaultError, request_id: UUID) -> Problem:
 def problem_response(error: DocvaultError, request_id: UUID) -> Response:
     """Return the answer to a request that failed with this error."""
     return Response(
-        problem_of(error, request_id).model_dump_json(),
+        problem_of(error, request_id).model_dump_json(exclude_unset=True),
         status_code=error.status,
         headers={"Cache-Control": "no-store", **error.headers},
         media_type=MEDIA_TYPE,
@@ -87,6 +87,11 @@ def _response(status: int, codes: dict[str, type[DocvaultError]]) -> dict[str, A
     return response
 
 
+def problem_codes() -> list[str]:
+    """Return every code there is."""
+    return sorted({error.code for error in _all_errors(DocvaultError)})
+
+
 def _all_errors(error: type[DocvaultError]) -> Iterator[type[DocvaultError]]:
     for child in error.__subclasses__():
         yield child
@@ -99,4 +104,4 @@ def _example_name(error: type[DocvaultError]) -> str:
 
 def _example(error: type[DocvaultError]) -> dict[str, Any]:
     instance = UUID("0193602e-5f3c-7b1a-9d0e-2f6c8a4b1d3e")
-    return problem_of(error(), instance).model_dump()
+    return problem_of(error(), instance).model_dump(exclude_unset=True)

@@ -56,16 +56,16 @@ class RemoteKeys:
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
-        """Return the keys that fit; see `KeySource`. `Unavailable` when none were ever had."""
+        """Return the keys that fit; see `KeySource`. `Unavailable` when there are none to ask."""
         if self._age() > FRESH_SECONDS:
             await self._refresh()
         found = matching_keys(self._keys, key_id, algorithm)
         if not found:
             await self._refresh()
             found = matching_keys(self._keys, key_id, algorithm)
-        if not found and self._age() > STALE_SECONDS:
+        if self._age() > STALE_SECONDS:
             raise Unavailable("The identity provider's keys cannot be fetched.")
-        return found if self._age() <= STALE_SECONDS else []
+        return found
 
     def _age(self) -> float:
         return time.monotonic() - self._fetched_at

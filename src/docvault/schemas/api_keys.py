@@ -6,7 +6,15 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from docvault.auth.scopes import Scope
-from docvault.schemas.base import InputModel, InputTime, Name, OutputModel, Page, UtcTime
+from docvault.schemas.base import (
+    InputModel,
+    InputTime,
+    Name,
+    OutputModel,
+    Page,
+    PatchModel,
+    UtcTime,
+)
 
 Scopes = Annotated[list[Scope], Field(max_length=len(Scope), examples=[["documents:read"]])]
 
@@ -25,7 +33,7 @@ class ApiKeyCreate(InputModel):
     expires_at: InputTime | None = None
 
 
-class ApiKeyUpdate(InputModel):
+class ApiKeyUpdate(PatchModel):
     """Changes to a key (RFC 7396); null lifts the expiry."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "CRM (new)"}]})

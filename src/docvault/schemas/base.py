@@ -10,9 +10,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
 
 CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9._~:@|+=-]{1,128}$"
 
@@ -65,6 +67,20 @@ class InputModel(BaseModel):
     """What callers send: unknown fields are refused (D17), types are not guessed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PatchModel(InputModel):
+    """A merge patch (RFC 7396): absent means unchanged, so the schema announces no defaults."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Leave out the defaults, which only stand for "absent"."""
+        json_schema: JsonSchemaValue = handler.resolve_ref_schema(handler(schema))
+        for item in json_schema.get("properties", {}).values():
+            item.pop("default", None)
+        return json_schema
 
 
 class OutputModel(BaseModel):

@@ -6,7 +6,15 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from docvault.rules.slots import UploadMode
 from docvault.rules.states import Status, Totals, UploadState
-from docvault.schemas.base import CustomerId, InputModel, OutputModel, Page, SafeText, UtcTime
+from docvault.schemas.base import (
+    CustomerId,
+    InputModel,
+    OutputModel,
+    Page,
+    PatchModel,
+    SafeText,
+    UtcTime,
+)
 from docvault.schemas.document_types import Key
 from docvault.schemas.gate import GateRead
 from docvault.schemas.problems import Problem
@@ -45,10 +53,10 @@ class CustomerCreate(CustomerPut):
     id: CustomerId
 
 
-class CustomerUpdate(InputModel):
+class CustomerUpdate(PatchModel):
     """Changes to a customer (RFC 7396): absent is unchanged, null clears."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"email": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "A. Bakker-Smit"}]})
 
     name: CustomerName | None = None
     email: Email | None = None

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
 from docvault.schemas.base import InputModel, OutputModel, SafeText
 from docvault.schemas.document_types import Key
-from docvault.schemas.documents import DocumentRead, FieldValuesInput
+from docvault.schemas.documents import DOCUMENT_EXAMPLE, DocumentRead, FieldValuesInput
 from docvault.schemas.problems import Problem
 
 MAX_ITEMS = 20
@@ -35,6 +35,19 @@ BATCH_ITEMS: TypeAdapter[list[DocumentBatchItem]] = TypeAdapter(
 
 class DocumentBatchResult(OutputModel):
     """What became of one document: `document` when it was saved, `problem` when refused."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "key": "driving-licence",
+                    "status": 200,
+                    "document": DOCUMENT_EXAMPLE,
+                    "problem": None,
+                }
+            ]
+        }
+    )
 
     key: Key
     status: Annotated[int, Field(examples=[201])]

@@ -16,7 +16,16 @@ from pydantic import (
 from docvault.rules.document_types import KEY_PATTERN, MAX_LABEL_LENGTH
 from docvault.rules.media_types import KNOWN_MEDIA_TYPES
 from docvault.rules.slots import LEGACY_UPLOAD_MODES, FieldFacts, UploadMode
-from docvault.schemas.base import InputModel, Name, OutputModel, Page, SafeText, UtcTime, not_blank
+from docvault.schemas.base import (
+    InputModel,
+    Name,
+    OutputModel,
+    Page,
+    PatchModel,
+    SafeText,
+    UtcTime,
+    not_blank,
+)
 
 MAX_FIELDS = 50
 MAX_INSTRUCTIONS_LENGTH = 2000
@@ -119,7 +128,7 @@ class DocumentTypeCreate(_DocumentTypeInput):
     position: Annotated[StrictInt | None, Field(ge=0, le=MAX_POSITION)] = None
 
 
-class DocumentTypeUpdate(_DocumentTypeInput):
+class DocumentTypeUpdate(_DocumentTypeInput, PatchModel):
     """Changes to a document type (RFC 7396): absent is unchanged, null is the default."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"upload_mode": "required"}]})
@@ -150,7 +159,7 @@ class DocumentTypeOrder(InputModel):
 class DocumentTypeFieldRead(OutputModel):
     """A text field."""
 
-    key: Key
+    key: Annotated[Key, Field(examples=["date-of-issue"])]
     label: Annotated[str, Field(examples=["Date of issue"])]
     kind: Literal["text"]
     required: bool

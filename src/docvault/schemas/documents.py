@@ -1,12 +1,12 @@
 """Documents on the wire, one shape for each audience."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 from docvault.rules.field_values import MAX_VALUE_LENGTH
 from docvault.rules.states import Status, UploadState
-from docvault.schemas.base import InputModel, OutputModel, Page, SafeText, UtcTime
+from docvault.schemas.base import InputModel, OutputModel, Page, PatchModel, SafeText, UtcTime
 from docvault.schemas.document_types import AskedDocumentType, Key
 
 UploaderKind = Literal["customer", "admin", "integration"]
@@ -59,6 +59,45 @@ class AdminUploader(Uploader):
     ]
 
 
+_DOCUMENT_EXAMPLE: dict[str, Any] = {
+    "type": {
+        "key": "driving-licence",
+        "name": "Driving licence",
+        "upload_mode": "required",
+        "instructions": "Both sides, please.",
+        "fields": [
+            {"key": "date-of-issue", "label": "Date of issue", "kind": "text", "required": False}
+        ],
+        "accepted_media_types": ["image/jpeg", "image/png", "application/pdf"],
+        "max_size_bytes": 26214400,
+        "max_files": 2,
+    },
+    "upload_state": "uploaded",
+    "status": "accepted",
+    "version": 2,
+    "uploaded_at": "2026-11-24T09:12:44Z",
+    "files": [
+        {
+            "number": 1,
+            "filename": "licence.jpg",
+            "media_type": "image/jpeg",
+            "size_bytes": 482113,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015" * 2,
+            "has_preview": True,
+            "has_active_content": False,
+            "scan": "not_configured",
+        }
+    ],
+    "field_values": {"date-of-issue": "2024-05-02"},
+    "can_upload": True,
+}
+DOCUMENT_EXAMPLE = {**_DOCUMENT_EXAMPLE, "uploaded_by": {"kind": "customer"}}
+ADMIN_DOCUMENT_EXAMPLE = {
+    **_DOCUMENT_EXAMPLE,
+    "uploaded_by": {"kind": "customer", "id": "c-1042"},
+}
+
+
 class _DocumentRead(OutputModel):
     type: AskedDocumentType
     upload_state: UploadState
@@ -79,11 +118,15 @@ class _DocumentRead(OutputModel):
 class DocumentRead(_DocumentRead):
     """The place of one customer for one document type, filled or not."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [DOCUMENT_EXAMPLE]})
+
     uploaded_by: Uploader | None
 
 
 class AdminDocumentRead(_DocumentRead):
     """The place of one customer for one document type, filled or not, as staff see it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ADMIN_DOCUMENT_EXAMPLE]})
 
     uploaded_by: AdminUploader | None
 
@@ -96,7 +139,7 @@ class AdminDocumentPage(Page[AdminDocumentRead]):
     """One page of a customer's documents, in the order of their types."""
 
 
-class DocumentUpdate(InputModel):
+class DocumentUpdate(PatchModel):
     """Changes to the field values; file, version and upload date stay as they are."""
 
     model_config = ConfigDict(
@@ -140,7 +183,7 @@ class DocumentCopy(InputModel):
     source: Annotated[CopySource, Field(alias="from")]
 
 
-class DocumentUpload(InputModel):
+class DocumentUpload(PatchModel):
     """The parts of an upload (`multipart/form-data`)."""
 
     file: Annotated[

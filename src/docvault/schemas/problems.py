@@ -3,10 +3,24 @@
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 
 class ProblemError(BaseModel):
     """One thing that is wrong, and where."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "pointer": "/name",
+                    "parameter": None,
+                    "code": "string_too_long",
+                    "detail": "String should have at most 200 characters",
+                }
+            ]
+        }
+    )
 
     pointer: Annotated[
         str | None, Field(description="RFC 6901 JSON pointer into the body.", examples=["/name"])
@@ -21,7 +35,6 @@ class ProblemError(BaseModel):
 class Problem(BaseModel):
     """Why a request was refused, for programs (`code`) and people (`detail`)."""
 
-    # Some problems carry members of their own: `allowed`, `detected`, `limit_bytes`.
     model_config = ConfigDict(extra="allow")
 
     type: Annotated[str, Field(examples=["urn:docvault:problem:validation-error"])]
@@ -40,3 +53,13 @@ class Problem(BaseModel):
         Field(description="The last segment of `type`.", examples=["validation-error"]),
     ]
     errors: list[ProblemError]
+    allowed: Annotated[
+        list[str] | SkipJsonSchema[None],
+        Field(description="With 415: the media types that are accepted here."),
+    ] = None
+    detected: Annotated[
+        str | None, Field(description="With 415: what the bytes are, null when unknown.")
+    ] = None
+    limit_bytes: Annotated[
+        int | SkipJsonSchema[None], Field(description="With 413: the largest size.")
+    ] = None

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StrictBool
 
 from docvault.rules.introductions import MAX_SOURCE_LENGTH, IntroductionFormat
-from docvault.schemas.base import InputModel, OutputModel, SafeText
+from docvault.schemas.base import InputModel, OutputModel, PatchModel, SafeText
 from docvault.schemas.customers import DocumentTotals
 from docvault.schemas.gate import GateRead
 
@@ -40,7 +40,7 @@ class PortalSettingsRead(OutputModel):
     introduction: IntroductionRead | None
 
 
-class PortalSettingsUpdate(InputModel):
+class PortalSettingsUpdate(PatchModel):
     """Changes to the settings (RFC 7396); null clears the introduction."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"gate_enabled": True}]})

@@ -25,7 +25,7 @@ class StoredBlob:
 
 
 class BlobReader(Protocol):
-    """An open blob. It stays readable to the end even when it is deleted meanwhile."""
+    """An open blob. Once reading has begun it goes on to the end, deleted or not."""
 
     size_bytes: int
 

@@ -1,6 +1,7 @@
 """Customers and their documents."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -330,7 +331,17 @@ class TestUpload:
     @pytest.mark.req("R-041")
     @pytest.mark.parametrize(
         "value",
-        ["", " ", "é\u0301", "مرحبا", "🪪👩‍👩‍👧", "<b>\"'&\\", "a\tb\r\nc", "x" * 2000, "😀" * 2000],
+        [
+            "",
+            " ",
+            "é\u0301",
+            "مرحبا",
+            "🪪👩‍👩‍👧",
+            "<b>\"'&\\",
+            "a\tb\r\nc",
+            "x" * 2000,
+            "😀" * 2000,
+        ],
     )
     async def test_any_text_comes_back_unchanged(
         self, customer: httpx.AsyncClient, value: str
@@ -381,7 +392,7 @@ class TestUpload:
 
     @pytest.mark.req("R-034", "R-065")
     async def test_an_admin_only_document_is_refused_before_the_body_is_read(
-        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient, resources: Resources
+        self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         body = Chunks(b"x" * 100_000)
         headers = raw_body(b"")["headers"]
@@ -451,6 +462,24 @@ class TestUpload:
         answer = await customer.request(method, path)
         assert refusal(answer) == (403, "portal-section-disabled", None)
 
+    @pytest.mark.req("A-07")
+    async def test_knocking_while_the_section_is_off_is_audited(
+        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
+    ) -> None:
+        await patch_portal(admin, section_enabled=False)
+        answer = await customer.get(f"{CARD}/content")
+        (event,) = await audited(admin, "document.download")
+        assert (event["result"], event["customer"]) == ("denied", "c-1")
+        assert answer.headers["x-request-id"] == event["request_id"]
+
+    async def test_knocking_of_a_customer_who_is_not_known_is_audited(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        answer = await customer_of("c-9").get(DOCUMENTS)
+        (event,) = await audited(admin, "document.list")
+        assert (event["result"], event["actor"]["kind"]) == ("denied", "customer")
+        assert answer.headers["x-request-id"] == event["request_id"]
+
     @pytest.mark.req("R-076")
     async def test_a_blocked_customer_reaches_the_documents(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
@@ -506,6 +535,12 @@ class TestConditionalUpload:
         tag = (await customer.put(CARD, **upload_of())).headers["etag"]
         answer = await customer.put(CARD, **upload_of(), headers={"If-Match": f"W/{tag}"})
         assert answer.status_code == 412
+
+    async def test_etags_may_stand_on_several_lines(self, customer: httpx.AsyncClient) -> None:
+        tag = (await customer.put(CARD, **upload_of())).headers["etag"]
+        headers = [("If-Match", '"other"'), ("If-Match", tag)]
+        answer = await customer.put(CARD, **upload_of(), headers=headers)
+        assert answer.status_code == 200, answer.text
 
     @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
     async def test_what_is_no_etag_is_refused(
@@ -564,6 +599,48 @@ class TestRaces:
         held = await holdings(resources)
         assert held.versions == (1 if put.status_code == 201 else 0)
         assert held.attached == held.in_store
+
+    async def test_corrections_of_two_fields_are_both_kept(
+        self, customer: httpx.AsyncClient
+    ) -> None:
+        await upload(customer, CARD)
+        corrections = [{"issued-on": "2024"}, {"issued-in": "Delft"}]
+        answers = await asyncio.gather(
+            *(customer.patch(CARD, json={"field_values": values}) for values in corrections)
+        )
+        assert [answer.status_code for answer in answers] == [200, 200]
+        values = (await customer.get(CARD)).json()["field_values"]
+        assert values == {"issued-on": "2024", "issued-in": "Delft"}
+
+    async def test_a_correction_during_a_replacement_is_kept(
+        self, customer: httpx.AsyncClient
+    ) -> None:
+        await upload(customer, CARD)
+        put, patched = await asyncio.gather(
+            customer.put(CARD, **upload_of(field_values='{"issued-on": "2024"}')),
+            customer.patch(CARD, json={"field_values": {"issued-in": "Delft"}}),
+        )
+        assert (put.status_code, patched.status_code) == (200, 200)
+        document = (await customer.get(CARD)).json()
+        assert document["version"] == 2
+        assert document["field_values"] == {"issued-on": "2024", "issued-in": "Delft"}
+
+    @pytest.mark.req("R-034")
+    async def test_a_type_that_becomes_admin_only_meanwhile_takes_no_file(
+        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        request = httpx.Request("PUT", "http://docvault.test", **upload_of())
+        body = request.read()
+
+        async def changing() -> AsyncIterator[bytes]:
+            yield body[:100]
+            await patch_type(admin, "diploma", upload_mode="admin_only")
+            yield body[100:]
+
+        headers = {"Content-Type": request.headers["content-type"]}
+        answer = await customer.put(DIPLOMA, content=changing(), headers=headers)
+        assert refusal(answer) == (403, "admin-only-document", None)
+        assert await holdings(resources) == NOTHING
 
     @pytest.mark.req("R-106")
     async def test_an_upload_racing_with_the_erasure_leaves_nothing(

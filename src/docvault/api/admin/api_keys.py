@@ -57,7 +57,7 @@ async def admin_list_api_keys(
 @router.post(
     "/api-keys", response_model=ApiKeyCreated, status_code=201, summary="Create an API key"
 )
-@operation(AuditAction.API_KEY_CREATE, body="json")
+@operation(AuditAction.API_KEY_CREATE, body="json", creates=True)
 async def admin_create_api_key(call: CurrentCall, data: ApiKeyCreate) -> Response:
     """Make a key; the answer shows it, nothing ever shows it again."""
     row, key = await api_keys.create_api_key(call.work, data)

@@ -116,6 +116,7 @@ async def admin_list_customers(
     AuditAction.CUSTOMER_CREATE,
     body="json",
     idempotent=True,
+    creates=True,
     errors=(CustomerExists, CustomerBeingErased),
 )
 async def admin_create_customer(call: CurrentCall, data: CustomerCreate) -> Response:
@@ -169,6 +170,7 @@ async def admin_update_customer(
 @router.delete(
     "/customers/{id}",
     status_code=202,
+    response_class=Response,
     summary="Erase a customer",
     responses={
         202: {

@@ -70,6 +70,7 @@ async def admin_list_document_types(
     AuditAction.DOCUMENT_TYPE_CREATE,
     body="json",
     idempotent=True,
+    creates=True,
     errors=(NameConflict, KeyConflict, DuplicateLabel, LabelsRequired),
 )
 async def admin_create_document_type(call: CurrentCall, data: DocumentTypeCreate) -> Response:

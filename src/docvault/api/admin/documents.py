@@ -142,7 +142,9 @@ async def admin_delete_document(
     responses=CONTENT_RESPONSES,
     summary="Download a file",
 )
-@operation(AuditAction.DOCUMENT_DOWNLOAD, errors=CONTENT_ERRORS, conditions=("If-None-Match",))
+@operation(
+    AuditAction.DOCUMENT_DOWNLOAD, errors=CONTENT_ERRORS, conditions=("If-None-Match", "Range")
+)
 async def admin_read_content(
     call: CurrentCall,
     customer_id: CustomerIdPath,

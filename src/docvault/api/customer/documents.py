@@ -126,7 +126,7 @@ async def customer_delete_document(call: CurrentCall, key: DocumentTypeKey) -> R
 @operation(
     AuditAction.DOCUMENT_DOWNLOAD,
     errors=(PortalSectionDisabled, *CONTENT_ERRORS),
-    conditions=("If-None-Match",),
+    conditions=("If-None-Match", "Range"),
 )
 async def customer_read_content(
     call: CurrentCall,

@@ -81,6 +81,7 @@ async def integration_update_customer(
 @router.delete(
     "/customers/{id}",
     status_code=202,
+    response_class=Response,
     summary="Erase a customer",
     responses={
         202: {

@@ -134,7 +134,7 @@ async def integration_delete_document(
     AuditAction.DOCUMENT_DOWNLOAD,
     scope=Scope.CONTENT_READ,
     errors=CONTENT_ERRORS,
-    conditions=("If-None-Match",),
+    conditions=("If-None-Match", "Range"),
 )
 async def integration_read_content(
     call: CurrentCall,

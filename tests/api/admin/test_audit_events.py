@@ -1,0 +1,352 @@
+"""The audit trail: every change, every reading of bytes, every refusal."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.fixtures.callers import CustomerClients, KeyClients
+
+from docvault.auth.scopes import Scope
+from docvault.services.erasures import finish_erasures
+from docvault.services.resources import Resources
+
+EVENTS = "/v1/admin/audit-events"
+CUSTOMER = "/v1/admin/customers/c-1"
+DOCUMENT = f"{CUSTOMER}/documents/t"
+
+
+async def events_of(admin: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
+    """Return the events a list shows, oldest first."""
+    answer = await admin.get(EVENTS, params={"limit": 100, **params})
+    assert answer.status_code == 200, answer.text
+    return list(reversed(answer.json()["items"]))
+
+
+async def last_event(admin: httpx.AsyncClient) -> dict[str, Any]:
+    """Return the newest event."""
+    return (await events_of(admin))[-1]
+
+
+async def actions_of(admin: httpx.AsyncClient, **params: Any) -> list[str]:
+    """Return the actions of the events a list shows, oldest first."""
+    return [event["action"] for event in await events_of(admin, **params)]
+
+
+@pytest.fixture
+async def slot(admin: httpx.AsyncClient) -> str:
+    """A type T with a field F, and a customer c-1."""
+    await make_type(admin, "T", collects_fields=True, field_labels="F")
+    await make_customer(admin, "c-1")
+    return DOCUMENT
+
+
+class TestWhatIsRecorded:
+    """Events of changes and of readings."""
+
+    async def test_changes_of_types_and_settings(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        await patch_type(admin, "t", name="U")
+        await admin.put("/v1/admin/document-type-order", json={"keys": ["t"]})
+        await admin.delete("/v1/admin/document-types/t")
+        await patch_portal(admin, gate_enabled=True)
+        events = await events_of(admin)
+        assert [(e["action"], e["document_type"]) for e in events] == [
+            ("document_type.create", "t"),
+            ("document_type.update", "t"),
+            ("document_type.reorder", None),
+            ("document_type.delete", "t"),
+            ("portal_settings.update", None),
+        ]
+        assert events[1]["changes"]["name"] == {"old": "T", "new": "U"}
+        assert events[4]["changes"] == {"gate_enabled": {"old": False, "new": True}}
+
+    async def test_changes_of_customers(self, admin: httpx.AsyncClient) -> None:
+        await admin.post("/v1/admin/customers", json={"id": "c-1", "name": "A"})
+        await admin.put(CUSTOMER, json={"name": "B"})
+        await admin.patch(CUSTOMER, json={"name": None})
+        events = await events_of(admin)
+        assert [e["action"] for e in events] == ["customer.create", *["customer.update"] * 2]
+        assert {e["customer"] for e in events} == {"c-1"}
+        assert events[2]["changes"] == {"name": {"old": "B", "new": None}}
+
+    @pytest.mark.req("R-062", "R-044")
+    async def test_changes_of_documents(self, admin: httpx.AsyncClient, slot: str) -> None:
+        await admin.put(slot, **upload_of(field_values='{"f": "1"}'))
+        await admin.patch(slot, json={"field_values": {"f": "2"}})
+        await admin.put(slot, **upload_of(files.png(), "a.png"))
+        await admin.delete(slot)
+        events = (await events_of(admin))[2:]
+        assert [(e["action"], e["version"]) for e in events] == [
+            ("document.upload", 1),
+            ("document.update", 1),
+            ("document.replace", 2),
+            ("document.delete", 2),
+        ]
+        assert {(e["customer"], e["document_type"], e["result"]) for e in events} == {
+            ("c-1", "t", "ok")
+        }
+        assert events[1]["changes"] == {"field_values": {"old": {"f": "1"}, "new": {"f": "2"}}}
+
+    async def test_a_copy(self, admin: httpx.AsyncClient, slot: str) -> None:
+        await make_type(admin, "U")
+        await admin.put(slot, **upload_of())
+        copied = await admin.post(f"{CUSTOMER}/documents/u/copy", json={"from": {"key": "t"}})
+        assert copied.status_code in {200, 201}, copied.text
+        event = await last_event(admin)
+        assert (event["action"], event["document_type"]) == ("document.copy", "u")
+
+    async def test_the_life_of_a_key(self, admin: httpx.AsyncClient) -> None:
+        body = {"name": "CRM", "scopes": ["types:read"]}
+        key = (await admin.post("/v1/admin/api-keys", json=body)).json()
+        path = f"/v1/admin/api-keys/{key['id']}"
+        await admin.patch(path, json={"name": "ERP"})
+        for _ in range(2):
+            await admin.delete(path)
+        assert await actions_of(admin) == ["api_key.create", "api_key.update", "api_key.revoke"]
+        assert key["key"] not in (await admin.get(EVENTS)).text
+
+    async def test_each_reading_of_bytes(
+        self, admin: httpx.AsyncClient, slot: str, customer_of: CustomerClients
+    ) -> None:
+        await admin.put(slot, **upload_of(files.png(), "a.png"))
+        await admin.get(f"{slot}/content")
+        await admin.get(f"{slot}/preview")
+        await customer_of("c-1").get("/v1/customer/documents/t/content")
+        events = (await events_of(admin))[3:]
+        assert [(e["action"], e["actor"]["kind"], e["version"]) for e in events] == [
+            ("document.download", "admin", 1),
+            ("document.preview", "admin", 1),
+            ("document.download", "customer", 1),
+        ]
+
+    async def test_reading_facts_is_not_recorded(self, admin: httpx.AsyncClient, slot: str) -> None:
+        before = await actions_of(admin)
+        for path in (CUSTOMER, slot, f"{slot}/versions", f"{CUSTOMER}/gate", EVENTS):
+            assert (await admin.get(path)).status_code == 200
+        assert await actions_of(admin) == before
+
+    async def test_a_refused_change_is_not_recorded_as_done(
+        self, admin: httpx.AsyncClient, slot: str
+    ) -> None:
+        before = await actions_of(admin)
+        await admin.post("/v1/admin/document-types", json={"name": "T"})
+        await admin.patch(slot, json={"field_values": {"nope": "x"}})
+        await admin.put(slot, **upload_of(b"", "a.pdf"))
+        assert await actions_of(admin) == before
+
+    async def test_a_change_of_nothing_is_no_change(
+        self, admin: httpx.AsyncClient, slot: str
+    ) -> None:
+        await admin.patch(slot, json={"field_values": {"f": "1"}})
+        before = await actions_of(admin)
+        await admin.patch(slot, json={"field_values": {"f": "1"}})
+        assert await actions_of(admin) == before
+
+    async def test_an_event_names_its_request_and_moment(self, admin: httpx.AsyncClient) -> None:
+        before = datetime.now(UTC)
+        answer = await admin.post("/v1/admin/customers", json={"id": "c-1"})
+        event = await last_event(admin)
+        assert event["request_id"] == answer.headers["x-request-id"]
+        assert before <= datetime.fromisoformat(event["at"]) <= datetime.now(UTC)
+        assert uuid.UUID(event["id"]).version == 7
+
+
+class TestActors:
+    """Who did it."""
+
+    async def test_each_kind_of_caller(
+        self,
+        admin: httpx.AsyncClient,
+        slot: str,
+        customer_of: CustomerClients,
+        key_client: KeyClients,
+    ) -> None:
+        await admin.put(slot, **upload_of())
+        await customer_of("c-1").put("/v1/customer/documents/t", **upload_of())
+        integration = await key_client()
+        await integration.put("/v1/integration/customers/c-1/documents/t", **upload_of())
+        actors = [e["actor"] for e in await events_of(admin) if "document." in e["action"]]
+        key = (await admin.get("/v1/admin/api-keys")).json()["items"][0]["id"]
+        assert actors == [
+            {"kind": "admin", "id": "staff-1"},
+            {"kind": "customer", "id": "c-1"},
+            {"kind": "integration", "id": key},
+        ]
+
+
+class TestDenials:
+    """Refusals of callers who are known."""
+
+    @pytest.mark.req("R-034", "R-065")
+    async def test_each_is_recorded_with_its_action(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients, key_client: KeyClients
+    ) -> None:
+        await make_type(admin, "T", upload_mode="admin_only")
+        await make_customer(admin, "c-1")
+        customer, key = customer_of("c-1"), await key_client(Scope.DOCUMENTS_WRITE)
+        answers = [
+            await customer.put("/v1/customer/documents/t", **upload_of()),
+            await customer.delete("/v1/customer/documents/t"),
+            await customer.get("/v1/admin/customers"),
+            await admin.get("/v1/customer/documents"),
+            await key.get("/v1/integration/document-types"),
+            await key.put("/v1/integration/customers/c-1/documents/t", **upload_of()),
+        ]
+        assert [answer.status_code for answer in answers] == [403] * 6
+        denied = [e for e in await events_of(admin) if e["result"] == "denied"]
+        assert [(e["action"], e["actor"]["kind"]) for e in denied] == [
+            ("document.upload", "customer"),
+            ("document.delete", "customer"),
+            ("customer.list", "customer"),
+            ("document.list", "admin"),
+            ("document_type.list", "integration"),
+            ("document.upload", "integration"),
+        ]
+        assert [e["request_id"] for e in denied] == [a.headers["x-request-id"] for a in answers]
+
+    async def test_a_customer_whose_section_is_off(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        await make_customer(admin, "c-1")
+        await patch_portal(admin, section_enabled=False)
+        await customer_of("c-1").get("/v1/customer/documents")
+        event = await last_event(admin)
+        assert (event["action"], event["result"]) == ("document.list", "denied")
+        assert (event["actor"], event["customer"]) == ({"kind": "customer", "id": "c-1"}, "c-1")
+
+    async def test_a_customer_nobody_knows_is_a_pseudonym(
+        self, admin: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        await customer_of("stranger").get("/v1/customer/gate")
+        event = await last_event(admin)
+        assert event["result"] == "denied"
+        assert event["actor"]["id"].startswith("anon-")
+        assert "stranger" not in str(event)
+
+    async def test_callers_nobody_knows_leave_nothing(
+        self, admin: httpx.AsyncClient, http: httpx.AsyncClient
+    ) -> None:
+        await http.get("/v1/admin/customers")
+        await http.get("/v1/admin/customers", headers={"Authorization": "Bearer x.y.z"})
+        await http.get("/v1/integration/document-types", headers={"X-API-Key": "dv_live_x"})
+        assert await events_of(admin) == []
+
+
+class TestFilters:
+    """GET /v1/admin/audit-events."""
+
+    @pytest.fixture(autouse=True)
+    async def trail(self, admin: httpx.AsyncClient, customer_of: CustomerClients) -> None:
+        """Staff make a type and two customers, one of whom uploads."""
+        await make_type(admin, "T")
+        for id_ in ("c-1", "c-2"):
+            await make_customer(admin, id_)
+        await customer_of("c-2").put("/v1/customer/documents/t", **upload_of())
+
+    async def test_by_customer(self, admin: httpx.AsyncClient) -> None:
+        assert await actions_of(admin, customer="c-1") == ["customer.create"]
+        assert await actions_of(admin, customer="c-2") == ["customer.create", "document.upload"]
+        assert await actions_of(admin, customer="c") == []
+
+    async def test_by_actor(self, admin: httpx.AsyncClient) -> None:
+        assert await actions_of(admin, actor="c-2") == ["document.upload"]
+        assert len(await actions_of(admin, actor="staff-1")) == 3
+        assert await actions_of(admin, actor="staff") == []
+
+    async def test_by_action(self, admin: httpx.AsyncClient) -> None:
+        assert await actions_of(admin, action="customer.create") == ["customer.create"] * 2
+        answer = await admin.get(EVENTS, params={"action": "customer.fly"})
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "action")
+
+    async def test_by_time(self, admin: httpx.AsyncClient) -> None:
+        events = await events_of(admin)
+        middle = events[2]["at"]
+        assert await events_of(admin, since=middle) == events[2:]
+        assert await events_of(admin, until=middle) == events[:2]
+        assert await events_of(admin, since=middle, until=middle) == []
+
+    async def test_a_time_without_a_zone_is_refused(self, admin: httpx.AsyncClient) -> None:
+        for parameter in ("since", "until"):
+            for value in ("2024-01-01T00:00:00", "yesterday", ""):
+                answer = await admin.get(EVENTS, params={parameter: value})
+                assert answer.status_code == 422, value
+                assert answer.json()["errors"][0]["parameter"] == parameter
+
+    async def test_all_together(self, admin: httpx.AsyncClient) -> None:
+        now = datetime.now(UTC)
+        params = {
+            "customer": "c-2",
+            "actor": "c-2",
+            "action": "document.upload",
+            "since": (now - timedelta(hours=1)).isoformat(),
+            "until": (now + timedelta(hours=1)).isoformat(),
+        }
+        assert await actions_of(admin, **params) == ["document.upload"]
+        assert await actions_of(admin, **{**params, "actor": "staff-1"}) == []
+
+    async def test_the_newest_come_first(self, admin: httpx.AsyncClient) -> None:
+        items = (await admin.get(EVENTS)).json()["items"]
+        moments = [item["at"] for item in items]
+        assert moments == sorted(moments, reverse=True)
+
+
+class TestErasure:
+    """The trail of an erased customer."""
+
+    @pytest.mark.req("A-28", "R-102")
+    async def test_events_stay_under_a_pseudonym_without_details(
+        self,
+        admin: httpx.AsyncClient,
+        slot: str,
+        customer_of: CustomerClients,
+        resources: Resources,
+    ) -> None:
+        await admin.patch(slot, json={"field_values": {"f": "secret"}})
+        await customer_of("c-1").put("/v1/customer/documents/t", **upload_of())
+        before = await events_of(admin, customer="c-1")
+        await admin.delete(CUSTOMER)
+        await finish_erasures(resources)
+        after = await events_of(admin, customer="c-1")
+        assert [e["id"] for e in after[: len(before)]] == [e["id"] for e in before]
+        assert after[-1]["action"] in {"customer.erase", "erasure.complete"}
+        assert {e["customer"] for e in after if e["customer"]} == {after[0]["customer"]}
+        assert after[0]["customer"].startswith("anon-")
+        assert [e["changes"] for e in after] == [None] * len(after)
+        assert "secret" not in str(after)
+        assert "c-1" not in str(after)
+
+    @pytest.mark.req("A-28")
+    async def test_the_pseudonym_finds_them_too(
+        self, admin: httpx.AsyncClient, slot: str, resources: Resources
+    ) -> None:
+        del slot
+        await admin.delete(CUSTOMER)
+        await finish_erasures(resources)
+        events = await events_of(admin, customer="c-1")
+        assert await events_of(admin, customer=events[0]["customer"]) == events
+
+    @pytest.mark.req("R-107")
+    async def test_the_trail_of_others_stays(
+        self, admin: httpx.AsyncClient, slot: str, resources: Resources
+    ) -> None:
+        await make_customer(admin, "c-2")
+        await admin.patch(
+            "/v1/admin/customers/c-2/documents/t", json={"field_values": {"f": "kept"}}
+        )
+        before = await events_of(admin, customer="c-2")
+        await admin.patch(slot, json={"field_values": {"f": "gone"}})
+        await admin.delete(CUSTOMER)
+        await finish_erasures(resources)
+        assert await events_of(admin, customer="c-2") == before
+        assert before[-1]["changes"]["field_values"]["new"] == {"f": "kept"}
+
+    async def test_who_asked_for_it_is_known(self, admin: httpx.AsyncClient, slot: str) -> None:
+        del slot
+        answer = await admin.delete(CUSTOMER)
+        (event,) = await events_of(admin, action="customer.erase")
+        assert event["actor"] == {"kind": "admin", "id": "staff-1"}
+        assert event["request_id"] == answer.headers["x-request-id"]

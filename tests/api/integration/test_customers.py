@@ -1,0 +1,228 @@
+"""Customers as the host's own systems sync them, and what a key may do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import KeyClients
+
+from docvault.auth.scopes import Scope
+
+BASE = "/v1/integration"
+CUSTOMERS = f"{BASE}/customers"
+CUSTOMER = f"{CUSTOMERS}/c-1"
+BATCHES = f"{BASE}/customer-batches"
+NO_ERASURE = f"{BASE}/erasures/00000000-0000-7000-8000-000000000000"
+
+# Scope, method, path, arguments, and the status when the scope is there.
+OPERATIONS: list[tuple[Scope, str, str, Callable[[], dict[str, Any]], int]] = [
+    (Scope.TYPES_READ, "GET", f"{BASE}/document-types", dict, 200),
+    (Scope.CUSTOMERS_READ, "GET", CUSTOMER, dict, 200),
+    (Scope.CUSTOMERS_WRITE, "PUT", CUSTOMER, lambda: {"json": {}}, 200),
+    (Scope.CUSTOMERS_WRITE, "PATCH", CUSTOMER, lambda: {"json": {}}, 200),
+    (Scope.CUSTOMERS_WRITE, "POST", BATCHES, lambda: {"json": {"items": [{"id": "c-2"}]}}, 207),
+    (Scope.DOCUMENTS_READ, "GET", f"{CUSTOMER}/documents", dict, 200),
+    (Scope.DOCUMENTS_READ, "GET", f"{CUSTOMER}/documents/t", dict, 200),
+    (Scope.DOCUMENTS_WRITE, "PUT", f"{CUSTOMER}/documents/t", upload_of, 200),
+    (Scope.DOCUMENTS_WRITE, "PATCH", f"{CUSTOMER}/documents/t",
+     lambda: {"json": {"field_values": {}}}, 200),
+    (Scope.CONTENT_READ, "GET", f"{CUSTOMER}/documents/t/content", dict, 200),
+    (Scope.GATE_READ, "GET", f"{CUSTOMER}/gate", dict, 200),
+    (Scope.DOCUMENTS_WRITE, "DELETE", f"{CUSTOMER}/documents/t", dict, 204),
+    (Scope.CUSTOMERS_ERASE, "GET", NO_ERASURE, dict, 404),
+    (Scope.CUSTOMERS_ERASE, "DELETE", CUSTOMER, dict, 202),
+]  # fmt: skip
+
+
+class TestScopes:
+    """What each scope of a key allows."""
+
+    @pytest.fixture(autouse=True)
+    async def document(self, admin: httpx.AsyncClient) -> None:
+        """A customer c-1 with a file for type T."""
+        await make_type(admin, "T")
+        await make_customer(admin, "c-1")
+        await admin.put("/v1/admin/customers/c-1/documents/t", **upload_of())
+
+    @pytest.mark.req("R-113")
+    @pytest.mark.parametrize("scope", list(Scope))
+    async def test_one_scope_allows_its_own_operations_alone(
+        self, key_client: KeyClients, scope: Scope
+    ) -> None:
+        client = await key_client(scope)
+        for needed, method, path, arguments, status in OPERATIONS:
+            answer = await client.request(method, path, **arguments())
+            expected = status if needed is scope else 403
+            assert answer.status_code == expected, (method, path, answer.text)
+            if expected == 403:
+                assert answer.json()["code"] == "insufficient-scope"
+
+    @pytest.mark.req("R-113")
+    async def test_all_scopes_but_one_refuse_its_operations(self, key_client: KeyClients) -> None:
+        for missing in {needed for needed, *_ in OPERATIONS}:
+            client = await key_client(*(set(Scope) - {missing}))
+            for needed, method, path, arguments, _ in OPERATIONS:
+                if needed is missing:
+                    answer = await client.request(method, path, **arguments())
+                    assert answer.status_code == 403, (method, path)
+
+    @pytest.mark.req("R-112")
+    async def test_without_a_key_nothing_is_answered(
+        self, http: httpx.AsyncClient, admin: httpx.AsyncClient
+    ) -> None:
+        for _, method, path, arguments, _ in OPERATIONS:
+            for client in (http, admin):
+                answer = await client.request(method, path, **arguments())
+                assert answer.status_code == 401, (method, path)
+                assert answer.json()["code"] == "authentication-required"
+                assert answer.headers["www-authenticate"]
+
+    @pytest.mark.req("R-112")
+    async def test_a_key_in_another_place_is_no_key(
+        self, http: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        key = integration.headers["x-api-key"]
+        answers = [
+            await http.get(CUSTOMER, params={"api_key": key}),
+            await http.get(CUSTOMER, params={"X-API-Key": key}),
+            await http.get(CUSTOMER, headers={"Authorization": f"Bearer {key}"}),
+            await http.get("/v1/admin/customers", headers={"X-API-Key": key}),
+            await http.get("/v1/customer/documents", headers={"X-API-Key": key}),
+        ]
+        assert [answer.status_code for answer in answers] == [401] * 5
+
+    @pytest.mark.req("R-115", "R-035")
+    async def test_admin_only_types_need_a_scope_of_their_own(
+        self, admin: httpx.AsyncClient, key_client: KeyClients
+    ) -> None:
+        await make_type(admin, "S", upload_mode="admin_only")
+        path = f"{CUSTOMER}/documents/s"
+        plain = await key_client(Scope.DOCUMENTS_WRITE)
+        only = await key_client(Scope.DOCUMENTS_WRITE_ADMIN_ONLY)
+        both = await key_client(Scope.DOCUMENTS_WRITE, Scope.DOCUMENTS_WRITE_ADMIN_ONLY)
+        answers = [await client.put(path, **upload_of()) for client in (plain, only, both)]
+        assert [answer.status_code for answer in answers] == [403, 403, 201]
+        assert {answer.json()["code"] for answer in answers[:2]} == {"insufficient-scope"}
+
+
+class TestSync:
+    """PUT, PATCH and GET /v1/integration/customers/{id}."""
+
+    async def test_put_creates_then_replaces(self, integration: httpx.AsyncClient) -> None:
+        first = await integration.put(CUSTOMER, json={"name": "A", "tags": ["x"]})
+        second = await integration.put(CUSTOMER, json={"email": "a@b.example"})
+        read = (await integration.get(CUSTOMER)).json()
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert (read["name"], read["email"], read["tags"]) == (None, "a@b.example", [])
+
+    async def test_staff_see_the_same(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        await integration.put(CUSTOMER, json={"name": "A"})
+        read = await integration.get(CUSTOMER)
+        seen = await admin.get("/v1/admin/customers/c-1")
+        assert (read.json(), read.headers["etag"]) == (seen.json(), seen.headers["etag"])
+
+    async def test_patch_clears_with_null(self, integration: httpx.AsyncClient) -> None:
+        await integration.put(CUSTOMER, json={"name": "A", "email": "a@b.example"})
+        patched = (await integration.patch(CUSTOMER, json={"name": None})).json()
+        assert (patched["name"], patched["email"]) == (None, "a@b.example")
+
+    @pytest.mark.req("R-116", "A-33")
+    async def test_an_unknown_customer_is_told_apart_from_one_without_documents(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "T", upload_mode="required")
+        await make_customer(admin, "c-1")
+        for rest in ("", "/documents", "/gate", "/documents/t"):
+            known = await integration.get(f"{CUSTOMER}{rest}")
+            unknown = await integration.get(f"{CUSTOMERS}/nobody{rest}")
+            assert known.status_code == 200, rest
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "customer-unknown")
+
+
+class TestBatch:
+    """POST /v1/integration/customer-batches."""
+
+    async def test_each_item_is_created_or_replaced_in_order(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        await make_customer(admin, "c-2", name="Old", email="old@x.example")
+        items = [{"id": "c-3", "name": "C"}, {"id": "c-2", "name": "B"}, {"id": "c-1"}]
+        answer = await integration.post(BATCHES, json={"items": items})
+        assert answer.status_code == 207
+        assert answer.json()["items"] == [
+            {"id": "c-3", "status": 201, "problem": None},
+            {"id": "c-2", "status": 200, "problem": None},
+            {"id": "c-1", "status": 201, "problem": None},
+        ]
+        read = (await integration.get(f"{CUSTOMERS}/c-2")).json()
+        assert (read["name"], read["email"]) == ("B", None)
+
+    async def test_one_that_is_refused_stops_no_other(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        await make_customer(admin, "c-2")
+        await admin.delete("/v1/admin/customers/c-2")
+        items = [{"id": "c-1"}, {"id": "c-2"}, {"id": "c-3"}]
+        answer = await integration.post(BATCHES, json={"items": items})
+        results = answer.json()["items"]
+        assert [result["status"] for result in results] == [201, 409, 201]
+        problem = results[1]["problem"]
+        assert (problem["code"], problem["status"]) == ("customer-being-erased", 409)
+        assert problem["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
+        assert (await integration.get(f"{CUSTOMERS}/c-3")).status_code == 200
+
+    async def test_five_hundred_are_taken_and_one_more_is_not(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        items = [{"id": f"c-{number}"} for number in range(501)]
+        refused = await integration.post(BATCHES, json={"items": items})
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["pointer"] == "/items"
+        answer = await integration.post(BATCHES, json={"items": items[:500]})
+        assert answer.status_code == 207
+        page = await admin.get("/v1/admin/customers", params={"include_total": "true"})
+        assert page.json()["total"] == 500
+
+    async def test_five_hundred_long_ones_fit(self, integration: httpx.AsyncClient) -> None:
+        items = [
+            {"id": f"c-{number}".ljust(128, "x"), "name": "é" * 200, "email": "x" * 320}
+            for number in range(500)
+        ]
+        answer = await integration.post(BATCHES, json={"items": items})
+        assert answer.status_code == 207
+        assert {result["status"] for result in answer.json()["items"]} == {201}
+
+    async def test_what_is_no_batch_is_refused_whole(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        table: list[tuple[Any, str]] = [
+            ({}, "/items"),
+            ({"items": []}, "/items"),
+            ({"items": [{"id": "c-1"}, {"id": "c-1"}]}, "/items"),
+            ({"items": [{"id": "c-1"}, {"id": "a b"}]}, "/items/1/id"),
+            ({"items": [{"id": "c-1", "nope": 1}]}, "/items/0/nope"),
+            ({"items": [{"name": "A"}]}, "/items/0/id"),
+            ({"items": [{"id": "c-1"}], "nope": 1}, "/nope"),
+        ]
+        for body, pointer in table:
+            answer = await integration.post(BATCHES, json=body)
+            assert answer.status_code == 422, body
+            assert answer.json()["errors"][0]["pointer"] == pointer
+        assert (await admin.get("/v1/admin/customers")).json()["items"] == []
+
+    async def test_a_repeated_request_is_answered_alike(
+        self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
+    ) -> None:
+        headers = {"Idempotency-Key": "k-1"}
+        body = {"items": [{"id": "c-1", "name": "A"}]}
+        first = await integration.post(BATCHES, json=body, headers=headers)
+        await admin.patch("/v1/admin/customers/c-1", json={"name": "B"})
+        again = await integration.post(BATCHES, json=body, headers=headers)
+        other = await integration.post(BATCHES, json={"items": [{"id": "c-2"}]}, headers=headers)
+        assert (again.status_code, again.json()) == (207, first.json())
+        assert (await integration.get(CUSTOMER)).json()["name"] == "B"
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")

@@ -1,0 +1,63 @@
+"""Data flows one way: the contracts of import-linter, and what they cannot say."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import docvault
+
+ROOT = Path(__file__).parents[2]
+SOURCE = Path(docvault.__file__).parent
+MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_every_import_contract_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("rules/")])
+def test_rules_know_neither_http_nor_sql(module: str) -> None:
+    forbidden = {"fastapi", "starlette", "sqlalchemy", "psycopg", "httpx", "asyncio"}
+    assert {name.split(".")[0] for name in imports(SOURCE / module)} & forbidden == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("services/")])
+def test_services_know_neither_http_nor_sql(module: str) -> None:
+    forbidden = {"fastapi", "starlette", "sqlalchemy", "psycopg"}
+    assert {name.split(".")[0] for name in imports(SOURCE / module)} & forbidden == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("repositories/")])
+def test_repositories_never_commit(module: str) -> None:
+    tree = ast.parse((SOURCE / module).read_text())
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert called & {"commit", "rollback", "begin"} == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("api/")])
+def test_endpoints_read_no_body_behind_the_guards_back(module: str) -> None:
+    """FastAPI's own forms are read before any check of the caller (F1)."""
+    names = {name.rsplit(".", 1)[-1] for name in imports(SOURCE / module)}
+    assert names & {"UploadFile", "File", "Form"} == set()
+
+
+def test_nothing_is_served_through_middleware_that_buffers() -> None:
+    used = [m for m in MODULES if "BaseHTTPMiddleware" in (SOURCE / m).read_text()]
+    assert used == []

@@ -1,0 +1,200 @@
+"""The jobs that delete bytes: twice is harmless, nothing attached ever goes."""
+
+import asyncio
+import dataclasses
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import CustomerClients
+
+from docvault.errors import StorageUnavailable
+from docvault.services.blobs import LocalBytes, delete_queued_blobs, reap, store_bytes
+from docvault.services.resources import Resources
+from docvault.storage.base import BlobStore
+
+PATH = "/v1/admin/customers/c-1/documents/contract"
+
+
+@pytest.fixture(autouse=True)
+async def contract(admin: httpx.AsyncClient) -> None:
+    await make_type(admin, "Contract")
+    await make_customer(admin, "c-1")
+
+
+async def sql(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
+    async with resources.database.transaction() as session:
+        result = await session.execute(text(statement))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+async def states(resources: Resources) -> list[str]:
+    return [state for (state,) in await sql(resources, "SELECT state FROM blobs ORDER BY id")]
+
+
+async def keys(resources: Resources) -> set[str]:
+    return {blob.key async for blob in resources.store.list_blobs()}
+
+
+async def pending(resources: Resources, number: int = 1) -> None:
+    """Bytes that were written and never attached."""
+    sources = []
+    for _ in range(number):
+        file = resources.spool.create()
+        await file.write(b"x")
+        await file.finish()
+        sources.append(LocalBytes(file.path, 1, file.sha256))
+    await store_bytes(resources, uuid4(), sources)
+
+
+class FailingStore:
+    """A store whose deletions fail."""
+
+    def __init__(self, inner: BlobStore) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def delete(self, key: str) -> None:
+        raise StorageUnavailable(f"no deletion of {key}")
+
+
+class TestDeleteQueuedBlobs:
+    """delete_queued_blobs()."""
+
+    async def test_a_deleted_documents_bytes_and_rows_go(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of())
+        assert (await admin.delete(PATH)).status_code == 204
+        assert await states(resources) == ["delete_queued"]
+        assert len(await keys(resources)) == 1
+        await delete_queued_blobs(resources)
+        assert (await states(resources), await keys(resources)) == ([], set())
+
+    async def test_deleting_queues_a_job_in_the_same_transaction(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of())
+        await admin.delete(PATH)
+        jobs = await sql(resources, "SELECT task_name FROM procrastinate_jobs ORDER BY id")
+        assert ("delete_blobs",) in jobs
+
+    async def test_missing_bytes_count_as_deleted(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of())
+        (key,) = await keys(resources)
+        await resources.store.delete(key)
+        await admin.delete(PATH)
+        await delete_queued_blobs(resources)
+        assert await states(resources) == []
+
+    async def test_two_workers_at_once_are_harmless(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        for _ in range(4):
+            await admin.put(PATH, **upload_of())
+        await admin.delete(PATH)
+        await asyncio.gather(*(delete_queued_blobs(resources) for _ in range(4)))
+        assert (await states(resources), await keys(resources)) == ([], set())
+
+    async def test_more_than_one_batch_is_deleted(self, resources: Resources) -> None:
+        await pending(resources, 120)
+        await sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
+        await delete_queued_blobs(resources)
+        assert (await states(resources), await keys(resources)) == ([], set())
+
+    @pytest.mark.req("R-103")
+    async def test_a_failing_store_keeps_the_rows_for_the_next_try(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of())
+        await admin.delete(PATH)
+        failing = dataclasses.replace(resources, store=FailingStore(resources.store))
+        with pytest.raises(StorageUnavailable):
+            await delete_queued_blobs(failing)
+        assert await states(resources) == ["delete_queued"]
+        await delete_queued_blobs(resources)
+        assert (await states(resources), await keys(resources)) == ([], set())
+
+    @pytest.mark.req("R-107")
+    async def test_attached_bytes_of_others_stay(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await make_customer(admin, "c-2")
+        other = PATH.replace("c-1", "c-2")
+        for path in (PATH, other):
+            await admin.put(path, **upload_of())
+        await admin.delete(PATH)
+        await delete_queued_blobs(resources)
+        assert (await admin.get(f"{other}/content")).content == files.pdf()
+
+    @pytest.mark.req("A-02")
+    async def test_versions_beyond_the_limit_lose_their_bytes(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        for _ in range(12):
+            assert (await admin.put(PATH, **upload_of())).status_code in {200, 201}
+        await delete_queued_blobs(resources)
+        versions = (await admin.get(f"{PATH}/versions")).json()["items"]
+        assert [v["version"] for v in versions] == list(range(12, 2, -1))
+        assert len(await keys(resources)) == 10
+
+
+class TestReap:
+    """reap()."""
+
+    async def test_intents_that_live_are_left_alone(self, resources: Resources) -> None:
+        await pending(resources)
+        await reap(resources)
+        assert await states(resources) == ["pending"]
+        assert len(await keys(resources)) == 1
+
+    async def test_expired_intents_go_with_their_bytes(self, resources: Resources) -> None:
+        await pending(resources, 3)
+        await sql(resources, "UPDATE blobs SET expires_at = now()")
+        await reap(resources)
+        assert (await states(resources), await keys(resources)) == ([], set())
+
+    async def test_intents_without_bytes_go_too(self, resources: Resources) -> None:
+        await pending(resources)
+        (key,) = await keys(resources)
+        await resources.store.delete(key)
+        await sql(resources, "UPDATE blobs SET expires_at = now()")
+        await reap(resources)
+        assert await states(resources) == []
+
+    async def test_it_can_run_many_times_at_once(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of())
+        await pending(resources, 5)
+        await sql(resources, "UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
+        await asyncio.gather(*(reap(resources) for _ in range(4)))
+        assert await states(resources) == ["stored"]
+        assert (await admin.get(f"{PATH}/content")).content == files.pdf()
+
+    async def test_answers_older_than_a_day_are_forgotten(
+        self, customer_of: CustomerClients, resources: Resources
+    ) -> None:
+        headers = {"Idempotency-Key": "k"}
+        path = "/v1/customer/documents/contract"
+        await customer_of("c-1").put(path, **upload_of(), headers=headers)
+        await reap(resources)
+        assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(1,)]
+        await sql(resources, "UPDATE idempotency_keys SET expires_at = now()")
+        await reap(resources)
+        assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(0,)]
+
+    async def test_the_spool_of_a_dead_process_is_removed(self, resources: Resources) -> None:
+        folder = resources.store.spool_dir / "dead"
+        folder.mkdir()
+        (folder / "upload").write_bytes(b"canary")
+        await reap(resources)
+        assert not folder.exists()

@@ -1,0 +1,402 @@
+"""Storing an upload: intent first, bytes second, rows last, and what a failure between leaves."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import CustomerClients
+
+from docvault.database import Database
+from docvault.errors import DatabaseUnavailable, StorageUnavailable
+from docvault.services.blobs import reap
+from docvault.services.resources import Resources
+from docvault.storage.base import BlobStore
+
+PATH = "/v1/customer/documents/identity-card"
+
+
+@pytest.fixture
+async def customer(admin: httpx.AsyncClient, customer_of: CustomerClients) -> httpx.AsyncClient:
+    """A customer who is asked for an identity card."""
+    await make_type(admin, "Identity card", upload_mode="required")
+    await make_customer(admin, "c-1")
+    return customer_of("c-1")
+
+
+async def rows(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
+    async with resources.database.transaction() as session:
+        return [tuple(row) for row in await session.execute(text(statement))]
+
+
+async def execute(resources: Resources, statement: str) -> None:
+    async with resources.database.transaction() as session:
+        await session.execute(text(statement))
+
+
+async def states(resources: Resources) -> list[str]:
+    return [state for (state,) in await rows(resources, "SELECT state FROM blobs ORDER BY id")]
+
+
+async def stored_keys(resources: Resources) -> set[str]:
+    return {blob.key async for blob in resources.store.list_blobs()}
+
+
+async def upload(customer: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    return await customer.put(PATH, **upload_of(), headers=headers)
+
+
+async def state_of(customer: httpx.AsyncClient) -> tuple[str, int]:
+    document = (await customer.get(PATH)).json()
+    return document["upload_state"], document["version"]
+
+
+class Store:
+    """A store in front of another, with something that happens at a put."""
+
+    def __init__(
+        self,
+        inner: BlobStore,
+        *,
+        before: Callable[[str], Awaitable[None]] | None = None,
+        after: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._inner = inner
+        self._before = before
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def put(self, key: str, source: Path) -> None:
+        if self._before:
+            await self._before(key)
+        await self._inner.put(key, source)
+        if self._after:
+            await self._after(key)
+
+
+_VERSIONS_OF_THIS_TRANSACTION = """
+SELECT count(*) FROM document_versions WHERE xmin::text = pg_current_xact_id()::xid::text
+"""
+
+
+class DoubtfulDatabase:
+    """Loses the connection in the commit that attaches a version, before or after it is done."""
+
+    def __init__(self, inner: Database, *, committed: bool, blind: bool = False) -> None:
+        self._inner = inner
+        self._committed = committed
+        self._blind = blind
+        self.in_doubt = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        if self._blind and self.in_doubt:
+            raise DatabaseUnavailable
+        async with self._inner.transaction() as session:
+            yield session
+            lost = bool(await session.scalar(text(_VERSIONS_OF_THIS_TRANSACTION)))
+            if lost and not self._committed:
+                await session.rollback()
+        if lost:
+            self.in_doubt += 1
+            raise DatabaseUnavailable
+
+
+def use(app: FastAPI, resources: Resources, **parts: Any) -> None:
+    app.state.resources = dataclasses.replace(resources, **parts)
+
+
+class TestOrder:
+    """What is there before what (D1)."""
+
+    async def test_the_intent_is_committed_before_the_bytes_are_written(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        seen: list[Any] = []
+
+        async def look(key: str) -> None:
+            query = "SELECT key, state, expires_at > now() + interval '5 minutes' FROM blobs"
+            seen.append((key, await rows(resources, query)))
+
+        use(app, resources, store=Store(resources.store, before=look))
+        assert (await upload(customer)).status_code == 201
+        ((key, intents),) = seen
+        assert intents == [(key, "pending", True)]
+
+    async def test_the_document_is_missing_until_the_bytes_are_there(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        seen: list[Any] = []
+
+        async def look(_: str) -> None:
+            seen.append(await state_of(customer))
+
+        use(app, resources, store=Store(resources.store, after=look))
+        assert (await upload(customer)).status_code == 201
+        assert seen == [("missing", 0)]
+        assert await state_of(customer) == ("uploaded", 1)
+
+    @pytest.mark.req("R-009")
+    async def test_afterwards_rows_and_bytes_agree(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await upload(customer)
+        found = await rows(resources, "SELECT key, state, expires_at FROM blobs")
+        assert [(state, expires_at) for _, state, expires_at in found] == [("stored", None)]
+        assert await stored_keys(resources) == {key for key, _, _ in found}
+
+    async def test_a_replacement_is_a_new_key(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await upload(customer)
+        first = await stored_keys(resources)
+        await upload(customer)
+        assert len(await stored_keys(resources) - first) == 1
+        assert first < await stored_keys(resources)
+
+    async def test_keys_name_the_internal_customer_and_nothing_else(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await customer.put(PATH, **upload_of(filename="canary.pdf"))
+        ((internal,),) = await rows(resources, "SELECT id FROM customers")
+        (key,) = await stored_keys(resources)
+        assert key.startswith(f"{internal}/")
+        assert "canary" not in key
+        assert "c-1" not in key
+
+    async def test_the_spool_is_empty_afterwards(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await upload(customer)
+        await customer.put(PATH, **upload_of(files.executable(), "a.exe"))
+        await customer.put(PATH, **upload_of(b"", "a.pdf"))
+        assert [p for p in resources.store.spool_dir.rglob("*") if p.name != ".lock"] == [
+            resources.spool._folder
+        ]
+
+
+class TestFailingStore:
+    """The store does not take the bytes."""
+
+    @pytest.fixture
+    async def failed(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> httpx.Response:
+        async def fail(_: str) -> None:
+            raise StorageUnavailable
+
+        use(app, resources, store=Store(resources.store, after=fail))
+        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        app.state.resources = resources
+        return answer
+
+    async def test_it_is_503_with_a_time_to_retry(self, failed: httpx.Response) -> None:
+        assert (failed.status_code, failed.json()["code"]) == (503, "storage-unavailable")
+        assert int(failed.headers["retry-after"]) > 0
+
+    async def test_nothing_is_stored(
+        self, failed: httpx.Response, customer: httpx.AsyncClient
+    ) -> None:
+        del failed
+        assert await state_of(customer) == ("missing", 0)
+
+    async def test_the_intent_stays_until_the_reaper_removes_row_and_bytes(
+        self, failed: httpx.Response, resources: Resources
+    ) -> None:
+        del failed
+        assert await states(resources) == ["pending"]
+        await reap(resources)
+        assert await states(resources) == ["pending"]
+        assert len(await stored_keys(resources)) == 1
+        await execute(resources, "UPDATE blobs SET expires_at = now() - interval '1 second'")
+        await reap(resources)
+        assert await states(resources) == []
+        assert await stored_keys(resources) == set()
+
+    @pytest.mark.req("R-117")
+    async def test_the_same_request_can_be_tried_again(
+        self, failed: httpx.Response, customer: httpx.AsyncClient
+    ) -> None:
+        del failed
+        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        assert answer.status_code == 201, answer.text
+        assert await state_of(customer) == ("uploaded", 1)
+
+
+class TestCommitInDoubt:
+    """The connection is lost during the commit (D4)."""
+
+    @pytest.mark.req("R-117")
+    async def test_a_commit_that_was_done_is_answered_as_done(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        database = DoubtfulDatabase(resources.database, committed=True)
+        use(app, resources, database=database)
+        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        assert database.in_doubt == 1
+        assert (answer.status_code, answer.json()["version"]) == (201, 1)
+        app.state.resources = resources
+        again = await upload(customer, **{"Idempotency-Key": "k"})
+        assert (again.status_code, again.json()) == (201, answer.json())
+        assert await state_of(customer) == ("uploaded", 1)
+
+    @pytest.mark.req("R-117")
+    async def test_a_commit_that_was_not_done_is_503_and_can_be_tried_again(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        database = DoubtfulDatabase(resources.database, committed=False)
+        use(app, resources, database=database)
+        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        assert database.in_doubt == 1
+        assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+        assert "retry-after" in answer.headers
+        app.state.resources = resources
+        assert await state_of(customer) == ("missing", 0)
+        again = await upload(customer, **{"Idempotency-Key": "k"})
+        assert (again.status_code, again.json()["version"]) == (201, 1)
+
+    async def test_a_commit_nobody_can_look_up_is_503_and_loses_nothing(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        database = DoubtfulDatabase(resources.database, committed=True, blind=True)
+        use(app, resources, database=database)
+        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        assert answer.status_code == 503
+        app.state.resources = resources
+        await reap(resources)
+        content = await customer.get(f"{PATH}/content")
+        assert content.content == files.pdf()
+        again = await upload(customer, **{"Idempotency-Key": "k"})
+        assert (again.status_code, again.json()["version"]) == (201, 1)
+
+    async def test_bytes_of_an_uncommitted_version_go_with_the_reaper(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        use(app, resources, database=DoubtfulDatabase(resources.database, committed=False))
+        await upload(customer)
+        assert await states(resources) == ["pending"]
+        await execute(resources, "UPDATE blobs SET expires_at = now() - interval '1 second'")
+        await reap(resources)
+        assert await stored_keys(resources) == set()
+
+
+class TestLateUpload:
+    """The store took longer than the intent lives (D6)."""
+
+    async def test_an_expired_intent_cannot_attach(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        async def expire(_: str) -> None:
+            await execute(resources, "UPDATE blobs SET expires_at = now() - interval '1 second'")
+
+        use(app, resources, store=Store(resources.store, after=expire))
+        answer = await upload(customer)
+        app.state.resources = resources
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
+        assert await state_of(customer) == ("missing", 0)
+
+    async def test_bytes_the_reaper_took_meanwhile_are_not_pointed_at(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        async def expire_and_reap(_: str) -> None:
+            await execute(resources, "UPDATE blobs SET expires_at = now() - interval '1 second'")
+            await reap(resources)
+
+        use(app, resources, store=Store(resources.store, after=expire_and_reap))
+        assert (await upload(customer)).status_code == 503
+        app.state.resources = resources
+        assert await state_of(customer) == ("missing", 0)
+        assert (await states(resources), await stored_keys(resources)) == ([], set())
+
+
+class TestChangesMeanwhile:
+    """Something changes while the bytes arrive."""
+
+    @pytest.mark.req("R-106")
+    async def test_a_customer_erased_meanwhile_keeps_no_bytes(
+        self,
+        app: FastAPI,
+        admin: httpx.AsyncClient,
+        customer: httpx.AsyncClient,
+        resources: Resources,
+    ) -> None:
+        from docvault.services.blobs import delete_queued_blobs
+        from docvault.services.erasures import finish_erasures
+
+        async def erase(_: str) -> None:
+            assert (await admin.delete("/v1/admin/customers/c-1")).status_code == 202
+
+        use(app, resources, store=Store(resources.store, after=erase))
+        answer = await upload(customer)
+        app.state.resources = resources
+        assert answer.status_code in {403, 404, 409}, answer.text
+        await delete_queued_blobs(resources)
+        await finish_erasures(resources)
+        assert (await states(resources), await stored_keys(resources)) == ([], set())
+        assert (await admin.get("/v1/admin/customers/c-1")).status_code == 404
+
+    @pytest.mark.req("R-034")
+    async def test_a_type_made_admin_only_meanwhile_refuses_the_customer(
+        self,
+        app: FastAPI,
+        admin: httpx.AsyncClient,
+        customer: httpx.AsyncClient,
+        resources: Resources,
+    ) -> None:
+        from tests.factories.setups import patch_type
+
+        async def close(_: str) -> None:
+            await patch_type(admin, "identity-card", upload_mode="admin_only")
+
+        use(app, resources, store=Store(resources.store, after=close))
+        answer = await upload(customer)
+        app.state.resources = resources
+        assert (answer.status_code, answer.json()["code"]) == (403, "admin-only-document")
+        assert await state_of(customer) == ("missing", 0)
+        assert await states(resources) == ["delete_queued"]
+
+    async def test_of_two_create_only_uploads_at_once_one_wins(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        import asyncio
+
+        answers = await asyncio.gather(
+            *(upload(customer, **{"If-None-Match": "*"}) for _ in range(4))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 412, 412, 412]
+        assert sorted(await states(resources)) == ["delete_queued"] * 3 + ["stored"]
+
+    async def test_replacements_at_once_get_versions_of_their_own(
+        self, customer: httpx.AsyncClient
+    ) -> None:
+        import asyncio
+
+        answers = await asyncio.gather(*(upload(customer) for _ in range(4)))
+        assert sorted(answer.json()["version"] for answer in answers) == [1, 2, 3, 4]
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+
+
+class TestAnOutage:
+    """The database is gone."""
+
+    async def test_an_upload_is_503_and_leaves_no_bytes(
+        self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        nowhere = Database("postgresql://docvault@127.0.0.1:1/docvault")
+        use(app, resources, database=nowhere)
+        answer = await upload(customer)
+        app.state.resources = resources
+        await nowhere.close()
+        assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert await stored_keys(resources) == set()

@@ -1,0 +1,19 @@
+// Lints an OpenAPI document with the rules of redocly.yaml, which it checks too: one line for
+// each problem on stdout, nothing when all is well. This is the engine inside @redocly/cli, which
+// itself would bring 230 more packages.
+import { readFileSync } from "node:fs";
+import { createConfig, lint, lintConfig, makeDocumentFromString } from "@redocly/openapi-core";
+
+const RULES = "redocly.yaml";
+const [document] = process.argv.slice(2);
+
+const text = readFileSync(RULES, "utf8");
+const config = await createConfig(text);
+const problems = [
+  ...(await lintConfig({ document: makeDocumentFromString(text, RULES), config })),
+  ...(await lint({ ref: document, config })),
+];
+for (const { ruleId, location, message } of problems) {
+  const place = location[0]?.pointer ?? "";
+  console.log(`${ruleId} ${place} ${message.replaceAll("\n", " ")}`);
+}

@@ -1,0 +1,293 @@
+"""Front ends can be built on the contracts: linted, turned into TypeScript, programmed against.
+
+What runs here is the folder `contracts`, in a copy that gets its packages from npm. Node.js 18
+and npm 9, which Debian 12 has, are enough.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).with_name("contracts")
+OPENAPI = Path(__file__).parents[2] / "openapi"
+AUDIENCES = ("admin", "customer", "integration")
+
+# What can be anything: the old and new values of whatever changed, members of problems that a
+# later version adds, and the files of a batch, whose parts have names that the client chose.
+DELIBERATELY_LOOSE = {
+    "admin": {"AuditEventRead.changes.*", "Problem.*"},
+    "customer": {"DocumentBatchUpload.*", "Problem.*"},
+    "integration": {"Problem.*"},
+}
+# The codes of older systems, which are taken but never given.
+ENUMS_WITH_NUMBERS = {"DocumentTypeCreate.upload_mode", "DocumentTypeUpdate.upload_mode"}
+
+pytestmark = pytest.mark.system
+
+each_audience = pytest.mark.parametrize("audience", AUDIENCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property of generated types."""
+
+    type: str
+    optional: bool
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """What inspect.mjs tells of generated types; paths as `components.schemas.Problem.code`."""
+
+    properties: dict[str, Property]
+    loose: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A schema, a property or a parameter, as the contract declares it."""
+
+    schema: dict[str, Any]
+    optional: bool = False
+
+    @property
+    def nullable(self) -> bool:
+        """Whether null is one of its values."""
+        return {"type": "null"} in self.schema.get("anyOf", [])
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """An error that the TypeScript compiler found."""
+
+    file: str
+    line: int
+    code: str
+    text: str
+
+
+def run(*command: str, cwd: Path, succeeds: bool = True) -> str:
+    """Return what a command writes."""
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0 or not succeeds, output
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the folder with the packages it needs."""
+    assert shutil.which("npm"), "make test-system needs Node.js and npm"
+    copy = tmp_path_factory.mktemp("contracts") / "workshop"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("node_modules"))
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=copy)
+    (copy / "types").mkdir()
+    return copy
+
+
+@pytest.fixture(scope="session")
+def types(workshop: Path) -> dict[str, Types]:
+    """Return the types generated for each audience, in `types` of the workshop."""
+    return {audience: generate(workshop, audience) for audience in AUDIENCES}
+
+
+@pytest.fixture(scope="session")
+def complaints(workshop: Path, types: dict[str, Types]) -> list[Complaint]:
+    """Return what the compiler finds in the programs, and in them without any expectation."""
+    for audience in types:
+        program = (workshop / f"{audience}.ts").read_text()
+        bare = program.replace("@ts-expect-error", "@refused")
+        (workshop / f"{audience}.refused.ts").write_text(bare)
+    compiler = "node_modules/typescript/bin/tsc"
+    output = run("node", compiler, "--pretty", "false", cwd=workshop, succeeds=False)
+    # Lines that go on with an error are indented.
+    found = [line for line in output.splitlines() if not line.startswith(" ")]
+    return [complaint(line) for line in found]
+
+
+def generate(workshop: Path, audience: str) -> Types:
+    document = OPENAPI / f"{audience}.json"
+    file = workshop / "types" / f"{audience}.ts"
+    file.write_text(run("node", "generate.mjs", str(document), cwd=workshop))
+    told = json.loads(run("node", "inspect.mjs", str(file), cwd=workshop))
+    properties = {path: Property(**facts) for path, facts in told["properties"].items()}
+    return Types(properties, told["loose"])
+
+
+def complaint(line: str) -> Complaint:
+    match = re.fullmatch(r"(\S+)\((\d+),\d+\): error (TS\d+): (.*)", line)
+    assert match is not None, line
+    file, number, code, text = match.groups()
+    return Complaint(file, int(number), code, text)
+
+
+def contract(audience: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((OPENAPI / f"{audience}.json").read_text())
+    return document
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each operation with its method."""
+    for item in document["paths"].values():
+        yield from item.items()
+
+
+def declared(document: dict[str, Any]) -> dict[str, Declared]:
+    """Return all schemas, properties and parameters, by their paths in the generated types."""
+    return dict([*_declared_schemas(document), *_declared_parameters(document)])
+
+
+def _declared_schemas(document: dict[str, Any]) -> Iterator[tuple[str, Declared]]:
+    for name, schema in document["components"]["schemas"].items():
+        yield f"components.schemas.{name}", Declared(schema)
+        for key, item in schema.get("properties", {}).items():
+            optional = key not in schema.get("required", [])
+            yield f"components.schemas.{name}.{key}", Declared(item, optional)
+
+
+def _declared_parameters(document: dict[str, Any]) -> Iterator[tuple[str, Declared]]:
+    for _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            place = f"parameters.{parameter['in']}.{parameter['name']}"
+            optional = not parameter.get("required", False)
+            path = f"operations.{operation['operationId']}.{place}"
+            yield path, Declared(parameter["schema"], optional)
+
+
+def enums(document: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the values of every enum, with the path of what has it."""
+    for path, item in declared(document).items():
+        for schema in (item.schema, *item.schema.get("anyOf", []), item.schema.get("items", {})):
+            if "enum" in schema or "const" in schema:
+                yield path, schema.get("enum") or [schema["const"]]
+
+
+def refusals(audience: str) -> set[tuple[int, str]]:
+    """Return the lines of a program that must not compile, with the code of the error."""
+    lines = (FOLDER / f"{audience}.ts").read_text().splitlines()
+    found = {
+        (number + 1, match.group(1))
+        for number, line in enumerate(lines, start=1)
+        if (match := re.search(r"// @ts-expect-error (TS\d+) \w", line))
+    }
+    assert len(found) == sum("// @ts-expect-error" in line for line in lines)
+    return found
+
+
+def spoil(document: dict[str, Any]) -> dict[str, Any]:
+    """Break one thing of each kind that the linter is there for."""
+    gate = document["paths"]["/v1/customer/gate"]["get"]
+    gate["responses"]["200"]["content"]["application/json"]["example"]["decision"] = "closed"
+    del gate["responses"]["401"]["headers"]
+    document["paths"]["/v1/customer/portal"]["get"]["description"] = ""
+    schemas = document["components"]["schemas"]
+    schemas["FileRead"]["properties"]["size_bytes"]["examples"] = ["large"]
+    schemas["DocumentRead"]["properties"]["type"] = {"$ref": "#/components/schemas/Lost"}
+    schemas["Unused"] = {"type": "object"}
+    return document
+
+
+@pytest.mark.req("R-114")
+@each_audience
+def test_the_linter_finds_nothing(workshop: Path, audience: str) -> None:
+    document = OPENAPI / f"{audience}.json"
+    assert run("node", "lint.mjs", str(document), cwd=workshop).splitlines() == []
+
+
+def test_the_linter_would_find_something(workshop: Path) -> None:
+    spoiled = workshop / "spoiled.json"
+    spoiled.write_text(json.dumps(spoil(contract("customer"))))
+    found = run("node", "lint.mjs", str(spoiled), cwd=workshop).splitlines()
+    assert {line.split()[0] for line in found} == {
+        "no-invalid-media-type-examples",
+        "no-invalid-schema-examples",
+        "no-unresolved-refs",
+        "no-unused-components",
+        "operation-description",
+        "response-contains-header",
+    }
+
+
+@each_audience
+def test_every_operation_has_its_types(types: dict[str, Types], audience: str) -> None:
+    names = {operation["operationId"] for _, operation in operations(contract(audience))}
+    answers = {f"operations.{name}.responses" for name in names}
+    assert names
+    assert answers <= types[audience].properties.keys()
+
+
+@each_audience
+def test_programs_compile(complaints: list[Complaint], audience: str) -> None:
+    files = {f"{audience}.ts", f"types/{audience}.ts", "support.ts"}
+    found = [f"{c.file}:{c.line} {c.code} {c.text}" for c in complaints if c.file in files]
+    assert not found, "\n".join(found)
+
+
+@each_audience
+def test_wrong_programs_are_refused_for_the_reason_given(
+    complaints: list[Complaint], audience: str
+) -> None:
+    expected = refusals(audience)
+    lines = {line for line, _ in expected}
+    found = [c for c in complaints if c.file == f"{audience}.refused.ts"]
+    assert len(expected) >= 10
+    assert {(c.line, c.code) for c in found if c.line in lines} == expected
+
+
+@each_audience
+def test_nothing_is_any_or_unknown_by_accident(types: dict[str, Types], audience: str) -> None:
+    # Every answer can have headers beside those that are announced.
+    loose = {path for path in types[audience].loose if not path.endswith(".headers.*")}
+    assert loose == {f"components.schemas.{path}" for path in DELIBERATELY_LOOSE[audience]}
+
+
+@each_audience
+def test_schemas_have_names_that_people_gave(audience: str) -> None:
+    names = contract(audience)["components"]["schemas"].keys()
+    assert [name for name in names if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
+
+
+@each_audience
+def test_enums_are_unions_of_strings(types: dict[str, Types], audience: str) -> None:
+    found = list(enums(contract(audience)))
+    assert found
+    for path, values in found:
+        union = " | ".join(json.dumps(value) for value in values)
+        assert union in types[audience].properties[path].type, path
+    numbered = {path for path, values in found if not all(isinstance(v, str) for v in values)}
+    assert {path.removeprefix("components.schemas.") for path in numbered} <= ENUMS_WITH_NUMBERS
+
+
+@each_audience
+def test_what_may_be_null_or_absent_is_typed_so(types: dict[str, Types], audience: str) -> None:
+    promised = {
+        path: (item.optional, item.nullable) for path, item in declared(contract(audience)).items()
+    }
+    properties = types[audience].properties
+    typed = {path: (properties[path].optional, properties[path].nullable) for path in promised}
+    assert any(nullable for _, nullable in promised.values())
+    assert typed == promised
+
+
+@each_audience
+def test_a_change_has_no_default_and_nothing_required(audience: str) -> None:
+    """In a JSON Merge Patch what is absent stays as it is, whatever it is (RFC 7396)."""
+    document = contract(audience)
+    changes = [operation for method, operation in operations(document) if method == "patch"]
+    assert changes
+    for operation in changes:
+        body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        schema = document["components"]["schemas"][body.rpartition("/")[2]]
+        properties = schema["properties"].items()
+        assert [name for name, item in properties if "default" in item] == [], body
+        assert "required" not in schema, body
