@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("max_size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("max_files", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("was_used", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at",

@@ -152,9 +152,12 @@ class TestCursor:
         answer = await admin.get(CUSTOMERS, params={"cursor": cursor})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
 
+    @pytest.mark.usefixtures("rows")
     async def test_an_empty_cursor_is_no_first_page(self, admin: httpx.AsyncClient) -> None:
-        answer = await admin.get(CUSTOMERS, params={"cursor": ""})
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
+        answers = {path: await admin.get(path, params={"cursor": ""}) for path in LISTS}
+        assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(
+            LISTS, 400
+        )
 
     @pytest.mark.usefixtures("customers")
     async def test_it_is_bound_to_the_filters_and_the_order(self, admin: httpx.AsyncClient) -> None:
@@ -198,6 +201,13 @@ class TestCursor:
     async def test_it_does_not_show_what_it_holds(self, admin: httpx.AsyncClient) -> None:
         cursor = (await page_of(admin, CUSTOMERS, limit=2))["next_cursor"]
         assert "c-01" not in cursor
+
+    async def test_the_longest_name_has_a_cursor(self, admin: httpx.AsyncClient) -> None:
+        for name in ("🪪" * 200, "İ" * 200, '"\\' * 100):
+            for number in range(2):
+                id_ = f"c-{number}".ljust(128, "x")
+                await admin.put(f"{CUSTOMERS}/{id_}", json={"name": name})
+            assert len(await walk(admin, CUSTOMERS, sort="name", q=name, limit=1)) == 2
 
     @pytest.mark.usefixtures("customers")
     async def test_its_place_may_have_gone(self, admin: httpx.AsyncClient) -> None:

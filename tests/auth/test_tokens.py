@@ -5,7 +5,7 @@ import dataclasses
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from fastapi import FastAPI
 from tests.factories.setups import make_customer
 
+from docvault.app import create_app
 from docvault.auth.jwks import StaticKeys
 from docvault.auth.tokens import TokenVerifier
 from docvault.services.resources import Resources
 from docvault.settings import Settings
+from docvault.startup import open_resources
 
 ISSUER = "https://idp.example"
 STAFF_ENDPOINT = "/v1/admin/document-types"
@@ -416,6 +418,21 @@ def provider() -> Provider:
     return Provider()
 
 
+@pytest.fixture(scope="module")
+async def trusting(
+    migrated_url: str, provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service that trusts the provider's keys, opened once: nothing is written."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("tokens") / "data")
+    async with open_resources(settings, migrated_url) as resources:
+        app = create_app()
+        tokens = TokenVerifier(settings, ISSUER, StaticKeys(provider.jwks))
+        app.state.resources = dataclasses.replace(resources, tokens=tokens)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://docvault") as client:
+            yield client
+
+
 @pytest.fixture
 def with_provider(
     app: FastAPI, http: httpx.AsyncClient, resources: Resources, provider: Provider
@@ -446,16 +463,16 @@ class TestGoodTokens:
 
     @pytest.mark.parametrize("name", GOOD)
     async def test_a_good_token_is_taken(
-        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+        self, trusting: httpx.AsyncClient, provider: Provider, name: str
     ) -> None:
-        answer = await ask(with_provider, GOOD[name](provider))
+        answer = await ask(trusting, GOOD[name](provider))
         assert answer.status_code == 200, answer.text
 
     async def test_the_scheme_is_taken_in_any_case(
-        self, with_provider: httpx.AsyncClient, provider: Provider
+        self, trusting: httpx.AsyncClient, provider: Provider
     ) -> None:
         headers = {"Authorization": f"bearer {provider.token()}"}
-        assert (await with_provider.get(STAFF_ENDPOINT, headers=headers)).status_code == 200
+        assert (await trusting.get(STAFF_ENDPOINT, headers=headers)).status_code == 200
 
 
 class TestBadTokens:
@@ -463,41 +480,41 @@ class TestBadTokens:
 
     @pytest.mark.parametrize("name", HEADERS)
     async def test_a_bad_header_or_key_is_refused(
-        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+        self, trusting: httpx.AsyncClient, provider: Provider, name: str
     ) -> None:
-        assert_refused(await ask(with_provider, HEADERS[name](provider)))
+        assert_refused(await ask(trusting, HEADERS[name](provider)))
 
     @pytest.mark.parametrize("name", SHAPES)
     async def test_a_bad_shape_is_refused(
-        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+        self, trusting: httpx.AsyncClient, provider: Provider, name: str
     ) -> None:
-        assert_refused(await ask(with_provider, SHAPES[name](provider)))
+        assert_refused(await ask(trusting, SHAPES[name](provider)))
 
     @pytest.mark.parametrize("name", CLAIMS)
     async def test_a_bad_claim_is_refused(
-        self, with_provider: httpx.AsyncClient, provider: Provider, name: str
+        self, trusting: httpx.AsyncClient, provider: Provider, name: str
     ) -> None:
         changes = CLAIMS[name]
         claims = good_claims(**(changes() if callable(changes) else changes))
-        assert_refused(await ask(with_provider, provider.token(claims)))
+        assert_refused(await ask(trusting, provider.token(claims)))
 
     async def test_an_expired_token_is_told_apart(
-        self, with_provider: httpx.AsyncClient, provider: Provider
+        self, trusting: httpx.AsyncClient, provider: Provider
     ) -> None:
         token = provider.token(good_claims(iat=now(-400), exp=now(-100)))
-        assert (await ask(with_provider, token)).json()["code"] == "token-expired"
+        assert (await ask(trusting, token)).json()["code"] == "token-expired"
 
     async def test_an_expired_token_with_a_bad_signature_is_only_invalid(
-        self, with_provider: httpx.AsyncClient, provider: Provider
+        self, trusting: httpx.AsyncClient, provider: Provider
     ) -> None:
         token = flip_signature(provider.token(good_claims(iat=now(-400), exp=now(-100))))
-        assert (await ask(with_provider, token)).json()["code"] == "invalid-token"
+        assert (await ask(trusting, token)).json()["code"] == "invalid-token"
 
     async def test_the_answer_repeats_nothing_of_the_token(
-        self, with_provider: httpx.AsyncClient, provider: Provider
+        self, trusting: httpx.AsyncClient, provider: Provider
     ) -> None:
         token = provider.token(good_claims(iss="https://canary.example"), kid="canary")
-        answer = await ask(with_provider, token)
+        answer = await ask(trusting, token)
         assert "canary" not in answer.text
         assert "canary" not in str(answer.headers)
 
@@ -572,7 +589,6 @@ class TestRoles:
 
 
 @pytest.mark.req("A-29")
-@pytest.mark.usefixtures("with_provider")
 class TestCustomerClaim:
     """DOCVAULT_JWT_CUSTOMER_CLAIM."""
 
@@ -583,7 +599,9 @@ class TestCustomerClaim:
         admin: httpx.AsyncClient,
         resources: Resources,
         provider: Provider,
+        with_provider: httpx.AsyncClient,
     ) -> None:
+        del with_provider  # it would otherwise undo what follows
         app.state.resources = resources
         await make_customer(admin, "c-1")
         settings = resources.settings.model_copy(update={"jwt_customer_claim": "customer_no"})

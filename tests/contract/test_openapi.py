@@ -37,10 +37,11 @@ def problems(value: Any, schema: Any, where: str = "$") -> list[str]:
     """What is wrong with a value: the part of JSON Schema that the contract uses."""
     if "$ref" in schema:
         return problems(value, SCHEMAS[schema["$ref"].rsplit("/", 1)[1]], where)
-    found = []
-    for word in ("anyOf", "oneOf"):
-        if word in schema and all(problems(value, option, where) for option in schema[word]):
-            found.append(f"{where}: matches no {word}")
+    found = [
+        f"{where}: matches no {word}"
+        for word in ("anyOf", "oneOf")
+        if word in schema and all(problems(value, option, where) for option in schema[word])
+    ]
     for option in schema.get("allOf", []):
         found += problems(value, option, where)
     if "type" in schema and not has_type(value, schema["type"]):
@@ -97,23 +98,38 @@ def bounds(size: float, schema: Any, low: str, high: str, where: str) -> list[st
     return [] if good else [f"{where}: {size} is out of bounds"]
 
 
-def examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every example with the schema it stands beside."""
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference leads to."""
+    while "$ref" in node:
+        found: Any = WHOLE
+        for segment in node["$ref"].removeprefix("#/").split("/"):
+            found = found[segment]
+        node = found
+    return node
+
+
+def nodes(node: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the document with its place, those inside examples left out."""
     if isinstance(node, dict):
-        schema = node.get("schema", node)
-        if isinstance(node.get("examples"), list):
-            for example in node["examples"]:
-                yield where, schema, example
-        if isinstance(node.get("examples"), dict):
-            for name, example in node["examples"].items():
-                if isinstance(example, dict) and "value" in example:
-                    yield f"{where}/{name}", schema, example["value"]
+        yield where, node
         for key, value in node.items():
-            if key not in {"examples", "example"}:
-                yield from examples(value, f"{where}/{key}")
+            if key not in {"example", "examples"}:
+                yield from nodes(value, f"{where}/{key}")
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from examples(value, f"{where}/{index}")
+            yield from nodes(value, f"{where}/{index}")
+
+
+def examples() -> Iterator[tuple[str, Any, Any]]:
+    """Every example with its place and the schema it stands beside."""
+    for where, node in nodes(WHOLE):
+        schema, given = node.get("schema", node), node.get("examples")
+        if isinstance(given, list):
+            for example in given:
+                yield where, schema, example
+        elif isinstance(given, dict) and "schema" in node:
+            for name, example in given.items():
+                yield f"{where}/{name}", schema, resolved(example)["value"]
 
 
 def references(node: Any) -> Iterator[str]:
@@ -125,19 +141,6 @@ def references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from references(value)
-
-
-def schemas(node: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Everything in the document that says `enum`, with its place."""
-    if isinstance(node, dict):
-        if isinstance(node.get("enum"), list):
-            yield where, node
-        for key, value in node.items():
-            if key != "examples":
-                yield from schemas(value, f"{where}/{key}")
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from schemas(value, f"{where}/{index}")
 
 
 @pytest.mark.req("R-114")
@@ -172,7 +175,11 @@ class TestCommitted:
     @pytest.mark.parametrize("audience", AUDIENCES)
     def test_every_reference_leads_somewhere(self, audience: str) -> None:
         document = audience_contract(WHOLE, audience)
-        known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        known = {
+            f"#/components/{kind}/{name}"
+            for kind, items in document["components"].items()
+            for name in items
+        }
         assert set(references(document)) - known == set()
 
     def test_it_is_openapi_3_1(self) -> None:
@@ -191,7 +198,7 @@ class TestOperations:
         assert len(ids) == len(set(ids))
 
     def test_ids_are_audience_verb_noun(self) -> None:
-        verbs = "list|read|create|put|update|delete|upload|copy|revoke|reorder"
+        verbs = "list|read|create|put|update|delete|upload|save|copy|revoke|order"
         for (_, path), operation in AUDIENCE_OPERATIONS.items():
             audience = path.split("/")[2]
             assert re.fullmatch(rf"{audience}_({verbs})(_[a-z]+)+", operation["operationId"])
@@ -222,8 +229,8 @@ class TestOperations:
                 content = response["content"]["application/problem+json"]
                 assert content["examples"], (method, path, status)
                 for code, example in content["examples"].items():
-                    assert example["value"]["code"] == code
-                    assert example["value"]["status"] == int(status)
+                    value = resolved(example)["value"]
+                    assert (value["code"], value["status"]) == (code, int(status))
 
     def test_each_path_with_a_customer_can_be_unknown(self) -> None:
         for (method, path), operation in AUDIENCE_OPERATIONS.items():
@@ -291,7 +298,7 @@ class TestSchemas:
     """Every schema."""
 
     def test_every_example_validates(self) -> None:
-        found = list(examples(WHOLE))
+        found = list(examples())
         wrong = {
             f"{where}: {example!r:.80}": bad
             for where, schema, example in found
@@ -301,7 +308,7 @@ class TestSchemas:
         assert wrong == {}
 
     def test_the_validator_finds_mistakes(self) -> None:
-        good = next(e for _, s, e in examples(WHOLE) if s.get("$ref", "").endswith("/Problem"))
+        good = next(e for _, s, e in examples() if s.get("$ref", "").endswith("/Problem"))
         assert problems(good, SCHEMAS["Problem"]) == []
         assert problems(good | {"status": "x"}, SCHEMAS["Problem"]) != []
         assert problems({}, SCHEMAS["Problem"]) != []
@@ -314,8 +321,10 @@ class TestSchemas:
         """`enum` beside a type that allows null has to list null, or null is refused."""
         wrong = [
             where
-            for where, schema in schemas(WHOLE)
-            if "null" in schema.get("type", []) and None not in schema["enum"]
+            for where, schema in nodes(WHOLE)
+            if isinstance(schema.get("enum"), list)
+            and "null" in schema.get("type", [])
+            and None not in schema["enum"]
         ]
         assert wrong == []
 
@@ -334,10 +343,10 @@ class TestSchemas:
             for content in operation.get("requestBody", {}).get("content", {}).values()
             for reference in references(content["schema"])
         }
+        # The file parts of a batch have whatever names its items give them.
+        sent.remove("DocumentBatchUpload")
         assert sent
-        assert [
-            name for name in sent if SCHEMAS[name].get("additionalProperties") is not False
-        ] == []
+        assert [n for n in sent if SCHEMAS[n].get("additionalProperties") is not False] == []
 
     def test_what_callers_get_lists_every_member_as_required(self) -> None:
         document = SCHEMAS["DocumentRead"]

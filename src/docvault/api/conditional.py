@@ -32,18 +32,24 @@ def parse_entity_tags(value: str, header: str) -> set[str] | None:
     return tags
 
 
+def field_value(request: Request, name: str) -> str | None:
+    """Return a header whose value is a list, its lines combined (RFC 9110, section 5.3)."""
+    lines = request.headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
 def check_preconditions(request: Request, current: BaseModel | None) -> None:
     """Raise `PreconditionFailed` unless If-Match and If-None-Match hold.
 
     `current` is the present representation, None when there is none.
     """
     tag = None if current is None else entity_tag(current.model_dump_json().encode())
-    if_match = request.headers.get("if-match")
+    if_match = field_value(request, "if-match")
     if if_match is not None:
         expected = parse_entity_tags(if_match, "If-Match")
         if tag is None or (expected is not None and tag not in expected):
             raise PreconditionFailed
-    if_none_match = request.headers.get("if-none-match")
+    if_none_match = field_value(request, "if-none-match")
     if if_none_match is not None:
         unwanted = parse_entity_tags(if_none_match, "If-None-Match")
         if tag is not None and (unwanted is None or tag in unwanted):
@@ -58,7 +64,7 @@ def require_if_match(request: Request) -> None:
 
 def is_not_modified(request: Request, tag: str) -> bool:
     """Return whether a GET can be answered with 304; weak comparison, as RFC 9110 asks."""
-    value = request.headers.get("if-none-match")
+    value = field_value(request, "if-none-match")
     if value is None:
         return False
     if value.strip() == "*":

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from docvault.api.contract_examples import add_examples
 from docvault.api.problems import problem_codes, problem_examples
-from docvault.schemas.document_batches import DocumentBatchUpload
+from docvault.schemas.document_batches import DocumentBatchResult, DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload
 from docvault.schemas.problems import Problem
 
@@ -46,6 +47,10 @@ _SECURITY_SCHEMES = {
 }
 
 _REFERENCE = re.compile(r"#/components/(\w+)/([^\"'/]+)")
+
+
+_INPUT: Literal["validation"] = "validation"
+_OUTPUT: Literal["serialization"] = "serialization"
 
 
 def whole_contract(app: FastAPI) -> dict[str, Any]:
@@ -132,13 +137,18 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _unrouted_schemas() -> dict[str, Any]:
-    """Return the schemas that only hand-written parts of operations refer to."""
-    mode: Literal["validation"] = "validation"
-    _, definitions = models_json_schema(
-        [(model, mode) for model in (DocumentUpload, DocumentBatchUpload, Problem)],
-        ref_template="#/components/schemas/{model}",
-    )
-    schemas: dict[str, Any] = definitions["$defs"]
+    """Return the schemas that only hand-written parts refer to, and those with nulls in examples.
+
+    FastAPI drops nulls from the document, examples included.
+    """
+    incoming: list[type[BaseModel]] = [DocumentUpload, DocumentBatchUpload]
+    outgoing: list[type[BaseModel]] = [Problem, DocumentBatchResult]
+    schemas: dict[str, Any] = {}
+    for models, mode in ((incoming, _INPUT), (outgoing, _OUTPUT)):
+        _, definitions = models_json_schema(
+            [(model, mode) for model in models], ref_template="#/components/schemas/{model}"
+        )
+        schemas |= definitions["$defs"]
     return schemas
 
 

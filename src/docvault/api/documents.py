@@ -7,7 +7,7 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from docvault.api.calls import Call
-from docvault.api.conditional import check_preconditions
+from docvault.api.conditional import check_preconditions, field_value
 from docvault.api.content import (
     ContentResponse,
     Disposition,
@@ -28,6 +28,7 @@ from docvault.errors import (
     FileRequired,
     MediaTypeNotAllowed,
     NoFile,
+    PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
     TooManyFiles,
@@ -44,6 +45,7 @@ View = Callable[[Call, Slot], BaseModel]
 CONTENT_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeUnknown,
     NoFile,
+    PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
 )
@@ -134,21 +136,27 @@ async def send_content(
     if cached is not None:
         return cached
     byte_range = requested_range(call.request, content)
-    await call.work.record(
-        AuditAction.DOCUMENT_DOWNLOAD,
-        customer=call.customer,
-        document_type=key,
-        version=found.number,
-    )
+    if not call.request.state.is_head:
+        await call.work.record(
+            AuditAction.DOCUMENT_DOWNLOAD,
+            customer=call.customer,
+            document_type=key,
+            version=found.number,
+        )
     return ContentResponse(call.resources.store, content, byte_range)
 
 
 def check_slot(call: Call, slot: Slot, view: View) -> None:
     """Check the preconditions of a change. An empty slot has an ETag, but holds nothing.
 
-    `If-None-Match: *` means: only if the slot is empty.
+    `If-None-Match: *` means: only if the slot is empty; `If-Match: *`: only if it is not.
     """
-    headers = call.request.headers
-    if slot.version is None and headers.get("if-none-match", "").strip() == "*":
+    if slot.version is None and _is_star(call, "if-match"):
+        raise PreconditionFailed
+    if slot.version is None and _is_star(call, "if-none-match"):
         return
     check_preconditions(call.request, view(call, slot))
+
+
+def _is_star(call: Call, header: str) -> bool:
+    return (field_value(call.request, header) or "").strip() == "*"

@@ -58,7 +58,7 @@ class Cursors:
 
     def encode(self, place: list[str | int]) -> str:
         """Return the cursor of a place."""
-        payload = json.dumps(place, separators=(",", ":")).encode()
+        payload = json.dumps(place, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self._tag(payload) + payload).decode().rstrip("=")
 
     def decode(self, cursor: str) -> list[Any]:

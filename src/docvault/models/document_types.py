@@ -39,6 +39,8 @@ class DocumentType(Base):
     max_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     max_files: Mapped[int]
     position: Mapped[int]
+    # Set when the last trace of an upload goes with an erased customer.
+    was_used: Mapped[bool] = mapped_column(server_default=text("false"))
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

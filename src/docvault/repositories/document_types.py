@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, delete, exists, func, select, tuple_, update
+from sqlalchemy import Select, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from docvault.errors import DocumentTypeInUse, KeyConflict, NameConflict
@@ -106,7 +106,10 @@ class DocumentTypeRepository(Repository):
         filled = exists().where(
             Document.document_type_id == document_type_id, Document.last_version > 0
         )
-        if await self._session.scalar(select(filled)):
+        query = select(or_(DocumentType.was_used, filled)).where(
+            DocumentType.id == document_type_id
+        )
+        if await self._session.scalar(query):
             raise DocumentTypeInUse
         # What is left are slots that hold values only.
         await self._session.execute(

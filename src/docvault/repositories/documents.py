@@ -20,7 +20,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
 
+from docvault.errors import DocumentTypeUnknown
 from docvault.models import (
     Blob,
     Document,
@@ -110,7 +112,11 @@ class DocumentRepository(Repository):
                 Document.field_values,
             )
         )
-        return LockedDocument(*(await self._session.execute(statement)).one())
+        try:
+            return LockedDocument(*(await self._session.execute(statement)).one())
+        except IntegrityError as error:
+            # The type was deleted while the bytes arrived.
+            raise DocumentTypeUnknown from error
 
     async def add_version(
         self,

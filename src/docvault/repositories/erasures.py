@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 
-from docvault.models import Blob, Customer, Document, DocumentVersion, Erasure, new_id
+from docvault.models import Blob, Customer, Document, DocumentType, DocumentVersion, Erasure, new_id
 from docvault.repositories.base import Repository
 from docvault.rules.erasures import ErasureFacts
 
@@ -56,8 +56,21 @@ class ErasureRepository(Repository):
                 Document.customer_id == customer_id, Document.current_version_id.is_not(None)
             )
         )
+        await self._remember_use(customer_id)
         await self._session.execute(delete(Document).where(Document.customer_id == customer_id))
         return documents or 0, versions or 0
+
+    async def _remember_use(self, customer_id: UUID) -> None:
+        """Keep in mind which types had files, for that is what decides whether one can go."""
+        used = select(Document.document_type_id).where(
+            Document.customer_id == customer_id, Document.last_version > 0
+        )
+        await self._session.execute(
+            update(DocumentType)
+            .where(DocumentType.id.in_(used), DocumentType.was_used.is_(False))
+            .values(was_used=True)
+            .execution_options(synchronize_session=False)
+        )
 
     async def get(self, erasure_id: UUID) -> ErasureFacts | None:
         """Return an erasure by its id."""

@@ -86,7 +86,7 @@ def _check(target: TypeFacts, files: Sequence[FileFacts], settings: Settings) ->
         if file.size_bytes > limit:
             raise FileTooLarge(pointer="/from", members={"limit_bytes": limit})
         if file.media_type not in allowed_media_types(target):
-            raise not_allowed(target, file.media_type)
+            raise not_allowed(target, file.media_type, pointer="/from")
 
 
 async def _copy_bytes(

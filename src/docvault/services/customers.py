@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from docvault.errors import (
@@ -147,15 +146,13 @@ async def _insert(work: Work, external_id: str, data: CustomerPut) -> CustomerFa
 
 
 async def _update(work: Work, customer: CustomerFacts, data: CustomerData) -> CustomerFacts:
+    changes = difference(asdict(customer.data), asdict(data))
+    if changes is None:
+        return customer
     updated = await work.unit.customers.update(customer.id, data)
-    changes = difference(_audited(customer), _audited(updated))
     await work.record(AuditAction.CUSTOMER_UPDATE, customer=updated, changes=changes)
     return updated
 
 
 def _data(data: CustomerPut) -> CustomerData:
     return CustomerData(data.name, data.email, tuple(data.tags))
-
-
-def _audited(customer: CustomerFacts) -> dict[str, Any]:
-    return asdict(customer.data)

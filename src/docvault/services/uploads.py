@@ -274,10 +274,12 @@ def max_file_bytes(document_type: TypeFacts, settings: Settings) -> int:
     )
 
 
-def not_allowed(document_type: TypeFacts, detected: str | None) -> MediaTypeNotAllowed:
+def not_allowed(
+    document_type: TypeFacts, detected: str | None, *, pointer: str = "/file"
+) -> MediaTypeNotAllowed:
     """Return the refusal of a file whose bytes are not of an accepted type."""
     return MediaTypeNotAllowed(
-        pointer="/file",
+        pointer=pointer,
         members={"allowed": list(allowed_media_types(document_type)), "detected": detected},
     )
 

@@ -1,5 +1,6 @@
 """Customers as staff keep and find them."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -216,6 +217,11 @@ class TestPut:
             for _ in range(2)
         ]
         assert [absent.status_code, *statuses] == [412, 200, 412]
+
+    async def test_many_at_once_create_one(self, admin: httpx.AsyncClient) -> None:
+        puts = (admin.put(f"{CUSTOMERS}/c-1", json={"name": f"N{n}"}) for n in range(8))
+        answers = await asyncio.gather(*puts)
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
 
     async def test_the_id_is_not_part_of_the_body(self, admin: httpx.AsyncClient) -> None:
         answer = await admin.put(f"{CUSTOMERS}/c-1", json={"id": "c-2"})

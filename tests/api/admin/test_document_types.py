@@ -1,5 +1,6 @@
 """Document types as staff define them."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -836,6 +837,41 @@ class TestOrder:
         await make_type(admin, "First", position=0)
         await patch_type(admin, "a", position=9)
         assert names_of(await admin.get(TYPES)) == ["First", "B", "C", "A"]
+
+
+class TestRaces:
+    """Requests at the same moment."""
+
+    async def test_one_of_many_gets_the_name(self, admin: httpx.AsyncClient) -> None:
+        answers = await asyncio.gather(*(create(admin, name="T", key=f"k{n}") for n in range(8)))
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+
+    async def test_all_get_keys_and_positions_of_their_own(self, admin: httpx.AsyncClient) -> None:
+        names = ["A b", "A-b", "A_b", "A/b", "A+b", "A.b"]
+        created = await asyncio.gather(*(make_type(admin, name) for name in names))
+        assert {item["key"] for item in created} == {"a-b", *(f"a-b-{n}" for n in range(2, 7))}
+        assert {item["position"] for item in created} == set(range(6))
+
+    async def test_one_of_many_changes_wins(self, admin: httpx.AsyncClient) -> None:
+        await make_type(admin, "T")
+        headers = {"If-Match": (await admin.get(f"{TYPES}/t")).headers["etag"]}
+        answers = await asyncio.gather(
+            *(admin.patch(f"{TYPES}/t", json={"name": f"T{n}"}, headers=headers) for n in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+
+    @pytest.mark.req("R-023")
+    async def test_a_type_is_deleted_or_used_but_not_both(self, admin: httpx.AsyncClient) -> None:
+        await make_customer(admin, "c-1")
+        outcomes = set()
+        for number in range(6):
+            await make_type(admin, f"T {number}")
+            path = f"/v1/admin/customers/c-1/documents/t-{number}"
+            upload, delete = await asyncio.gather(
+                admin.put(path, **upload_of()), admin.delete(f"{TYPES}/t-{number}")
+            )
+            outcomes.add((upload.status_code, delete.status_code))
+        assert outcomes <= {(201, 409), (404, 204)}
 
 
 class TestMany:

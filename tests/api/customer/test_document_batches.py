@@ -193,56 +193,51 @@ class TestSave:
         assert (await customer.get("/v1/customer/gate")).json()["decision"] == "open"
 
 
+WRONG_ITEMS = [
+    ("{", (400, "malformed-request", "/items")),
+    ("", (400, "malformed-request", "/items")),
+    ("{}", (422, "validation-error", "/items")),
+    ("null", (422, "validation-error", "/items")),
+    ("[]", (422, "validation-error", "/items")),
+    ("[7]", (422, "validation-error", "/items/0")),
+    ('[{"files": ["f1"]}]', (422, "validation-error", "/items/0/key")),
+    ('[{"key": "No Key"}]', (422, "validation-error", "/items/0/key")),
+    ('[{"key": "diploma", "owner": 1}]', (422, "validation-error", "/items/0/owner")),
+    ('[{"key": "diploma", "files": "f1"}]', (422, "validation-error", "/items/0/files")),
+    (
+        '[{"key": "diploma", "files": ["f1"], "field_values": {"school": 1}}]',
+        (422, "validation-error", "/items/0/field_values/school"),
+    ),
+    (
+        '[{"key": "diploma", "files": ["f1"], "field_values": {"school": "\\u0000"}}]',
+        (422, "validation-error", "/items/0/field_values/school"),
+    ),
+    ('[{"key": "diploma", "files": ["f2"]}]', (422, "validation-error", "/items")),
+    ('[{"key": "diploma", "files": []}]', (422, "validation-error", "/items")),
+    ('[{"key": "diploma", "files": ["f1", "f1"]}]', (422, "validation-error", "/items")),
+    (
+        '[{"key": "diploma", "files": ["f1"]}, {"key": "diploma"}]',
+        (422, "validation-error", "/items"),
+    ),
+    (
+        json.dumps([{"key": f"k{i}"} for i in range(21)]),
+        (422, "validation-error", "/items"),
+    ),
+]
+
+
 class TestRefusedBatches:
     """Batches that are refused as a whole, with nothing stored."""
 
-    @pytest.mark.parametrize(
-        ("items", "expected"),
-        [
-            ("{", (400, "malformed-request", "/items")),
-            ("", (400, "malformed-request", "/items")),
-            ("{}", (422, "validation-error", "/items")),
-            ("null", (422, "validation-error", "/items")),
-            ("[]", (422, "validation-error", "/items")),
-            ("[7]", (422, "validation-error", "/items/0")),
-            ('[{"files": ["f1"]}]', (422, "validation-error", "/items/0/key")),
-            ('[{"key": "No Key"}]', (422, "validation-error", "/items/0/key")),
-            ('[{"key": "diploma", "owner": 1}]', (422, "validation-error", "/items/0/owner")),
-            ('[{"key": "diploma", "files": "f1"}]', (422, "validation-error", "/items/0/files")),
-            (
-                '[{"key": "diploma", "files": ["f1"], "field_values": {"school": 1}}]',
-                (422, "validation-error", "/items/0/field_values/school"),
-            ),
-            (
-                '[{"key": "diploma", "files": ["f1"], "field_values": {"school": "\\u0000"}}]',
-                (422, "validation-error", "/items/0/field_values/school"),
-            ),
-            ('[{"key": "diploma", "files": ["f2"]}]', (422, "validation-error", "/items")),
-            ('[{"key": "diploma", "files": []}]', (422, "validation-error", "/items")),
-            ('[{"key": "diploma", "files": ["f1", "f1"]}]', (422, "validation-error", "/items")),
-            (
-                '[{"key": "diploma", "files": ["f1"]}, {"key": "diploma"}]',
-                (422, "validation-error", "/items"),
-            ),
-            (
-                json.dumps([{"key": f"k{i}"} for i in range(21)]),
-                (422, "validation-error", "/items"),
-            ),
-        ],
-    )
     async def test_wrong_items_are_refused_with_their_place(
-        self,
-        customer: httpx.AsyncClient,
-        resources: Resources,
-        items: str,
-        expected: tuple[int, str, str],
+        self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
-        parts = [
-            part('name="items"', items.encode()),
-            part('name="f1"; filename="a.pdf"', files.pdf()),
-        ]
-        assert refusal(await customer.post(BATCHES, **multipart(*parts))) == expected
-        assert await holdings(resources) == NOTHING
+        file = part('name="f1"; filename="a.pdf"', files.pdf())
+        for items, expected in WRONG_ITEMS:
+            sent = multipart(part('name="items"', items.encode()), file)
+            answer = await customer.post(BATCHES, **sent)
+            assert (items, refusal(answer)) == (items, expected)
+            assert (items, await holdings(resources)) == (items, NOTHING)
 
     async def test_items_are_needed(
         self, customer: httpx.AsyncClient, resources: Resources

@@ -106,7 +106,7 @@ export async function fetchFile(id: string, key: string): Promise<ArrayBuffer | 
   const { data, response } = await client.GET(
     "/v1/integration/customers/{id}/documents/{key}/content",
     {
-      params: { path, query: { file: 1 }, header: { "If-None-Match": '"9f86"' } },
+      params: { path, query: { file: 1 }, header: { "If-None-Match": '"9f86"', Range: "bytes=0-" } },
       parseAs: "arrayBuffer",
     },
   );
@@ -168,6 +168,10 @@ export function tagOf(
     | Answers<"integration_read_erasure">[200 | 304],
 ): string | undefined {
   return answer.headers.ETag;
+}
+
+export function placeOf(answer: Answers<"integration_delete_customer">[202]): string | undefined {
+  return answer.headers.Location;
 }
 
 export function explain(problem: Problem): string {

@@ -97,7 +97,7 @@ async def admin_list_customers(
         search=q,
     )
     cursors = cursors_of(call)
-    after = CustomerPlace(*cursors.decode(cursor)) if cursor else None
+    after = None if cursor is None else CustomerPlace(*cursors.decode(cursor))
     rows = await customers.list_customers(call.work, filter_, sort, after=after, limit=limit + 1)
     items, next_cursor = cut_page(rows, limit, cursors, lambda c: [c.sort_value, c.external_id])
     counts = await customers.count_documents(call.work, items)

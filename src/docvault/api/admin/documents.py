@@ -198,7 +198,7 @@ async def admin_list_document_versions(
     del customer_id
     slot = await documents.get_slot(call.work, call.customer, key)
     cursors = cursors_of(call)
-    before = cursors.decode(cursor)[0] if cursor else None
+    before = None if cursor is None else cursors.decode(cursor)[0]
     rows = await documents.list_versions(
         call.work, call.customer, slot, before=before, limit=limit + 1
     )

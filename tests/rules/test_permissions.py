@@ -1,0 +1,84 @@
+"""Who may change which document."""
+
+from uuid import UUID
+
+import pytest
+from tests.rules.slots import type_facts
+
+from docvault.auth.principals import Caller, CustomerCaller, Integration, Staff, System
+from docvault.auth.scopes import Scope
+from docvault.errors import AdminOnlyDocument, DeleteNotAllowed, InsufficientScope
+from docvault.rules.permissions import (
+    may_write,
+    refusal_to_write,
+    require_customer_delete,
+    require_write,
+)
+from docvault.rules.slots import UploadMode
+
+ID = UUID(int=0)
+STAFF = Staff("staff-1")
+SYSTEM = System()
+CUSTOMER = CustomerCaller(ID, "c-1")
+WRITE, ADMIN_ONLY = Scope.DOCUMENTS_WRITE, Scope.DOCUMENTS_WRITE_ADMIN_ONLY
+
+
+def key_with(*scopes: Scope) -> Integration:
+    return Integration(ID, frozenset(scopes))
+
+
+class TestWrite:
+    """`refusal_to_write`, `may_write` and `require_write`."""
+
+    @pytest.mark.req("R-034", "R-035", "R-036", "R-055", "R-115")
+    @pytest.mark.parametrize(
+        ("caller", "ordinary", "admin_only"),
+        [
+            (STAFF, None, None),
+            (SYSTEM, None, None),
+            (CUSTOMER, None, AdminOnlyDocument),
+            (key_with(), InsufficientScope, InsufficientScope),
+            (key_with(WRITE), None, InsufficientScope),
+            (key_with(ADMIN_ONLY), InsufficientScope, InsufficientScope),
+            (key_with(WRITE, ADMIN_ONLY), None, None),
+            (key_with(*(set(Scope) - {WRITE})), InsufficientScope, InsufficientScope),
+            (key_with(*(set(Scope) - {ADMIN_ONLY})), None, InsufficientScope),
+        ],
+    )
+    def test_the_table(
+        self,
+        caller: Caller,
+        ordinary: type[Exception] | None,
+        admin_only: type[Exception] | None,
+    ) -> None:
+        for mode in UploadMode:
+            expected = admin_only if mode is UploadMode.ADMIN_ONLY else ordinary
+            refusal = refusal_to_write(caller, type_facts(upload_mode=mode))
+            assert type(refusal) is (expected or type(None)), mode
+            assert may_write(caller, type_facts(upload_mode=mode)) == (expected is None)
+
+    def test_require_raises_the_refusal(self) -> None:
+        with pytest.raises(AdminOnlyDocument):
+            require_write(CUSTOMER, type_facts(upload_mode=UploadMode.ADMIN_ONLY))
+        require_write(CUSTOMER, type_facts())
+
+    def test_the_refusal_names_the_scope_that_lacks(self) -> None:
+        refusal = refusal_to_write(key_with(WRITE), type_facts(upload_mode=UploadMode.ADMIN_ONLY))
+        assert refusal is not None
+        assert ADMIN_ONLY in refusal.detail
+
+
+class TestCustomerDelete:
+    """`require_customer_delete`."""
+
+    @pytest.mark.req("A-19")
+    @pytest.mark.parametrize("mode", list(UploadMode))
+    @pytest.mark.parametrize("allowed", [True, False])
+    def test_only_optional_documents_and_only_when_allowed(
+        self, mode: UploadMode, allowed: bool
+    ) -> None:
+        if allowed and mode is UploadMode.OPTIONAL:
+            require_customer_delete(type_facts(upload_mode=mode), customer_may_delete=allowed)
+            return
+        with pytest.raises(DeleteNotAllowed):
+            require_customer_delete(type_facts(upload_mode=mode), customer_may_delete=allowed)

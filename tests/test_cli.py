@@ -1,0 +1,344 @@
+"""The command line, run in this process against the test's own database and store."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import with_headers
+
+from docvault import cli
+from docvault.auth.scopes import Scope
+from docvault.services.erasures import finish_erasures
+from docvault.services.resources import Resources
+from docvault.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PATH = "/v1/admin/customers/c-1/documents/contract"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command left behind."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def last_line(self) -> str:
+        return self.output.splitlines()[-1]
+
+
+Run = Callable[..., Awaitable[Outcome]]
+
+
+@pytest.fixture
+def quiet_logging() -> Iterator[None]:
+    """Commands configure the logging of their process; take that back."""
+    root, ours = logging.getLogger(), logging.getLogger("docvault")
+    before = root.handlers, root.level, ours.level
+    yield
+    root.handlers, level, our_level = before
+    root.setLevel(level)
+    ours.setLevel(our_level)
+
+
+@pytest.fixture
+def run(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quiet_logging: None,
+) -> Run:
+    """Run a command as `docvault …` would, on the data directory of the test."""
+    del quiet_logging
+    monkeypatch.setenv("DOCVAULT_DATA_DIR", str(settings.data_dir))
+
+    def main() -> int:
+        try:
+            cli.main()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 0
+        return 0
+
+    async def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["docvault", *arguments])
+        capsys.readouterr()
+        status = await asyncio.to_thread(main)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def on_database(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    """Commands use the database of the test."""
+    monkeypatch.setenv("DOCVAULT_DATABASE_URL", database_url)
+
+
+@pytest.fixture
+async def stored(admin: httpx.AsyncClient) -> None:
+    """A customer with a document."""
+    await make_type(admin, "Contract")
+    await make_customer(admin, "c-1")
+    assert (await admin.put(PATH, **upload_of())).status_code == 201
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def damage(path: Path) -> None:
+    """Change a byte and leave the size."""
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+class TestToken:
+    """docvault token."""
+
+    async def test_an_admin_token_on_the_last_line_is_good(
+        self, run: Run, http: httpx.AsyncClient
+    ) -> None:
+        outcome = await run("token", "admin")
+        headers = {"Authorization": f"Bearer {outcome.last_line}"}
+        answer = await http.get("/v1/admin/document-types", headers=headers)
+        assert (outcome.status, answer.status_code) == (0, 200)
+
+    async def test_an_admin_token_can_name_a_subject(self, run: Run, resources: Resources) -> None:
+        outcome = await run("token", "admin", "--subject", "jan")
+        claims = await resources.tokens.verify(outcome.last_line)
+        assert (claims.subject, claims.is_admin, claims.is_customer) == ("jan", True, False)
+
+    async def test_a_customer_token_on_the_last_line_names_the_customer(
+        self, run: Run, resources: Resources
+    ) -> None:
+        outcome = await run("token", "customer", "c-1")
+        claims = await resources.tokens.verify(outcome.last_line)
+        assert (claims.customer, claims.is_admin, claims.is_customer) == ("c-1", False, True)
+
+    @pytest.mark.parametrize("arguments", [["admin"], ["customer", "c-1"]])
+    async def test_with_an_identity_provider_no_token_is_made(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_JWT_JWKS_URL", "https://idp.example/jwks")
+        monkeypatch.setenv("DOCVAULT_JWT_ISSUER", "https://idp.example")
+        outcome = await run("token", *arguments)
+        assert (outcome.status, outcome.output) == (1, "")
+        assert "identity provider" in outcome.errors
+
+
+@pytest.mark.usefixtures("on_database")
+class TestApiKey:
+    """docvault api-key create."""
+
+    @pytest.mark.req("R-112", "R-113")
+    async def test_the_key_on_the_last_line_opens_what_its_scopes_allow(
+        self, run: Run, http: httpx.AsyncClient
+    ) -> None:
+        outcome = await run("api-key", "create", "--name", "crm", "--scope", "types:read")
+        client = with_headers(http, {"X-API-Key": outcome.last_line})
+        assert outcome.status == 0
+        assert (await client.get("/v1/integration/document-types")).status_code == 200
+        assert (await client.get("/v1/integration/customers/c-1")).status_code == 403
+
+    async def test_several_scopes_can_be_given(self, run: Run, admin: httpx.AsyncClient) -> None:
+        scopes = [Scope.GATE_READ, Scope.CONTENT_READ]
+        await run("api-key", "create", "--name", "crm", *(f"--scope={scope}" for scope in scopes))
+        (key,) = (await admin.get("/v1/admin/api-keys")).json()["items"]
+        assert (key["name"], set(key["scopes"])) == ("crm", set(scopes))
+
+    async def test_it_is_in_the_audit_trail(self, run: Run, admin: httpx.AsyncClient) -> None:
+        await run("api-key", "create", "--name", "crm", "--scope", "gate:read")
+        (event,) = (await admin.get("/v1/admin/audit-events")).json()["items"]
+        assert (event["action"], event["actor"]["kind"]) == ("api_key.create", "system")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--name", "crm"],
+            ["--scope", "gate:read"],
+            ["--name", "crm", "--scope", "everything"],
+        ],
+    )
+    async def test_a_wrong_use_is_explained(self, run: Run, arguments: list[str]) -> None:
+        outcome = await run("api-key", "create", *arguments)
+        assert (outcome.status, outcome.output) == (2, "")
+        assert "--scope" in outcome.errors or "--name" in outcome.errors
+
+    async def test_a_blank_name_is_explained(self, run: Run) -> None:
+        outcome = await run("api-key", "create", "--name", " ", "--scope", "gate:read")
+        assert (outcome.status, outcome.output) == (1, "")
+        assert "name" in outcome.errors
+        assert "settings" not in outcome.errors
+
+
+@pytest.mark.usefixtures("on_database", "stored")
+class TestErase:
+    """docvault erase."""
+
+    @pytest.mark.req("R-100")
+    async def test_the_customers_documents_go(
+        self, run: Run, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        outcome = await run("erase", "c-1")
+        assert outcome.status == 0
+        await finish_erasures(resources)
+        erasure = (await admin.get(f"/v1/admin/erasures/{outcome.last_line}")).json()
+        assert (erasure["state"], erasure["counts"]["documents"]) == ("completed", 1)
+        assert (await admin.get("/v1/admin/customers/c-1")).status_code == 404
+        assert [blob async for blob in resources.store.list_blobs()] == []
+
+    @pytest.mark.req("R-105")
+    async def test_doing_it_twice_names_the_same_erasure(self, run: Run) -> None:
+        assert (await run("erase", "c-1")).last_line == (await run("erase", "c-1")).last_line
+
+    async def test_an_unknown_customer_is_explained(self, run: Run) -> None:
+        outcome = await run("erase", "nobody")
+        assert (outcome.status, outcome.output) == (1, "")
+        assert outcome.errors == "docvault: There is no such customer.\n"
+
+
+@pytest.mark.req("R-009")
+@pytest.mark.usefixtures("on_database", "stored")
+class TestVerify:
+    """docvault verify."""
+
+    @pytest.fixture
+    async def path(self, resources: Resources) -> Path:
+        (blob,) = [blob async for blob in resources.store.list_blobs()]
+        return resources.store.spool_dir.parent / blob.key.split("/")[0][-2:] / blob.key
+
+    @pytest.mark.parametrize("options", [[], ["--rehash"]])
+    async def test_a_sound_store_is_exit_status_0(self, run: Run, options: list[str]) -> None:
+        outcome = await run("verify", *options)
+        assert outcome.status == 0
+        assert outcome.last_line == "1 checked, 0 missing, 0 damaged, 0 orphaned"
+
+    async def test_missing_bytes_are_exit_status_1(self, run: Run, path: Path) -> None:
+        remove(path)
+        outcome = await run("verify")
+        assert outcome.status == 1
+        assert f"missing: {path.parent.name}/{path.name}" in outcome.output.splitlines()
+
+    async def test_damaged_bytes_are_exit_status_1_when_rehashed(
+        self, run: Run, path: Path
+    ) -> None:
+        damage(path)
+        assert (await run("verify")).status == 0
+        outcome = await run("verify", "--rehash")
+        assert outcome.status == 1
+        assert f"damaged: {path.parent.name}/{path.name}" in outcome.output.splitlines()
+
+
+@pytest.mark.req("R-114")
+class TestOpenapi:
+    """docvault openapi."""
+
+    async def test_the_committed_files_are_current(self, run: Run) -> None:
+        outcome = await run("openapi", "--check", "--directory", str(ROOT / "openapi"))
+        assert (outcome.status, outcome.errors) == (0, "")
+
+    async def test_files_are_written_and_then_current(self, run: Run, tmp_path: Path) -> None:
+        folder = tmp_path / "openapi"
+        await run("openapi", "--directory", str(folder))
+        assert {path.name for path in folder.iterdir()} == {
+            "admin.json",
+            "customer.json",
+            "integration.json",
+            "openapi.json",
+        }
+        assert (await run("openapi", "--check", "--directory", str(folder))).status == 0
+
+    async def test_a_stale_file_is_exit_status_1_and_named(self, run: Run, tmp_path: Path) -> None:
+        await run("openapi", "--directory", str(tmp_path))
+        stale = tmp_path / "customer.json"
+        stale.write_text(stale.read_text().replace('"3.1', '"3.0'))
+        outcome = await run("openapi", "--check", "--directory", str(tmp_path))
+        assert outcome.status == 1
+        assert "customer.json" in outcome.errors
+        assert "admin.json" not in outcome.errors
+        assert '"3.0' in stale.read_text()
+
+    async def test_missing_files_are_stale(self, run: Run, tmp_path: Path) -> None:
+        outcome = await run("openapi", "--check", "--directory", str(tmp_path / "nothing"))
+        assert outcome.status == 1
+        assert not (tmp_path / "nothing").exists()
+
+
+class TestSettings:
+    """Settings that cannot be used: explained in one line, without their values."""
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("DOCVAULT_MAX_PARALLEL_UPLOADS", "canary"),
+            ("DOCVAULT_JWT_ALGORITHMS", "HS256,canary"),
+            ("DOCVAULT_LOG_LEVEL", "canary"),
+            ("DOCVAULT_SECRET_KEY", "canary"),
+            ("DOCVAULT_STORAGE_URL", "ftp://canary:canary@host/x"),
+            ("DOCVAULT_JWT_JWKS_URL", "https://canary.example/jwks"),
+        ],
+    )
+    @pytest.mark.usefixtures("on_database")
+    async def test_a_bad_setting_is_named_and_its_value_is_not_shown(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        outcome = await run("verify")
+        assert outcome.status == 1
+        assert name.removeprefix("DOCVAULT_").lower() in outcome.errors.lower()
+        assert "canary" not in outcome.errors + outcome.output
+        assert len(outcome.errors.splitlines()) == 1
+
+    async def test_a_database_that_cannot_be_reached_is_explained(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_DATABASE_URL", "postgresql://u:canary@127.0.0.1:1/d")
+        outcome = await run("migrate")
+        assert outcome.status == 1
+        assert outcome.errors.startswith("docvault: ")
+        assert "canary" not in outcome.errors
+
+    async def test_a_worker_without_a_database_is_explained(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("DOCVAULT_DATABASE_URL", raising=False)
+        outcome = await run("worker")
+        assert (outcome.status, outcome.output) == (1, "")
+        assert "DOCVAULT_DATABASE_URL" in outcome.errors
+
+
+class TestHelp:
+    """docvault --help."""
+
+    def test_the_module_runs_and_lists_every_command(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "docvault", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        for command in ("serve", "worker", "migrate", "token", "api-key", "erase", "verify"):
+            assert command in done.stdout
+
+    async def test_an_unknown_command_is_exit_status_2(self, run: Run) -> None:
+        assert (await run("nothing")).status == 2
+
+
+@pytest.mark.usefixtures("on_database")
+class TestMigrate:
+    """docvault migrate."""
+
+    async def test_it_says_nothing_and_can_be_repeated(self, run: Run) -> None:
+        for _ in range(2):
+            outcome = await run("migrate")
+            assert (outcome.status, outcome.output, outcome.errors) == (0, "", "")
