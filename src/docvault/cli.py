@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ import typer
 import uuid_utils.compat
 from pydantic import ValidationError
 from rich.progress import Progress
+from sqlalchemy.exc import OperationalError
 
 from docvault.api.contract import AUDIENCES, audience_contract, whole_contract
 from docvault.app import create_app
+from docvault.auth.keyring import secret_key
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.principals import Access, System
 from docvault.auth.scopes import Scope
@@ -22,7 +25,7 @@ from docvault.embedded.deployment import borrowed_database, owned_database
 from docvault.embedded.lock import DataDirInUse
 from docvault.embedded.postgres import EmbeddedPostgresError
 from docvault.errors import DocvaultError
-from docvault.jobs.worker import run_worker
+from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
 from docvault.migrations import migrate
 from docvault.schemas.api_keys import ApiKeyCreate
@@ -33,8 +36,9 @@ from docvault.services.erasures import erase_customer
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, verify
 from docvault.services.work import Asker, Work
-from docvault.settings import Settings
+from docvault.settings import Settings, SettingsError
 from docvault.startup import open_resources
+from docvault.supervisor import Supervisor
 
 app = typer.Typer(
     help="A service through which a company collects documents from its customers.",
@@ -54,12 +58,15 @@ def main() -> None:
     """Run the command line; a failure that has an explanation ends with it and exit status 1."""
     try:
         app()
-    except (DataDirInUse, EmbeddedPostgresError, DocvaultError) as error:
+    except (DataDirInUse, EmbeddedPostgresError, SettingsError, DocvaultError) as error:
         _fail(str(error))
+    except OperationalError:
+        _fail("the database does not answer")
     except ValidationError as error:
         # pydantic would quote the values, which may be secrets.
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        _fail(f"the settings are not usable: {problems}")
+        what = "the settings are" if error.title == Settings.__name__ else "this is"
+        _fail(f"{what} not usable: {problems}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -71,6 +78,7 @@ def _fail(message: str) -> NoReturn:
 def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="API processes.")] = 1,
 ) -> None:
     """Serve the API; without a database of your own also PostgreSQL and the worker."""
     settings = Settings()
@@ -79,18 +87,53 @@ def serve_command(
         listener = listen(host, port)
     except OSError as error:
         _fail(f"cannot listen on {host} port {port}: {error.strerror}")
+    announcement = _announcement(
+        settings, f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
+    )
     with listener, stops_on_sigterm(), owned_database(settings) as url:
         migrate(url)
-        with_worker = settings.worker == "inside" or (
-            settings.worker == "auto" and settings.embedded
-        )
-        address = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
-        started = serve(
-            application(settings, url, with_worker=with_worker),
-            listener,
-            announce=_announcement(settings, address),
-        )
+        if workers == 1:
+            api = application(settings, url, with_worker=settings.works_inside)
+            started = serve(api, listener, announcement=announcement)
+        else:
+            _supervise(settings, url, listener, workers, announcement)
+            started = True
     if not started:
+        raise SystemExit(1)
+
+
+def _supervise(
+    settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
+) -> None:
+    """Run several API processes on one socket, and the worker when it belongs inside."""
+
+    async def settle() -> None:
+        async with open_resources(settings, url) as resources:
+            await settle_leftovers(url, resources)
+
+    commands = [["serve-process", str(listener.fileno())]] * workers
+    if settings.works_inside:
+        asyncio.run(settle())
+        commands.append(["worker"])
+    environment = {
+        "DOCVAULT_DATABASE_URL": url,
+        "DOCVAULT_SECRET_KEY": secret_key(settings),
+        "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
+    }
+    typer.echo(announcement)
+    Supervisor(commands, environment, listener.fileno()).run()
+
+
+@app.command("serve-process", hidden=True)
+def serve_process_command(descriptor: int) -> None:
+    """Serve on a socket that the supervising process has opened."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    if settings.database_url is None:
+        _fail("this command is for `docvault serve` to use")
+    listener = socket.socket(fileno=descriptor)
+    url = settings.database_url.get_secret_value()
+    if not serve(application(settings, url, with_worker=False), listener):
         raise SystemExit(1)
 
 
@@ -244,7 +287,7 @@ def stops_on_sigterm() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        pass
+        raise SystemExit(0) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -1,10 +1,11 @@
-"""Serving: uvicorn with our own bounds, and what surrounds it."""
+"""Serving: uvicorn with our own bounds, in one process."""
 
 import asyncio
-import logging
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,10 +16,11 @@ from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.startup import open_resources
 
-log = logging.getLogger(__name__)
-
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 25
+# How long a load balancer has to notice that the process is no longer ready.
+DRAIN_SECONDS = 2
+BACKLOG = 2048
 
 
 def application(settings: Settings, database_url: str, *, with_worker: bool) -> FastAPI:
@@ -37,26 +39,36 @@ def application(settings: Settings, database_url: str, *, with_worker: bool) -> 
 
 
 class Server(uvicorn.Server):
-    """Turns not ready as soon as it is told to stop (D33)."""
+    """Turns not ready before it stops (D33); a second signal stops it at once."""
 
-    def __init__(self, app: FastAPI, config: uvicorn.Config, *, announce: str) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, *, announcement: str | None) -> None:
         super().__init__(config)
         self._app = app
-        self._announce = announce
+        self._announcement = announcement
+        self._drains = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say where."""
         await super().startup(sockets)
-        if self.started:
-            print(self._announce, flush=True)  # noqa: T201 - for the person at the terminal
+        if self.started and self._announcement is not None:
+            print(self._announcement, flush=True)  # noqa: T201 - for the person at the terminal
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in order, draining when a service manager asks; at once when asked again."""
+        if self.should_exit:
+            self.force_exit = True
+        self._drains = sig == signal.SIGTERM
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is under way."""
+        """Say that we are not ready, go on serving for a moment, finish what is under way."""
         self._app.state.stopping = True
+        if self._drains and not self.force_exit:
+            await asyncio.sleep(DRAIN_SECONDS)
         await super().shutdown(sockets)
 
 
-def serve(app: FastAPI, listener: socket.socket, *, announce: str) -> bool:
+def serve(app: FastAPI, listener: socket.socket, *, announcement: str | None = None) -> bool:
     """Serve until SIGINT or SIGTERM; return whether the start succeeded."""
     config = uvicorn.Config(
         app,
@@ -71,9 +83,13 @@ def serve(app: FastAPI, listener: socket.socket, *, announce: str) -> bool:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    server = Server(app, config, announce=announce)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listener]))
+    server = Server(app, config, announcement=announcement)
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    except KeyboardInterrupt:
+        # uvicorn raises the signal again once it has stopped in order.
+        pass
     return server.started
 
 
@@ -87,6 +103,5 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError:
         listener.close()
         raise
-    listener.listen(2048)
-    listener.set_inheritable(True)
+    listener.listen(BACKLOG)
     return listener

@@ -11,6 +11,10 @@ MEBIBYTE = 1024 * 1024
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
+class SettingsError(Exception):
+    """The settings contradict each other or cannot be used; the message says which and why."""
+
+
 class Settings(BaseSettings):
     """What a deployment decides. Sizes are bytes, durations seconds unless the name says more."""
 
@@ -64,6 +68,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether docvault runs its own PostgreSQL inside the data directory."""
         return self.database_url is None
+
+    @property
+    def works_inside(self) -> bool:
+        """Whether `serve` also does the jobs."""
+        return self.worker == "inside" or (self.worker == "auto" and self.embedded)
 
     @property
     def effective_storage_url(self) -> str:

@@ -13,7 +13,7 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
 from docvault.previews.renderer import PreviewRenderer
 from docvault.services.resources import Resources
-from docvault.settings import Settings
+from docvault.settings import Settings, SettingsError
 from docvault.storage import open_store
 from docvault.storage.spool import Spool
 
@@ -45,6 +45,6 @@ async def _token_verifier(settings: Settings, stack: AsyncExitStack) -> TokenVer
         local = LocalIssuer(settings)
         return TokenVerifier(settings, local.issuer, StaticKeys(local.public_keys()))
     if settings.jwt_issuer is None:
-        raise ValueError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER")
+        raise SettingsError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER")
     client = await stack.enter_async_context(httpx.AsyncClient())
     return TokenVerifier(settings, settings.jwt_issuer, RemoteKeys(settings.jwt_jwks_url, client))

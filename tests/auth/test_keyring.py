@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from docvault.auth.keyring import Keyring, read_or_create, secrets_dir
-from docvault.settings import Settings
+from docvault.settings import Settings, SettingsError
 
 SECRET = b"s" * 32
 
@@ -34,7 +34,7 @@ class TestKeyring:
 
     @pytest.mark.parametrize("secret", [b"", b"short", b"s" * 31])
     def test_a_short_secret_is_refused(self, secret: bytes) -> None:
-        with pytest.raises(ValueError, match="32 bytes"):
+        with pytest.raises(SettingsError, match="32 bytes"):
             Keyring(secret)
 
     def test_idempotency_ids_differ_in_every_part(self) -> None:

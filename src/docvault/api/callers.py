@@ -75,12 +75,14 @@ class IntegrationRoute(GuardedRoute):
 
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the holder of the key."""
-        text = request.headers.get("x-api-key")
-        if text is None:
+        values = request.headers.getlist("x-api-key")
+        if not values:
             raise AuthenticationRequired(headers=KEY_CHALLENGE)
+        if len(values) > 1:
+            raise InvalidApiKey(headers=KEY_CHALLENGE)
         resources: Resources = request.app.state.resources
         try:
-            return await integration_from_key(unit, resources.keyring, text)
+            return await integration_from_key(unit, resources.keyring, values[0])
         except InvalidApiKey as error:
             error.headers.update(KEY_CHALLENGE)
             raise

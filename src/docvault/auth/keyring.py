@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from docvault.settings import Settings
+from docvault.settings import Settings, SettingsError
 
 SECRET_BYTES = 32
 
@@ -17,7 +17,7 @@ class Keyring:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < SECRET_BYTES:
-            raise ValueError(f"the secret key needs at least {SECRET_BYTES} bytes")
+            raise SettingsError(f"DOCVAULT_SECRET_KEY needs at least {SECRET_BYTES} bytes")
         self._secret = secret
         self.api_key_pepper = self._derive("api-key-pepper")
         self.cursor_key = self._derive("cursor")
@@ -27,10 +27,7 @@ class Keyring:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
         """Take the configured secret, or the one made at first start inside the data directory."""
-        if settings.secret_key is not None:
-            return cls(settings.secret_key.get_secret_value().encode())
-        path = secrets_dir(settings.data_dir) / "secret-key"
-        return cls(read_or_create(path, lambda: secrets.token_hex(SECRET_BYTES)).encode())
+        return cls(secret_key(settings).encode())
 
     def pseudonym(self, external_id: str) -> str:
         """Return what stands for a customer id where the id itself must not stay (A-28)."""
@@ -44,6 +41,14 @@ class Keyring:
 
     def _derive(self, purpose: str) -> bytes:
         return hmac.digest(self._secret, f"docvault/{purpose}".encode(), hashlib.sha256)
+
+
+def secret_key(settings: Settings) -> str:
+    """Return the configured secret, or the one made at first start inside the data directory."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    path = secrets_dir(settings.data_dir) / "secret-key"
+    return read_or_create(path, lambda: secrets.token_hex(SECRET_BYTES))
 
 
 def secrets_dir(data_dir: Path) -> Path:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from procrastinate import App
+from procrastinate.exceptions import AlreadyEnqueued
 
 from docvault.auth.principals import Access
 from docvault.jobs.tasks import queue_app, retry_stalled_jobs
+from docvault.repositories.jobs import JobName
 from docvault.services.resources import Resources
 
 CONCURRENCY = 2
@@ -28,16 +30,27 @@ async def worker_inside(database_url: str, resources: Resources) -> AsyncIterato
     writing or working.
     """
     async with queue_app(database_url, resources).open_async() as app:
-        async with resources.unit(Access.everyone()) as unit:
-            await unit.blobs.expire_all_pending()
-        await retry_stalled_jobs(app, 0)
-        await app.configure_task("reap", allow_unknown=False).defer_async(timestamp=0)
+        await _settle(app, resources)
         task = asyncio.create_task(_work(app, handle_signals=False))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def settle_leftovers(database_url: str, resources: Resources) -> None:
+    """Settle what earlier processes left behind, when nobody else can be writing or working."""
+    async with queue_app(database_url, resources).open_async() as app:
+        await _settle(app, resources)
+
+
+async def _settle(app: App, resources: Resources) -> None:
+    async with resources.unit(Access.everyone()) as unit:
+        await unit.blobs.expire_all_pending()
+    await retry_stalled_jobs(app, 0)
+    with suppress(AlreadyEnqueued):
+        await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
 
 
 async def _work(app: App, *, handle_signals: bool) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from docvault.settings import Settings
+from docvault.settings import Settings, SettingsError
 from docvault.storage.base import BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
 from docvault.storage.s3 import S3Location, open_s3_store
@@ -22,7 +22,7 @@ async def open_store(settings: Settings) -> AsyncIterator[BlobStore]:
         async with open_s3_store(_location(url, settings), spool_dir) as store:
             yield store
     else:
-        raise ValueError("DOCVAULT_STORAGE_URL is neither file:///path nor s3://bucket/prefix")
+        raise SettingsError("DOCVAULT_STORAGE_URL is neither file:///path nor s3://bucket/prefix")
 
 
 def _location(url: SplitResult, settings: Settings) -> S3Location:

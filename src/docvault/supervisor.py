@@ -1,0 +1,83 @@
+"""Several processes as one: started together, restarted when one dies, stopped together."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 30
+CHECK_SECONDS = 0.2
+# A process that dies at once is not started again faster than this.
+RESTART_SECONDS = 1.0
+
+
+class Supervisor:
+    """Runs one command line of docvault for each entry; arguments as after `docvault`."""
+
+    def __init__(
+        self, commands: Sequence[Sequence[str]], environment: Mapping[str, str], descriptor: int
+    ) -> None:
+        self._commands = [[sys.executable, "-m", "docvault", *command] for command in commands]
+        self._environment = {**os.environ, **environment}
+        self._descriptor = descriptor
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._started_at: list[float] = []
+        self._signals = 0
+
+    def run(self) -> None:
+        """Run until SIGINT or SIGTERM; the second one ends everything at once."""
+        previous = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            for command in self._commands:
+                self._processes.append(self._start(command))
+                self._started_at.append(time.monotonic())
+            while not self._signals:
+                self._restart_the_dead()
+                time.sleep(CHECK_SECONDS)
+        finally:
+            self._stop()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._signals += 1
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C at the terminal comes to us alone, and we stop the
+        # others in order.
+        return subprocess.Popen(  # noqa: S603 - our own command line
+            command,
+            env=self._environment,
+            pass_fds=[self._descriptor],
+            start_new_session=True,
+        )
+
+    def _restart_the_dead(self) -> None:
+        for index, process in enumerate(self._processes):
+            young = time.monotonic() - self._started_at[index] < RESTART_SECONDS
+            if process.poll() is None or young:
+                continue
+            log.error("process died, starting another", extra={"status": process.returncode})
+            self._processes[index] = self._start(self._commands[index])
+            self._started_at[index] = time.monotonic()
+
+    def _stop(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(process.poll() is None for process in self._processes):
+            if self._signals > 1 or time.monotonic() > deadline:
+                for process in self._processes:
+                    process.kill()
+            time.sleep(CHECK_SECONDS / 4)
