@@ -9,7 +9,7 @@
     ├── ContentTooLarge      413  FileTooLarge, BodyTooLarge
     ├── Invalid              422  ValidationFailed, FieldsNotEnabled, UnknownField, ...
     ├── Unavailable          503  StorageUnavailable, DatabaseUnavailable, ...
-    └── one each for 405, 406, 408, 412, 415, 416, 428
+    └── one each for 405, 406, 408, 412, 415, 416, 428, 431
 
 The docstring of a class is its title: the summary that is the same for every occurrence.
 Layers raise these and know nothing of HTTP; `api/error_handlers.py` turns them into answers.
@@ -360,6 +360,13 @@ class PreconditionRequired(DocvaultError):
 
     status = 428
     code = "precondition-required"
+
+
+class HeaderTooLarge(DocvaultError):
+    """The request's head is too large"""
+
+    status = 431
+    code = "header-too-large"
 
 
 class Unavailable(DocvaultError):

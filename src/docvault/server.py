@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from docvault.app import create_app
+from docvault.http_protocol import BoundedProtocol
 from docvault.jobs.worker import worker_inside
 from docvault.services.resources import Resources
 from docvault.settings import Settings
@@ -68,11 +69,11 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: FastAPI, listener: socket.socket, *, announcement: str | None = None) -> bool:
-    """Serve until SIGINT or SIGTERM; return whether the start succeeded."""
-    config = uvicorn.Config(
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         loop="uvloop",
         lifespan="on",
         ws="none",
@@ -83,6 +84,11 @@ def serve(app: FastAPI, listener: socket.socket, *, announcement: str | None = N
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
+
+
+def serve(app: FastAPI, listener: socket.socket, *, announcement: str | None = None) -> bool:
+    """Serve until SIGINT or SIGTERM; return whether the start succeeded."""
+    config = uvicorn_config(app)
     server = Server(app, config, announcement=announcement)
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

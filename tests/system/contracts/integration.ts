@@ -106,7 +106,11 @@ export async function fetchFile(id: string, key: string): Promise<ArrayBuffer | 
   const { data, response } = await client.GET(
     "/v1/integration/customers/{id}/documents/{key}/content",
     {
-      params: { path, query: { file: 1 }, header: { "If-None-Match": '"9f86"', Range: "bytes=0-" } },
+      params: {
+        path,
+        query: { file: 1 },
+        header: { "If-None-Match": '"9f86"', Range: "bytes=0-" },
+      },
       parseAs: "arrayBuffer",
     },
   );

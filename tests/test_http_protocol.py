@@ -1,0 +1,140 @@
+"""Raw HTTP against a real server (SECURITY T45)."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+
+from docvault import http_protocol
+from docvault.app import create_app
+from docvault.server import Server, listen, uvicorn_config
+
+GET = b"GET /livez HTTP/1.1\r\n"
+HOST = b"Host: docvault.test\r\n"
+
+
+@pytest.fixture(scope="module")
+async def port() -> AsyncIterator[int]:
+    """A server without resources: what is tested here never gets that far."""
+    app: FastAPI = create_app()
+    with listen("127.0.0.1", 0) as listener:
+        server = Server(app, uvicorn_config(app), announcement=None)
+        task = asyncio.create_task(server._serve([listener]))
+        while not server.started:  # noqa: ASYNC110 - uvicorn announces nothing
+            await asyncio.sleep(0.01)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        await task
+
+
+async def send(port: int, *pieces: bytes, pause: float = 0) -> bytes:
+    """Send pieces and return everything that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        async with asyncio.timeout(15):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+def assert_problem(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == code
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GET + b"\r\n",
+        GET + HOST + HOST + b"\r\n",
+        GET + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        GET + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        GET + HOST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        GET + HOST + b"Content-Length: -1\r\n\r\n",
+        GET + HOST + b"Transfer-Encoding: gzip, chunked, x\r\n\r\n",
+        GET + HOST + b"X: a\r\n folded\r\n\r\n",
+        GET + HOST + b"X : a\r\n\r\n",
+        GET + HOST + b"X: a\x00b\r\n\r\n",
+        b"GET /livez HTTP/1.1\nHost: a\n\n",
+        b"GARBAGE\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40,
+    ],
+    ids=range(13),
+)
+async def test_a_malformed_request_is_refused_and_the_connection_closed(
+    port: int, request_bytes: bytes
+) -> None:
+    answer = await send(port, request_bytes)
+    assert_problem(answer, 400, "malformed-request")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"X: " + b"a" * 33_000 + b"\r\n",
+        b"".join(b"X%d: a\r\n" % number for number in range(10_000)),
+        b"X: " + b"a" * 16 * 1024 * 1024,
+    ],
+    ids=["one long", "many", "endless"],
+)
+async def test_a_head_over_the_limit_is_refused(port: int, fields: bytes) -> None:
+    answer = await send(port, GET + HOST + fields + b"\r\n")
+    # The client may be cut off while it still sends; then it reads nothing.
+    if answer:
+        assert_problem(answer, 431, "header-too-large")
+
+
+async def test_a_head_within_the_limit_is_served(port: int) -> None:
+    answer = await send(
+        port, GET + HOST + b"X: " + b"a" * 30_000 + b"\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_long_url_is_refused(port: int) -> None:
+    answer = await send(port, b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert_problem(answer, 431, "header-too-large")
+
+
+class TestDeadline:
+    """A head that does not come."""
+
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.5)
+
+    async def test_a_silent_connection_is_closed(self, port: int) -> None:
+        started = time.monotonic()
+        assert await send(port) == b""
+        assert 0.4 < time.monotonic() - started < 5
+
+    async def test_a_trickling_head_is_cut_off(self, port: int) -> None:
+        pieces = [bytes([byte]) for byte in GET + HOST]
+        answer = await send(port, *pieces, pause=0.05)
+        assert answer == b"" or b" 408 " in answer.splitlines()[0]
+
+    async def test_half_a_head_is_answered(self, port: int) -> None:
+        assert_problem(await send(port, GET + HOST), 408, "request-timeout")
+
+    async def test_a_second_request_has_its_own_time(self, port: int) -> None:
+        answer = await send(port, GET + HOST + b"\r\n", GET, pause=0.1)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 408 " in answer
+
+
+async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
+    last = GET + HOST + b"Connection: close\r\n\r\n"
+    answer = await send(port, (GET + HOST + b"\r\n") * 2 + last)
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
