@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+PORT ?= 8000
 
 .PHONY: help install run test test-system lint format openapi requirements lock
 
@@ -24,7 +25,7 @@ $(VENV)/installed: requirements-dev.lock pyproject.toml
 	@touch $@
 
 run: install
-	@exec $(BIN)/docvault serve
+	@exec $(BIN)/docvault serve --port $(PORT)
 
 test: install lint
 	$(BIN)/pytest -m "not system"

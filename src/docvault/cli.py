@@ -16,15 +16,16 @@ from rich.progress import Progress
 from sqlalchemy.exc import OperationalError
 
 from docvault.api.contract import AUDIENCES, audience_contract, whole_contract
+from docvault.api.parameters import check_customer_id
 from docvault.app import create_app
 from docvault.auth.keyring import secret_key
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.principals import Access, System
 from docvault.auth.scopes import Scope
-from docvault.embedded.deployment import borrowed_database, owned_database
+from docvault.embedded.deployment import borrowed_database, exclusive_data_dir, running_database
 from docvault.embedded.lock import DataDirInUse
 from docvault.embedded.postgres import EmbeddedPostgresError
-from docvault.errors import DocvaultError
+from docvault.errors import DocvaultError, ValidationFailed
 from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
 from docvault.migrations import migrate
@@ -83,23 +84,35 @@ def serve_command(
     """Serve the API; without a database of your own also PostgreSQL and the worker."""
     settings = Settings()
     configure_logging(settings.log_level)
-    try:
-        listener = listen(host, port)
-    except OSError as error:
-        _fail(f"cannot listen on {host} port {port}: {error.strerror}")
-    announcement = _announcement(
-        settings, f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
-    )
-    with listener, stops_on_sigterm(), owned_database(settings) as url:
+    # The data directory before the port: a second start on the same data should hear of that.
+    with (
+        stops_on_sigterm(),
+        exclusive_data_dir(settings),
+        _listener(host, port) as listener,
+        running_database(settings) as url,
+    ):
         migrate(url)
-        if workers == 1:
-            api = application(settings, url, with_worker=settings.works_inside)
-            started = serve(api, listener, announcement=announcement)
-        else:
-            _supervise(settings, url, listener, workers, announcement)
-            started = True
+        address = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
+        started = _serve(settings, url, listener, workers, _announcement(settings, address))
     if not started:
         raise SystemExit(1)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        _fail(f"cannot listen on {host} port {port}: {error.strerror}; try --port")
+
+
+def _serve(
+    settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
+) -> bool:
+    if workers > 1:
+        _supervise(settings, url, listener, workers, announcement)
+        return True
+    api = application(settings, url, with_worker=settings.works_inside)
+    return serve(api, listener, announcement=announcement)
 
 
 def _supervise(
@@ -165,12 +178,18 @@ def token_admin(
     subject: Annotated[str, typer.Option(help="Who the token says you are.")] = "admin",
 ) -> None:
     """Print a token for staff on the last line."""
+    if not subject.strip():
+        _fail("the subject must not be empty")
     typer.echo(_local_issuer().admin_token(subject))
 
 
 @token_app.command("customer")
 def token_customer(customer_id: Annotated[str, typer.Argument(help="The host's own id.")]) -> None:
     """Print a token for a customer on the last line."""
+    try:
+        check_customer_id(customer_id)
+    except ValidationFailed as error:
+        _fail(error.detail)
     typer.echo(_local_issuer().customer_token(customer_id))
 
 

@@ -258,5 +258,5 @@ class TestWalk:
                 break
             params["cursor"] = page["next_cursor"]
             if step < 2:
-                await make_type(admin, f"First {step}", position=0)
-        assert seen == [f"t-{number}" for number in range(6)]
+                await make_type(admin, f"Last {step}")
+        assert seen == [*(f"t-{number}" for number in range(6)), "last-0", "last-1"]

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.slots import Slot
 from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.idempotency_keys import Claim
 from docvault.services.resources import Resources
@@ -26,6 +27,7 @@ class Call:
     resources: Resources
     asker: Asker
     customer_or_none: CustomerFacts | None = None
+    slot_or_none: Slot | None = None
     claim: Claim | None = None
     fingerprint: bytes = b""
     work_or_none: Work | None = None
@@ -45,6 +47,13 @@ class Call:
         if self.customer_or_none is None:
             raise RuntimeError("this endpoint is not about a customer")
         return self.customer_or_none
+
+    @property
+    def slot(self) -> Slot:
+        """The slot to write to, as it was before the body was read."""
+        if self.slot_or_none is None:
+            raise RuntimeError("this endpoint does not write to a document")
+        return self.slot_or_none
 
     def inside(self, unit: Unit) -> Self:
         """Enter a transaction."""

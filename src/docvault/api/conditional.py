@@ -62,6 +62,16 @@ def require_if_match(request: Request) -> None:
         raise PreconditionRequired("Send the resource's ETag in If-Match.")
 
 
+def require_match(request: Request, tag: str) -> None:
+    """Raise `PreconditionFailed` unless If-Match holds for what a GET would send."""
+    value = field_value(request, "if-match")
+    if value is None:
+        return
+    expected = parse_entity_tags(value, "If-Match")
+    if expected is not None and tag not in expected:
+        raise PreconditionFailed
+
+
 def is_not_modified(request: Request, tag: str) -> bool:
     """Return whether a GET can be answered with 304; weak comparison, as RFC 9110 asks."""
     value = field_value(request, "if-none-match")

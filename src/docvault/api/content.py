@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from docvault.api.conditional import is_not_modified, not_modified
+from docvault.api.conditional import is_not_modified, not_modified, require_match
 from docvault.api.ranges import ByteRange, parse_range
 from docvault.errors import StorageUnavailable
 from docvault.rules.filenames import content_disposition
@@ -113,7 +113,8 @@ def stored_file(file: FileFacts, disposition: Disposition) -> StoredContent:
 
 
 def unchanged(request: Request, content: StoredContent) -> Response | None:
-    """Return a 304 when the client has these bytes."""
+    """Return a 304 when the client has these bytes; raises `PreconditionFailed`."""
+    require_match(request, content.entity_tag)
     if not is_not_modified(request, content.entity_tag):
         return None
     return not_modified(content.headers())
@@ -121,6 +122,9 @@ def unchanged(request: Request, content: StoredContent) -> Response | None:
 
 def requested_range(request: Request, content: StoredContent) -> ByteRange | None:
     """Return the range to send, None for everything; raises `RangeNotSatisfiable`."""
+    # A range is defined for GET alone (RFC 9110, section 14.2).
+    if request.state.is_head:
+        return None
     if_range = request.headers.get("if-range")
     if if_range is not None and if_range.strip() != content.entity_tag:
         return None

@@ -188,7 +188,7 @@ async def _store(call: Call, item: _Item, claim: Claim | None) -> tuple[int, Doc
     if not item.files:
         return await _update_values(call, item, respond)
     async with call.resources.unit(call.asker.access) as unit:
-        slot = await uploads.authorise_upload(call.asker.work(unit), call.customer, item.data.key)
+        slot = await documents.authorise_write(call.asker.work(unit), call.customer, item.data.key)
     return await uploads.store_submission(
         call.resources,
         call.asker,

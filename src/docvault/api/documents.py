@@ -83,11 +83,9 @@ async def read_document(call: Call, key: str, view: View) -> Response:
     return resource_response(call.request, view(call, slot))
 
 
-async def upload_document(call: Call, key: str, view: View) -> Response:
+async def upload_document(call: Call, view: View) -> Response:
     """Fill or replace a document; 201 when the slot was empty, else 200 (R-042, R-055)."""
-    async with call.resources.unit(call.asker.access) as unit:
-        slot = await uploads.authorise_upload(call.asker.work(unit), call.customer, key)
-    async with received_submission(call, slot.type) as submission:
+    async with received_submission(call, call.slot.type) as submission:
         replay = call.claim.replay(call.fingerprint) if call.claim else None
         if replay is not None:
             return replayed(replay)
@@ -101,7 +99,7 @@ async def upload_document(call: Call, key: str, view: View) -> Response:
             call.resources,
             call.asker,
             call.customer,
-            slot,
+            call.slot,
             submission,
             precondition=lambda current: check_slot(call, current, view),
             respond=respond,

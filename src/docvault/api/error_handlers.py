@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
+from docvault.api.findings import explain
 from docvault.api.json_bodies import escape_pointer
 from docvault.api.problems import problem_response
 from docvault.errors import (
@@ -59,12 +60,12 @@ def validation_failed(errors: Sequence[Any], pointer: str = "") -> ValidationFai
 
 def _detail(item: Any, prefix: str) -> ErrorDetail:  # noqa: ANN401 - pydantic's own dictionary
     place, *rest = item["loc"] or ("body",)
-    message = str(item["msg"])
+    code, message = explain(item["type"], str(item["msg"]), item.get("ctx") or {})
     if place in {"query", "path", "header"}:
-        return ErrorDetail(item["type"], message, parameter=str(rest[0]))
+        return ErrorDetail(code, message, parameter=str(rest[0]))
     segments = rest if place == "body" else [place, *rest]
     pointer = "".join(f"/{escape_pointer(str(segment))}" for segment in segments)
-    return ErrorDetail(item["type"], message, pointer=prefix + pointer)
+    return ErrorDetail(code, message, pointer=prefix + pointer)
 
 
 def allowed_methods(request: Request) -> list[str]:

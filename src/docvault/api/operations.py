@@ -47,6 +47,7 @@ from docvault.errors import (
 from docvault.repositories.unit import Unit
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import find_customer
+from docvault.services.documents import authorise_write
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
 
@@ -87,6 +88,8 @@ class Operation:
     idempotent: bool = False
     # Headers of conditional and range requests that mean something here.
     conditions: tuple[Literal["If-Match", "If-None-Match", "Range"], ...] = ()
+    # Whether it writes to the document in the path, which the caller must be allowed to.
+    writes_document: bool = False
     # Whether the answer tells in `Location` where the new resource is.
     creates: bool = False
     # The customer in the path: must exist, or may be absent or under erasure (PUT, DELETE).
@@ -176,6 +179,11 @@ class GuardedRoute(APIRoute):
         request.state.call = call
         await self.admit(call, unit)
         await self._find_customer(call, unit)
+        if self.operation.writes_document:
+            work = asker.work(unit.narrowed(asker.access))
+            call.slot_or_none = await authorise_write(
+                work, call.customer, request.path_params["key"]
+            )
         return call
 
     async def _find_customer(self, call: Call, unit: Unit) -> None:
@@ -222,9 +230,12 @@ class GuardedRoute(APIRoute):
     def _success_responses(self, options: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
         """Announce the headers of an answer with a single stored resource, and its 304."""
         declared, extra = self.operation, options.get("responses") or {}
-        if options.get("response_model") is None or not (declared.conditions or declared.creates):
+        model = options.get("response_model")
+        if not isinstance(model, type) or not (declared.conditions or declared.creates):
             return extra
-        headers = dict(_ETAG) | (_LOCATION if declared.creates else {})
+        headers = _LOCATION if declared.creates else {}
+        if declared.conditions or declared.idempotent:
+            headers = {**_ETAG, **headers}
         statuses = {options.get("status_code") or 200, *extra}
         responses: dict[int | str, dict[str, Any]] = {
             status: {**extra.get(status, {}), "headers": headers} for status in statuses
@@ -247,7 +258,7 @@ class GuardedRoute(APIRoute):
             errors += UPLOAD_ERRORS
         if declared.idempotent:
             errors += [RequestInProgress, IdempotencyKeyReused]
-        if declared.conditions and "GET" not in methods:
+        if declared.conditions:
             errors.append(PreconditionFailed)
         return errors
 

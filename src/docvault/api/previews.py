@@ -5,13 +5,20 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 
 from docvault.api.calls import Call
-from docvault.api.content import TAG_HEADER, ContentResponse, StoredContent, unchanged
+from docvault.api.content import (
+    TAG_HEADER,
+    ContentResponse,
+    StoredContent,
+    requested_range,
+    unchanged,
+)
 from docvault.errors import (
     DocumentTypeUnknown,
     DocvaultError,
     NoFile,
     NoPreview,
     Overloaded,
+    RangeNotSatisfiable,
     StorageUnavailable,
 )
 from docvault.rules.previews import PreviewSize
@@ -26,6 +33,7 @@ PREVIEW_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeUnknown,
     NoFile,
     NoPreview,
+    RangeNotSatisfiable,
     StorageUnavailable,
     Overloaded,
 )
@@ -55,4 +63,7 @@ async def send_preview(call: Call, key: str, *, file: int, size: PreviewSize) ->
         disposition="inline",
     )
     cached = unchanged(call.request, content)
-    return cached or ContentResponse(call.resources.store, content, None)
+    if cached is not None:
+        return cached
+    byte_range = requested_range(call.request, content)
+    return ContentResponse(call.resources.store, content, byte_range)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from docvault.api.conditional import entity_tag, is_not_modified, not_modified
+from docvault.api.conditional import entity_tag, is_not_modified, not_modified, require_match
 
 CACHE_CONTROL = "private, no-cache"
 
@@ -34,8 +34,10 @@ def resource_response(
     body = model.model_dump_json().encode()
     tag = entity_tag(body)
     tagged = {"ETag": tag, "Cache-Control": CACHE_CONTROL, **(headers or {})}
-    if request.method == "GET" and is_not_modified(request, tag):
-        return not_modified(tagged)
+    if request.method == "GET":
+        require_match(request, tag)
+        if is_not_modified(request, tag):
+            return not_modified(tagged)
     return JsonResponse(body, status, tagged)
 
 

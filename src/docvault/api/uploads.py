@@ -126,7 +126,9 @@ class _Receiver:
         self._call = call
         self._limits = limits
         self._parts = parts
-        self._too_large = FileTooLarge(members={"limit_bytes": limits.max_file_bytes})
+        self._too_large = FileTooLarge(
+            pointer=f"/{FILE_PART}", members={"limit_bytes": limits.max_file_bytes}
+        )
 
     async def receive(self) -> None:
         events = read_parts(self._call.request, self._limits.body_bytes, self._too_large)

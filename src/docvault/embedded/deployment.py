@@ -9,16 +9,28 @@ from docvault.settings import Settings
 
 
 @contextmanager
-def owned_database(settings: Settings) -> Iterator[str]:
-    """Give the database URL to the one server process of a data directory.
+def exclusive_data_dir(settings: Settings) -> Iterator[None]:
+    """Keep other docvaults off the data directory of the embedded mode.
 
-    Starts our own PostgreSQL, or takes over one left behind by a kill, and stops it at the
-    end. Raises `DataDirInUse` when another docvault runs there.
+    Raises `DataDirInUse` when one runs there already.
+    """
+    if not settings.embedded:
+        yield
+        return
+    with DataDirLock(settings.data_dir):
+        yield
+
+
+@contextmanager
+def running_database(settings: Settings) -> Iterator[str]:
+    """Give the database URL; our own PostgreSQL is started, and stopped at the end.
+
+    One that was left behind by a kill is taken over.
     """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    with DataDirLock(settings.data_dir), EmbeddedPostgres(settings.data_dir) as postgres:
+    with EmbeddedPostgres(settings.data_dir) as postgres:
         yield postgres.url
 
 
@@ -26,7 +38,7 @@ def owned_database(settings: Settings) -> Iterator[str]:
 def borrowed_database(settings: Settings) -> Iterator[str]:
     """Give the database URL to a command, whether or not a server runs beside it."""
     try:
-        with owned_database(settings) as url:
+        with exclusive_data_dir(settings), running_database(settings) as url:
             yield url
             return
     except DataDirInUse:

@@ -61,6 +61,18 @@ class DocumentTypeRepository(Repository):
         highest = await self._session.scalar(select(func.max(DocumentType.position)))
         return -1 if highest is None else highest
 
+    async def make_room(self, position: int) -> None:
+        """Move the types at this position and behind it back by one, when one is at it."""
+        taken = select(DocumentType.id).where(DocumentType.position == position).limit(1)
+        if await self._session.scalar(taken) is None:
+            return
+        await self._session.execute(
+            update(DocumentType)
+            .where(DocumentType.position >= position)
+            .values(position=DocumentType.position + 1)
+            .execution_options(synchronize_session=False)
+        )
+
     async def field_rows(self, document_type_id: UUID) -> list[DocumentTypeField]:
         """Return every field of a type, retired ones included."""
         query = (

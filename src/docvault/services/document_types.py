@@ -48,7 +48,11 @@ async def create_document_type(work: Work, data: DocumentTypeCreate) -> TypeFact
     types = work.unit.document_types
     await types.lock_order()
     key = data.key or slug(data.name, await types.all_keys(), prefix="type")
-    position = data.position if data.position is not None else await types.last_position() + 1
+    _check_size(work, data.max_size_bytes)
+    position = await types.last_position() + 1
+    if data.position is not None:
+        position = data.position
+        await types.make_room(position)
     row = DocumentType(
         id=new_id(),
         key=key,
@@ -75,7 +79,10 @@ async def update_document_type(work: Work, key: str, data: DocumentTypeUpdate) -
 
     The caller holds the row's lock through `lock_document_type`.
     """
+    _check_size(work, data.max_size_bytes)
     before = await get_document_type(work, key)
+    if data.position is not None and data.position != before.position:
+        await work.unit.document_types.make_room(data.position)
     row = await work.unit.document_types.lock_row(key)
     if row is None:
         raise DocumentTypeUnknown
@@ -113,6 +120,12 @@ async def reorder_document_types(work: Work, keys: list[str]) -> None:
         raise ValidationFailed("Name every active document type exactly once.", pointer="/keys")
     await work.unit.document_types.reorder(keys)
     await work.record(AuditAction.DOCUMENT_TYPE_REORDER)
+
+
+def _check_size(work: Work, max_size_bytes: int | None) -> None:
+    ceiling = work.settings.max_upload_bytes
+    if max_size_bytes is not None and max_size_bytes > ceiling:
+        raise ValidationFailed(f"At most {ceiling} here.", pointer="/max_size_bytes")
 
 
 def _apply(row: DocumentType, data: DocumentTypeUpdate) -> None:

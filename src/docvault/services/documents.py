@@ -25,6 +25,13 @@ async def list_slots(
     )
 
 
+async def authorise_write(work: Work, customer: CustomerFacts, key: str) -> Slot:
+    """Return the slot to write to; raises when the caller may not, before any byte is read."""
+    slot = await get_slot(work, customer, key)
+    require_write(work.caller, slot.type)
+    return slot
+
+
 async def count_slots(work: Work, customer: CustomerFacts) -> int:
     """Return how many slots `list_slots` would return without a limit."""
     return await work.unit.documents.count_slots(customer.id, with_archived=sees_archived(work))

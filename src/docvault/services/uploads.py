@@ -75,13 +75,6 @@ class _CheckedFile:
     content: Content
 
 
-async def authorise_upload(work: Work, customer: CustomerFacts, key: str) -> Slot:
-    """Return the slot to upload to; raises when the caller may not, before any byte is read."""
-    slot = await get_slot(work, customer, key)
-    require_write(work.caller, slot.type)
-    return slot
-
-
 async def store_submission(
     resources: Resources,
     asker: Asker,
@@ -94,7 +87,7 @@ async def store_submission(
 ) -> _Answer:
     """Fill a slot with files; return what `respond` makes of it inside the transaction.
 
-    `slot` is as `authorise_upload` found it; everything is checked again before it is committed.
+    `slot` is as `authorise_write` found it; everything is checked again before it is committed.
     The bytes are durable and the rows committed when this returns. Nothing is stored when it
     raises, but for bytes that a job removes.
     """

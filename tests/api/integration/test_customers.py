@@ -30,7 +30,6 @@ OPERATIONS: list[tuple[Scope, str, str, Callable[[], dict[str, Any]], int]] = [
      lambda: {"json": {"field_values": {}}}, 200),
     (Scope.CONTENT_READ, "GET", f"{CUSTOMER}/documents/t/content", dict, 200),
     (Scope.GATE_READ, "GET", f"{CUSTOMER}/gate", dict, 200),
-    (Scope.DOCUMENTS_WRITE, "DELETE", f"{CUSTOMER}/documents/t", dict, 204),
     (Scope.CUSTOMERS_ERASE, "GET", NO_ERASURE, dict, 404),
     (Scope.CUSTOMERS_ERASE, "DELETE", CUSTOMER, dict, 202),
 ]  # fmt: skip

@@ -136,9 +136,8 @@ class TestUpload:
             await reader.put(CARD, **upload_of()),
             await reader.put(CONTRACT, **upload_of()),
             await reader.patch(CARD, json={"field_values": {"number": "1"}}),
-            await reader.delete(CARD),
         ]
-        assert [refusal(a)[:2] for a in answers] == [(403, "insufficient-scope")] * 4
+        assert [refusal(a)[:2] for a in answers] == [(403, "insufficient-scope")] * 3
         assert (await host.get(CARD)).json() == before
         assert await holdings(resources) == NOTHING
 
@@ -186,22 +185,11 @@ class TestUpdate:
         assert (await host.patch(CONTRACT, json=values)).status_code == 200
 
 
-class TestDelete:
-    """DELETE /v1/integration/customers/{id}/documents/{key}."""
-
-    async def test_the_document_goes(self, host: httpx.AsyncClient, resources: Resources) -> None:
-        await upload(host, CARD)
-        assert (await host.delete(CARD)).status_code == 204
-        assert refusal(await host.delete(CARD)) == (404, "no-file", None)
-        assert await holdings(resources) == NOTHING
-
-    async def test_an_admin_only_document_needs_its_own_scope(
-        self, host: httpx.AsyncClient, key_client: KeyClients
-    ) -> None:
-        await upload(host, CONTRACT)
-        writer = await key_client(Scope.DOCUMENTS_WRITE)
-        assert refusal(await writer.delete(CONTRACT))[:2] == (403, "insufficient-scope")
-        assert (await host.get(CONTRACT)).json()["version"] == 1
+@pytest.mark.req("R-113")
+async def test_a_third_party_cannot_delete_a_document(host: httpx.AsyncClient) -> None:
+    await upload(host, CARD)
+    assert refusal(await host.delete(CARD))[:2] == (405, "method-not-allowed")
+    assert (await host.get(CARD)).json()["version"] == 1
 
 
 class TestContent:

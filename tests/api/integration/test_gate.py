@@ -25,7 +25,9 @@ class TestRead:
     """GET /v1/integration/customers/{id}/gate."""
 
     @pytest.mark.req("R-005", "R-031", "R-074", "R-079")
-    async def test_it_follows_upload_and_deletion_at_once(self, host: httpx.AsyncClient) -> None:
+    async def test_it_follows_upload_and_deletion_at_once(
+        self, admin: httpx.AsyncClient, host: httpx.AsyncClient
+    ) -> None:
         async def decision() -> tuple[str, list[str]]:
             gate = (await host.get(GATE)).json()
             return gate["decision"], gate["missing"]
@@ -33,7 +35,7 @@ class TestRead:
         seen = [await decision()]
         await host.put(CARD, **upload_of())
         seen.append(await decision())
-        await host.delete(CARD)
+        await admin.delete(CARD.replace("integration", "admin"))
         seen.append(await decision())
         blocked = ("blocked", ["identity-card"])
         assert seen == [blocked, ("open", []), blocked]

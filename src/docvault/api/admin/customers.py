@@ -1,6 +1,7 @@
 """Staff see the state of everyone and keep customers."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 
@@ -46,6 +47,8 @@ from docvault.services import customers, documents, gate, settings
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 MAX_FILTERS = 20
+# What a customer's id may hold and a path segment too (RFC 3986); only "|" is left.
+SAFE_IN_PATH = "~:@+="
 
 HasDocumentsQuery = Annotated[
     bool | None, Query(description="Only customers with, or without, any document.")
@@ -123,7 +126,7 @@ async def admin_create_customer(call: CurrentCall, data: CustomerCreate) -> Resp
     """Add a customer under the host's own id; all active document types are asked at once."""
     customer = await customers.create_customer(call.work, data)
     call.concerns = customer.id
-    location = f"{call.request.url.path}/{customer.external_id}"
+    location = f"{call.request.url.path}/{quote(customer.external_id, safe=SAFE_IN_PATH)}"
     return await customer_response(call, customer, 201, {"Location": location})
 
 

@@ -102,6 +102,7 @@ async def admin_read_document(
 @operation(
     AuditAction.DOCUMENT_UPLOAD,
     body="upload",
+    writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
     errors=UPLOAD_ERRORS,
@@ -110,12 +111,18 @@ async def admin_upload_document(
     call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Store a file on behalf of the customer, of whatever upload mode."""
-    del customer_id
-    return await upload_document(call, key, admin_document_view)
+    del customer_id, key
+    return await upload_document(call, admin_document_view)
 
 
 @router.patch("/{key}", response_model=AdminDocumentRead, summary="Correct field values")
-@operation(AuditAction.DOCUMENT_UPDATE, body="json", conditions=("If-Match",), errors=UPDATE_ERRORS)
+@operation(
+    AuditAction.DOCUMENT_UPDATE,
+    body="json",
+    writes_document=True,
+    conditions=("If-Match",),
+    errors=UPDATE_ERRORS,
+)
 async def admin_update_document(
     call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
@@ -168,7 +175,7 @@ async def admin_read_content(
     AuditAction.DOCUMENT_PREVIEW,
     errors=PREVIEW_ERRORS,
     in_transaction=False,
-    conditions=("If-None-Match",),
+    conditions=("If-None-Match", "Range"),
 )
 async def admin_read_preview(
     call: CurrentCall,

@@ -83,19 +83,22 @@ async def customer_read_document(call: CurrentCall, key: DocumentTypeKey) -> Res
 @operation(
     AuditAction.DOCUMENT_UPLOAD,
     body="upload",
+    writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
     errors=(PortalSectionDisabled, AdminOnlyDocument, *UPLOAD_ERRORS),
 )
 async def customer_upload_document(call: CurrentCall, key: DocumentTypeKey) -> Response:
     """Send a file, and field values with it."""
-    return await upload_document(call, key, document_view)
+    del key
+    return await upload_document(call, document_view)
 
 
 @router.patch("/{key}", response_model=DocumentRead, summary="Fill in field values")
 @operation(
     AuditAction.DOCUMENT_UPDATE,
     body="json",
+    writes_document=True,
     conditions=("If-Match",),
     errors=(PortalSectionDisabled, AdminOnlyDocument, FileRequired, *UPDATE_ERRORS),
 )
@@ -148,7 +151,7 @@ async def customer_read_content(
     AuditAction.DOCUMENT_PREVIEW,
     errors=(PortalSectionDisabled, *PREVIEW_ERRORS),
     in_transaction=False,
-    conditions=("If-None-Match",),
+    conditions=("If-None-Match", "Range"),
 )
 async def customer_read_preview(
     call: CurrentCall,

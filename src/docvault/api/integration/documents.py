@@ -10,7 +10,6 @@ from docvault.api.documents import (
     UPDATE_ERRORS,
     UPLOAD_BODY,
     UPLOAD_ERRORS,
-    delete_document,
     read_document,
     send_content,
     update_document,
@@ -27,7 +26,7 @@ from docvault.api.pagination import (
 from docvault.api.paths import CustomerIdPath, DocumentTypeKey
 from docvault.api.views import document_view
 from docvault.auth.scopes import Scope
-from docvault.errors import DocumentTypeUnknown, InvalidCursor, NoFile
+from docvault.errors import DocumentTypeUnknown, InvalidCursor
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 
@@ -81,6 +80,7 @@ async def integration_read_document(
     AuditAction.DOCUMENT_UPLOAD,
     scope=Scope.DOCUMENTS_WRITE,
     body="upload",
+    writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
     errors=UPLOAD_ERRORS,
@@ -89,8 +89,8 @@ async def integration_upload_document(
     call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Store a file for a customer; admin-only types need `documents:write_admin_only` too."""
-    del customer_id
-    return await upload_document(call, key, document_view)
+    del customer_id, key
+    return await upload_document(call, document_view)
 
 
 @router.patch("/{key}", response_model=DocumentRead, summary="Correct field values")
@@ -98,6 +98,7 @@ async def integration_upload_document(
     AuditAction.DOCUMENT_UPDATE,
     scope=Scope.DOCUMENTS_WRITE,
     body="json",
+    writes_document=True,
     conditions=("If-Match",),
     errors=UPDATE_ERRORS,
 )
@@ -107,21 +108,6 @@ async def integration_update_document(
     """Change field values; file, version and upload date stay as they are."""
     del customer_id
     return await update_document(call, key, data, document_view)
-
-
-@router.delete("/{key}", status_code=204, summary="Delete a document")
-@operation(
-    AuditAction.DOCUMENT_DELETE,
-    scope=Scope.DOCUMENTS_WRITE,
-    conditions=("If-Match",),
-    errors=(DocumentTypeUnknown, NoFile),
-)
-async def integration_delete_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
-) -> Response:
-    """Remove the files of all versions, their previews and the field values."""
-    del customer_id
-    return await delete_document(call, key, document_view)
 
 
 @router.get(
