@@ -9,13 +9,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from docvault.previews.child import (
     EXIT_BROKEN,
@@ -125,35 +125,35 @@ async def _run(command: Sequence[str], source: Path) -> bytes:
 
 
 @asynccontextmanager
-async def _output_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
-    """A pipe for the output of a child: a reader, and the end to be inherited and then closed.
+async def _output_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, socket.socket]]:
+    """A way for the output of a child: a reader, and the end to be inherited and then closed.
 
     Not asyncio's PIPE: with that, Python 3.11's `Process.wait` also waits for any process that
-    has inherited the pipe, and nothing public closes it.
+    has inherited the pipe, and nothing public closes it. Not `connect_read_pipe`: uvloop closes
+    its descriptor twice, and the second time it may be somebody else's. A pair of sockets it
+    handles well.
     """
-    reader = asyncio.StreamReader()
-    with ExitStack() as files:
-        read_fd, write_fd = os.pipe()
-        read_end = files.enter_context(os.fdopen(read_fd, "rb", buffering=0))
-        write_end = files.enter_context(os.fdopen(write_fd, "wb", buffering=0))
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), read_end
-        )
-        files.pop_all()
-    try:
-        yield reader, write_end
-    finally:
-        transport.close()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        try:
+            yield reader, theirs
+        finally:
+            writer.transport.abort()
 
 
-async def _spawn(command: Sequence[str], source: Path, output: BinaryIO) -> Process:
+async def _spawn(command: Sequence[str], source: Path, output: socket.socket) -> Process:
     """Start the command; it sees the source as an open file, no environment and no path."""
     source_fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=source_fd,
-            stdout=output,
+            stdout=output.fileno(),
             # What parsers say of a document may quote it: never read, never logged.
             stderr=DEVNULL,
             env={},

@@ -7,6 +7,7 @@ from uuid import UUID
 from docvault.auth.principals import Access
 from docvault.errors import (
     CustomerBeingErased,
+    CustomerUnknown,
     DatabaseUnavailable,
     DocvaultError,
     NoPreview,
@@ -72,6 +73,9 @@ async def read_preview(
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             return facts, await ensure_preview(resources, customer.id, facts, size)
+    except CustomerBeingErased:
+        # To a reader the customer is gone already.
+        raise CustomerUnknown from None
     except TimeoutError:
         raise Unavailable("The preview is not ready yet.", retry_after_seconds=5) from None
 

@@ -4,7 +4,6 @@ A blob is `<root>/<2 hex>/<customer uuid>/<random>`, 0600 in 0700 folders. The t
 are the last of the customer's UUID, for its first ones are a clock.
 """
 
-import asyncio
 import errno
 import os
 import re
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
 from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.threads import in_thread
 
 READ_BYTES = 1024 * 1024
 SPOOL_FOLDER = ".spool"
@@ -177,4 +177,4 @@ def _unavailable_on_os_error() -> Iterator[None]:
 
 async def _in_thread(function: Callable[..., _Result], *args: object) -> _Result:
     with _unavailable_on_os_error():
-        return await asyncio.to_thread(function, *args)
+        return await in_thread(function, *args)

@@ -1,6 +1,5 @@
 """Where an upload waits while it is read, hashed and checked (D1 step b)."""
 
-import asyncio
 import fcntl
 import hashlib
 import os
@@ -10,6 +9,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from docvault.errors import StorageUnavailable
+from docvault.storage.threads import in_thread
 
 # Hashing and writing go to a thread in batches of this size; a hop costs about as much as
 # hashing 50 KiB, so smaller bodies are done in place.
@@ -82,11 +82,11 @@ class SpoolFile:
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= BATCH_BYTES:
-            await self._flush(in_thread=True)
+            await self._flush(blocks=True)
 
     async def finish(self) -> None:
         """Write what is left and close the file."""
-        await self._flush(in_thread=self._pending_bytes >= BATCH_BYTES // 2)
+        await self._flush(blocks=self._pending_bytes >= BATCH_BYTES // 2)
         self._file.close()
 
     def discard(self) -> None:
@@ -94,13 +94,13 @@ class SpoolFile:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    async def _flush(self, *, in_thread: bool) -> None:
+    async def _flush(self, *, blocks: bool) -> None:
         batch = b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
         try:
-            if in_thread:
-                await asyncio.to_thread(self._append, batch)
+            if blocks:
+                await in_thread(self._append, batch)
             else:
                 self._append(batch)
         except OSError as error:
