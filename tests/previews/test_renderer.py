@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -726,35 +725,6 @@ def test_previews_work_and_fail_cleanly_under_uvloop(source: Path, monkeypatch: 
         hanging = renderer_of(FORK.format(closing="pass") + HANG)
         assert runner.run(failure(hanging, source)) == "time-limit"
     assert children() == []
-
-
-def test_under_uvloop_no_descriptor_is_closed_that_belongs_to_others(source: Path):
-    """A descriptor closed twice may by then be a file of another thread."""
-    stopped, errors = threading.Event(), []
-
-    def use_files() -> None:
-        while not stopped.is_set():
-            try:
-                for descriptor in [os.open(source, os.O_RDONLY) for _ in range(20)]:
-                    os.fstat(descriptor)
-                    os.close(descriptor)
-            except OSError as error:
-                errors.append(error)
-
-    async def render_many() -> None:
-        previews = renderer_of("pass")
-        previews._slots = asyncio.Semaphore(8)
-        await asyncio.gather(*(failure(previews, source) for _ in range(60)))
-
-    thread = threading.Thread(target=use_files)
-    thread.start()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(render_many())
-    finally:
-        stopped.set()
-        thread.join()
-    assert errors == []
 
 
 async def test_a_killed_server_leaves_no_child(source: Path):
