@@ -119,6 +119,12 @@ class TestJsonFormatter:
         line = formatted(record("connected to %s", "canary", name="httpx"))
         assert line["message"] == "connected to %s"
 
+    def test_further_lines_of_libraries_are_left_out(self) -> None:
+        # asyncio adds the task and the exception, with its message, to the text itself.
+        text = "Task exception was never retrieved\nfuture: <Task exception=ValueError('canary')>"
+        line = formatted(record(text, name="asyncio"))
+        assert line["message"] == "Task exception was never retrieved"
+
     @given(st.text())
     def test_no_text_makes_a_second_line(self, text: str) -> None:
         line = JsonFormatter().format(record("%s", text, route=text))

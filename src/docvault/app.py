@@ -4,17 +4,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from docvault.api import admin, customer, health, integration
 from docvault.api.error_handlers import install_error_handlers
 from docvault.api.middleware import RequestMiddleware
 from docvault.api.reference import install_reference
 from docvault.services.resources import Resources
+from docvault.tracing import OFF
 
 OpenResources = Callable[[], AbstractAsyncContextManager[Resources]]
 
 
-def create_app(open_resources: OpenResources | None = None) -> FastAPI:
+def create_app(
+    open_resources: OpenResources | None = None, *, telemetry: TelemetryConfig = OFF
+) -> FastAPI:
     """Return the application.
 
     `open_resources` opens what requests need while the server runs; without it the caller sets
@@ -37,6 +41,7 @@ def create_app(open_resources: OpenResources | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=telemetry,
     )
     app.add_middleware(RequestMiddleware)
     install_error_handlers(app)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -28,6 +29,7 @@ from docvault.embedded.postgres import EmbeddedPostgresError
 from docvault.errors import DocvaultError, ValidationFailed
 from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
+from docvault.metrics import SHARED_DIR
 from docvault.migrations import migrate
 from docvault.schemas.api_keys import ApiKeyCreate
 from docvault.server import application, listen, serve
@@ -38,7 +40,7 @@ from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, verify
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings, SettingsError
-from docvault.startup import open_resources
+from docvault.startup import metrics_served, open_resources
 from docvault.supervisor import Supervisor
 
 app = typer.Typer(
@@ -134,7 +136,11 @@ def _supervise(
         "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
     }
     typer.echo(announcement)
-    Supervisor(commands, environment, listener.fileno()).run()
+    # The metrics of all processes add up in one folder, for as long as this one lives.
+    with TemporaryDirectory(prefix="docvault-metrics-") as folder:
+        if settings.metrics_bind is not None:
+            environment[SHARED_DIR] = folder
+        Supervisor(commands, environment, listener.fileno()).run()
 
 
 @app.command("serve-process", hidden=True)
@@ -160,7 +166,7 @@ def worker_command() -> None:
     url = settings.database_url.get_secret_value()
 
     async def work() -> None:
-        async with open_resources(settings, url) as resources:
+        async with open_resources(settings, url) as resources, metrics_served(resources):
             await run_worker(url, resources, handle_signals=True)
 
     asyncio.run(work())

@@ -1,18 +1,21 @@
 """The engine, and transactions that answer every database failure with 503."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
-from sqlalchemy import exc
-from sqlalchemy.engine import make_url
+from sqlalchemy import event, exc
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
 
+from docvault import metrics
 from docvault.errors import DatabaseUnavailable
 
 POOL_WAIT_SECONDS = 5
@@ -50,6 +53,18 @@ def connection_options() -> str:
     )
 
 
+class MeasuredPool(AsyncAdaptedQueuePool):
+    """A pool that tells how long its callers wait."""
+
+    # Its log lines stay SQLAlchemy's, with SQLAlchemy's level.
+    _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection; see `Pool`."""
+        with metrics.POOL_WAIT_SECONDS.time():
+            return super().connect()
+
+
 class Database:
     """One engine and its transactions.
 
@@ -59,6 +74,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
+            poolclass=MeasuredPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
@@ -69,6 +85,7 @@ class Database:
             hide_parameters=True,
             connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
         )
+        _measure(self.engine, pool_size)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
 
     @asynccontextmanager
@@ -80,11 +97,46 @@ class Database:
                 yield session
         except exc.DBAPIError as error:
             if isinstance(error.orig, _UNAVAILABLE) or error.connection_invalidated:
-                raise DatabaseUnavailable from error
+                raise _unavailable("unavailable") from error
             raise
-        except (exc.TimeoutError, *_UNAVAILABLE) as error:
-            raise DatabaseUnavailable from error
+        except exc.TimeoutError as error:
+            raise _unavailable("pool_exhausted") from error
+        except _UNAVAILABLE as error:
+            raise _unavailable("unavailable") from error
 
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+
+
+def _unavailable(reason: str) -> DatabaseUnavailable:
+    metrics.DATABASE_FAILURES.labels(reason).inc()
+    return DatabaseUnavailable()
+
+
+def _measure(engine: AsyncEngine, pool_size: int) -> None:
+    """Tell the metrics what the engine does; SQLAlchemy has events for that."""
+    pool = engine.sync_engine.pool
+    metrics.POOL_SIZE.set(pool_size)
+
+    # Set, not counted up and down: one connection that is lost would be wrong for ever.
+    @event.listens_for(pool, "checkout")
+    def on_checkout(*_: object) -> None:
+        metrics.POOL_IN_USE.set(_in_use(pool))
+
+    @event.listens_for(pool, "checkin")
+    def on_checkin(*_: object) -> None:
+        metrics.POOL_IN_USE.set(max(_in_use(pool) - 1, 0))
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def on_statement(connection: Connection, *_: object) -> None:
+        connection.info["began"] = time.perf_counter()
+
+    @event.listens_for(engine.sync_engine, "after_cursor_execute")
+    def on_result(connection: Connection, *_: object) -> None:
+        seconds = time.perf_counter() - connection.info["began"]
+        metrics.STATEMENT_SECONDS.observe(seconds)
+
+
+def _in_use(pool: Pool) -> int:
+    return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0

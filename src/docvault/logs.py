@@ -19,6 +19,9 @@ ALLOWED_FIELDS = (
     "status",
     "duration_ms",
     "caller",
+    "problem",
+    "bytes_in",
+    "bytes_out",
     "blob_key",
     "job",
     "attempts",
@@ -38,13 +41,18 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage() if ours else str(record.msg),
+            "message": record.getMessage() if ours else _first_line(record.msg),
         }
         line |= {name: getattr(record, name) for name in ALLOWED_FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             line["frames"] = _frames(record.exc_info[2])
         return json.dumps(line, default=str)
+
+
+def _first_line(message: object) -> str:
+    """Return what happened; asyncio adds lines that quote the exception and its task."""
+    return str(message).partition("\n")[0]
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

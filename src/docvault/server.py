@@ -15,7 +15,8 @@ from docvault.http_protocol import BoundedProtocol
 from docvault.jobs.worker import worker_inside
 from docvault.services.resources import Resources
 from docvault.settings import Settings
-from docvault.startup import open_resources
+from docvault.startup import metrics_served, open_resources
+from docvault.tracing import telemetry
 
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 25
@@ -29,14 +30,14 @@ def application(settings: Settings, database_url: str, *, with_worker: bool) -> 
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Resources]:
-        async with open_resources(settings, database_url) as resources:
+        async with open_resources(settings, database_url) as resources, metrics_served(resources):
             if not with_worker:
                 yield resources
                 return
             async with worker_inside(database_url, resources):
                 yield resources
 
-    return create_app(opened)
+    return create_app(opened, telemetry=telemetry())
 
 
 class Server(uvicorn.Server):

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     keep_versions: int = Field(default=10, ge=1)
 
     worker: Literal["auto", "inside", "separate"] = "auto"
+    metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("jwt_algorithms", "jwt_types", mode="before")

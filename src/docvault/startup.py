@@ -11,7 +11,9 @@ from docvault.auth.keyring import Keyring
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
+from docvault.metrics import Backlog, served
 from docvault.previews.renderer import PreviewRenderer
+from docvault.services.backlog import read_backlog
 from docvault.services.resources import Resources
 from docvault.settings import Settings, SettingsError
 from docvault.storage import open_store
@@ -37,6 +39,18 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             renderer=PreviewRenderer(),
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
         )
+
+
+@asynccontextmanager
+async def metrics_served(resources: Resources) -> AsyncIterator[None]:
+    """Serve the metrics of this process, where a setting says so."""
+    bind = resources.settings.metrics_bind
+    if bind is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    with served(bind, Backlog(lambda: read_backlog(resources), loop)):
+        yield
 
 
 async def _token_verifier(settings: Settings, stack: AsyncExitStack) -> TokenVerifier:

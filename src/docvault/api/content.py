@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from docvault import metrics
 from docvault.api.conditional import is_not_modified, not_modified, require_match
 from docvault.api.ranges import ByteRange, parse_range
 from docvault.errors import StorageUnavailable
@@ -167,6 +168,7 @@ class ContentResponse(Response):
                     await send(start)
                     start = None
                 await send({"type": "http.response.body", "body": body, "more_body": more})
+                metrics.DOWNLOAD_BYTES.inc(len(body))
         finally:
             await reader.close()
 
@@ -174,11 +176,13 @@ class ContentResponse(Response):
         try:
             reader = await self._store.open(self._content.blob_key)
         except BlobMissing as error:
+            metrics.BLOBS_DAMAGED.inc()
             # An alarm for operators, not a traceback: the row says there are bytes.
             log.error("blob missing", extra={"blob_key": self._content.blob_key})  # noqa: TRY400
             raise StorageUnavailable from error
         if reader.size_bytes != self._content.size_bytes:
             await reader.close()
+            metrics.BLOBS_DAMAGED.inc()
             log.error("blob has the wrong size", extra={"blob_key": self._content.blob_key})
             raise StorageUnavailable
         return reader
@@ -199,6 +203,7 @@ class ContentResponse(Response):
             if verify:
                 digest.update(chunk)
         if verify and digest.hexdigest() != self._content.sha256:
+            metrics.BLOBS_DAMAGED.inc()
             log.error("blob is damaged", extra={"blob_key": self._content.blob_key})
             raise StorageUnavailable
         yield held or b"", False

@@ -32,13 +32,13 @@ def install_error_handlers(app: FastAPI) -> None:
 def _docvault_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DocvaultError):
         raise error
-    return problem_response(error, request.state.request_id)
+    return _answer(request, error)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    return problem_response(validation_failed(error.errors()), request.state.request_id)
+    return _answer(request, validation_failed(error.errors()))
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -50,7 +50,12 @@ def _http_error(request: Request, error: Exception) -> Response:
         ours = NotFound()
     elif error.status_code == MethodNotAllowed.status:
         ours = MethodNotAllowed(headers={"Allow": ", ".join(allowed_methods(request))})
-    return problem_response(ours, request.state.request_id)
+    return _answer(request, ours)
+
+
+def _answer(request: Request, error: DocvaultError) -> Response:
+    request.state.problem = error.code  # for the log and the metrics
+    return problem_response(error, request.state.request_id)
 
 
 def validation_failed(errors: Sequence[Any], pointer: str = "") -> ValidationFailed:

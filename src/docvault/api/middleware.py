@@ -8,10 +8,16 @@ from uuid import UUID
 import uuid_utils.compat
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from docvault.api.calls import Call
 from docvault.api.problems import problem_response
 from docvault.errors import DocvaultError
+from docvault.metrics import REQUESTS_IN_FLIGHT, observe_request
+from docvault.tracing import name_span
 
 log = logging.getLogger("docvault.access")
+
+# Any other word for a method is the client's own, and stays out of logs and metrics.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestMiddleware:
@@ -27,17 +33,19 @@ class RequestMiddleware:
             return
         exchange = _Exchange(scope, receive, send)
         try:
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            with REQUESTS_IN_FLIGHT.track_inprogress():
+                await self._app(exchange.scope, exchange.receive, exchange.send)
         except Exception:
             # A bug; the frames are in the log, under the same request id.
             log.exception("unexpected error", extra={"request_id": str(exchange.request_id)})
             if exchange.has_started:
                 # Too late for an answer: let the server cut the connection.
                 raise
+            exchange.scope["state"]["problem"] = DocvaultError.code
             problem = problem_response(DocvaultError(), exchange.request_id)
             await problem(exchange.scope, exchange.receive, exchange.send)
         finally:
-            exchange.log()
+            exchange.finish()
 
 
 class _Exchange:
@@ -48,6 +56,8 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._status = 0
+        self._bytes_in = 0
+        self._bytes_out = 0
         self._is_head = scope["method"] == "HEAD"
         self._body_pending = _announces_body(scope)
         self.request_id: UUID = uuid_utils.compat.uuid7()
@@ -59,26 +69,33 @@ class _Exchange:
         # HEAD is GET without the body (RFC 9110, section 9.3.2).
         method = "GET" if self._is_head else scope["method"]
         self.scope: Scope = {**scope, "method": method, "state": state}
-        self._method = scope["method"]
+        self._method = scope["method"] if scope["method"] in METHODS else "OTHER"
 
     @property
     def has_started(self) -> bool:
         """Whether the answer's headers are out."""
         return self._status != 0
 
+    @property
+    def _operation(self) -> str | None:
+        return getattr(self.scope.get("route"), "operation_id", None)
+
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            self._body_pending = False
+        if message["type"] == "http.request":
+            self._bytes_in += len(message.get("body", b""))
+            self._body_pending = message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            name_span(self._operation, self.request_id)
             message = {**message, "headers": [*self._headers(), *message["headers"]]}
         elif self._is_head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
+        self._bytes_out += len(message.get("body", b""))
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [
@@ -90,17 +107,26 @@ class _Exchange:
             headers.append((b"connection", b"close"))
         return headers
 
-    def log(self) -> None:
-        route = self.scope.get("route")
+    def finish(self) -> None:
+        """Write the log line and count the request; neither names anyone."""
+        state, route = self.scope["state"], self.scope.get("route")
+        operation, problem = self._operation, state.get("problem")
+        call: Call | None = state.get("call")
+        seconds = time.perf_counter() - self._started
+        observe_request(operation, self._method, self._status, seconds, problem)
         log.info(
             "request",
             extra={
                 "request_id": str(self.request_id),
                 "method": self._method,
                 "route": getattr(route, "path_format", None),
-                "operation": getattr(route, "operation_id", None),
+                "operation": operation,
                 "status": self._status,
-                "duration_ms": round((time.perf_counter() - self._started) * 1000, 2),
+                "duration_ms": round(seconds * 1000, 2),
+                "caller": call.asker.caller.kind if call else "none",
+                "problem": problem,
+                "bytes_in": self._bytes_in,
+                "bytes_out": self._bytes_out,
             },
         )
 

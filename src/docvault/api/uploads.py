@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from docvault import metrics
 from docvault.api.calls import Call
 from docvault.api.error_handlers import validation_failed
 from docvault.api.idempotency_keys import fingerprint_of
@@ -164,6 +165,7 @@ class _Receiver:
         raise MalformedRequest("The multipart body is broken.")
 
     async def _append(self, spooled: SpoolFile, data: bytes) -> None:
+        metrics.UPLOAD_BYTES.inc(len(data))
         if spooled.size_bytes + len(data) > self._limits.max_file_bytes:
             raise self._too_large
         await spooled.write(data)
@@ -189,6 +191,8 @@ class _Receiver:
 @asynccontextmanager
 async def _upload_slot(resources: Resources) -> AsyncIterator[None]:
     if resources.upload_slots.locked():
+        metrics.UPLOADS_REFUSED.inc()
         raise Overloaded("Too many uploads are under way.")
     async with resources.upload_slots:
-        yield
+        with metrics.UPLOADS_IN_FLIGHT.track_inprogress():
+            yield

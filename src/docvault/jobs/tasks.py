@@ -8,6 +8,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
+from docvault import metrics
 from docvault.database import connection_options, libpq_url
 from docvault.repositories.jobs import JobName
 from docvault.services.blobs import delete_queued_blobs, reap
@@ -31,6 +32,7 @@ class ForEver(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         """Return when to try again."""
+        metrics.JOB_RETRIES.labels(job.task_name).inc()
         wait = min(2**job.attempts, MAX_WAIT_SECONDS)
         log.warning(
             "job failed, will be tried again",
@@ -53,24 +55,29 @@ def queue_app(database_url: str, resources: Resources) -> App:
 
     @app.task(name=JobName.DELETE_BLOBS, retry=ForEver())
     async def delete_blobs() -> None:
-        await delete_queued_blobs(resources)
+        with metrics.measured(metrics.JOB_SECONDS, JobName.DELETE_BLOBS):
+            await delete_queued_blobs(resources)
 
     @app.task(name=JobName.ERASE_CUSTOMER, retry=ForEver())
     async def erase_customer(erasure_id: str) -> None:
-        if not await finish_erasure(resources, UUID(erasure_id)):
-            raise ErasureNotFinished
+        with metrics.measured(metrics.JOB_SECONDS, JobName.ERASE_CUSTOMER):
+            if not await finish_erasure(resources, UUID(erasure_id)):
+                raise ErasureNotFinished
 
     @app.task(name=JobName.RENDER_PREVIEWS, retry=ForEver())
     async def render_previews(version_id: str) -> None:
-        await render_version(resources, UUID(version_id))
+        with metrics.measured(metrics.JOB_SECONDS, JobName.RENDER_PREVIEWS):
+            await render_version(resources, UUID(version_id))
 
     @app.periodic(cron="* * * * *")
     @app.task(name=JobName.REAP, queueing_lock=JobName.REAP, retry=False, pass_context=False)
     async def reap_leftovers(timestamp: int) -> None:
         del timestamp
-        await retry_stalled_jobs(app, STALLED_SECONDS)
-        await reap(resources)
-        await finish_erasures(resources)
+        with metrics.measured(metrics.JOB_SECONDS, JobName.REAP):
+            await retry_stalled_jobs(app, STALLED_SECONDS)
+            await reap(resources)
+            await finish_erasures(resources)
+        metrics.REAPER_SUCCEEDED.set_to_current_time()
 
     return app
 
@@ -83,3 +90,4 @@ async def retry_stalled_jobs(app: App, seconds: float) -> None:
         except ConnectorException:
             # It ended, or another worker gave it back, while we looked.
             continue
+        metrics.REAPED.labels("jobs").inc()

@@ -106,6 +106,13 @@ class BlobRepository(Repository):
         rows = await self._session.execute(query.order_by(Blob.id).limit(limit))
         return [(blob_id, key) for blob_id, key in rows]
 
+    async def unsettled(self) -> dict[str, tuple[int, float]]:
+        """Return by state how many blobs are not attached, and the oldest's seconds since then."""
+        age = func.extract("epoch", func.now() - func.min(Blob.created_at))
+        query = select(Blob.state, func.count(), age).where(Blob.state != "stored")
+        rows = await self._session.execute(query.group_by(Blob.state))
+        return {state: (number, float(seconds)) for state, number, seconds in rows}
+
     async def count_stored(self) -> int:
         """Return how many blobs are attached."""
         query = select(func.count()).where(Blob.state == "stored")

@@ -103,6 +103,13 @@ class ErasureRepository(Repository):
         query = select(Erasure.id).where(Erasure.completed_at.is_(None))
         return list(await self._session.scalars(query.order_by(Erasure.requested_at)))
 
+    async def waiting(self) -> tuple[int, float]:
+        """Return how many erasures are not complete, and for how many seconds the oldest is not."""
+        age = func.extract("epoch", func.now() - func.min(Erasure.requested_at))
+        query = select(func.count(), func.coalesce(age, 0)).where(Erasure.completed_at.is_(None))
+        number, seconds = (await self._session.execute(query)).one()
+        return number, float(seconds)
+
     async def complete(self, erasure_id: UUID) -> None:
         """Remove the customer's row and close the erasure."""
         await self._session.execute(delete(Customer).where(Customer.erasure_id == erasure_id))

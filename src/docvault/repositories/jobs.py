@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from procrastinate import App, PsycopgConnector
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docvault.repositories.base import Repository
@@ -17,6 +18,18 @@ class JobName(StrEnum):
     REAP = "reap"
 
 
+# A job that is tried again is as old as when it was first asked for.
+_WAITING = text(
+    """
+    SELECT job.task_name, count(*),
+           greatest(extract(epoch FROM now() - min(coalesce(event.at, now()))), 0)
+    FROM procrastinate_jobs AS job
+    LEFT JOIN procrastinate_events AS event ON event.job_id = job.id AND event.type = 'deferred'
+    WHERE job.status IN ('todo', 'doing')
+    GROUP BY job.task_name
+    """
+)
+
 # Never opened: it only builds the statements that run on the transaction's own connection.
 _QUEUE = App(connector=PsycopgConnector())
 
@@ -30,6 +43,11 @@ class JobRepository(Repository):
             name, allow_unknown=True, connection=await _driver_connection(self._session)
         )
         await task.defer_async(**arguments)
+
+    async def waiting(self) -> dict[str, tuple[int, float]]:
+        """Return by task how many jobs are not done and for how many seconds the oldest is not."""
+        rows = await self._session.execute(_WAITING)
+        return {name: (number, float(age)) for name, number, age in rows}
 
 
 async def _driver_connection(session: AsyncSession) -> object:

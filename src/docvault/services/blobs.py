@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+from docvault import metrics
 from docvault.auth.principals import Access
 from docvault.errors import DatabaseUnavailable, StorageUnavailable
 from docvault.models import new_id
@@ -78,8 +79,9 @@ async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None 
 async def reap(resources: Resources) -> None:
     """Remove what was left behind by crashes: expired intents, old answers, dead spools."""
     async with resources.unit(Access.everyone()) as unit:
-        await unit.blobs.queue_expired()
+        expired = await unit.blobs.queue_expired()
         await unit.idempotency_keys.delete_expired()
+    metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()
     await resources.store.abort_stale_uploads(STALE_UPLOAD)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from docvault import metrics
 from docvault.errors import StorageUnavailable
 from docvault.rules.slots import FileFacts
 from docvault.services.blobs import LocalBytes
@@ -24,6 +25,7 @@ async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[L
         try:
             reader = await resources.store.open(file.blob_key)
         except BlobMissing as error:
+            metrics.BLOBS_DAMAGED.inc()
             raise StorageUnavailable from error
         try:
             async for chunk in reader.chunks(0, file.size_bytes):
@@ -32,6 +34,7 @@ async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[L
             await reader.close()
         await spooled.finish()
         if spooled.sha256 != file.sha256:
+            metrics.BLOBS_DAMAGED.inc()
             log.error("blob is damaged", extra={"blob_key": file.blob_key})
             raise StorageUnavailable
         yield LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
+from docvault import metrics
 from docvault.auth.principals import Access
 from docvault.errors import (
     CustomerBeingErased,
@@ -34,6 +35,7 @@ from docvault.services.work import Asker
 
 # How long a request waits for a rendering, queueing included.
 WAIT_SECONDS = 15
+_RESULTS = [(PreviewFailed, "failed"), (PreviewUnavailable, "unavailable")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ async def _find(resources: Resources, file: FileFacts, size: PreviewSize) -> Sto
 async def _render(resources: Resources, file: FileFacts, size: PreviewSize) -> RenderedPreview:
     async with fetched_file(resources, file) as local:
         try:
-            return await resources.renderer.render(local.path, file.media_type, size)
+            with metrics.measured(metrics.PREVIEW_SECONDS, results=_RESULTS):
+                return await resources.renderer.render(local.path, file.media_type, size)
         except PreviewFailed as error:
             async with resources.unit(Access.everyone()) as unit:
                 await unit.previews.mark_failed(file.id)

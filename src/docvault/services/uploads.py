@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from docvault import metrics
 from docvault.auth.principals import Access
 from docvault.errors import (
     CorruptFile,
@@ -165,6 +166,7 @@ async def attach_files(
     except Exception:
         await abandon_blobs(resources, attachment.blob_ids)
         raise
+    metrics.FILES_STORED.inc(len(attachment.files))
     return answer[0]
 
 

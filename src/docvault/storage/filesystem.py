@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
+from docvault.metrics import store_operation
 from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
 from docvault.storage.threads import in_thread
 
@@ -34,14 +35,17 @@ class FilesystemBlobStore:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.spool_dir.mkdir(mode=0o700, exist_ok=True)
 
+    @store_operation
     async def put(self, key: str, source: Path) -> None:
         """Flush the file, link it to its name, flush the folder; see `BlobStore`."""
         await _in_thread(self._put, self._path(key), source)
 
+    @store_operation
     async def open(self, key: str) -> "FileReader":
         """Open the file; see `BlobStore`."""
         return await _in_thread(FileReader, self._path(key))
 
+    @store_operation
     async def delete(self, key: str) -> None:
         """Unlink the file and, when it was the customer's last, the folder; see `BlobStore`."""
         await _in_thread(self._delete, self._path(key))
@@ -52,9 +56,11 @@ class FilesystemBlobStore:
             for blob in await _in_thread(self._folder_blobs, folder):
                 yield blob
 
+    @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""
 
+    @store_operation
     async def check(self) -> None:
         """Look whether the spool can be written; see `BlobStore`."""
         await _in_thread(self._check)

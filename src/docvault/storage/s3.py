@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from docvault.errors import StorageUnavailable
+from docvault.metrics import store_operation
 from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
 
 PART_BYTES = 8 * 1024 * 1024
@@ -72,6 +73,7 @@ class S3BlobStore:
         self._is_versioned: bool | None = None
         self.spool_dir = spool_dir
 
+    @store_operation
     async def put(self, key: str, source: Path) -> None:
         """Upload a file, in parts when it is large; see `BlobStore`."""
         size = (await asyncio.to_thread(source.stat)).st_size
@@ -84,6 +86,7 @@ class S3BlobStore:
         if head["ContentLength"] != size:
             raise StorageUnavailable("The store has kept another number of bytes.")
 
+    @store_operation
     async def open(self, key: str) -> "S3Reader":
         """Find the object; see `BlobStore`."""
         async with _answers():
@@ -91,6 +94,7 @@ class S3BlobStore:
                 head = await self._client.head_object(**self._object(key))
         return S3Reader(self._client, self._object(key), head["ContentLength"])
 
+    @store_operation
     async def delete(self, key: str) -> None:
         """Delete the object and, where the bucket keeps them, its versions; see `BlobStore`."""
         async with _answers():
@@ -118,6 +122,7 @@ class S3BlobStore:
                         item["LastModified"].timestamp(),
                     )
 
+    @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Abort multipart uploads that a crash left open; see `BlobStore`."""
         limit = datetime.now(UTC) - older_than
@@ -130,6 +135,7 @@ class S3BlobStore:
                             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                         )
 
+    @store_operation
     async def check(self) -> None:
         """Ask for the bucket; see `BlobStore`."""
         async with _answers():

@@ -1,0 +1,120 @@
+"""What the access line says of each request."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import CustomerClients
+
+from docvault.logs import JsonFormatter
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """The access log, as the process writes it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    access = logging.getLogger("docvault.access")
+    before = access.level
+    access.addHandler(handler)
+    access.setLevel("INFO")
+    yield stream
+    access.removeHandler(handler)
+    access.setLevel(before)
+
+
+def last(lines: io.StringIO) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(lines.getvalue().splitlines()[-1])
+    return line
+
+
+class TestAccessLine:
+    """RequestMiddleware."""
+
+    async def test_it_says_which_kind_of_caller_it_was(
+        self,
+        lines: io.StringIO,
+        http: httpx.AsyncClient,
+        admin: httpx.AsyncClient,
+        integration: httpx.AsyncClient,
+        customer_of: CustomerClients,
+    ) -> None:
+        await make_customer(admin, "c-1")
+        kinds = []
+        for client, path in (
+            (admin, "/v1/admin/document-types"),
+            (customer_of("c-1"), "/v1/customer/gate"),
+            (integration, "/v1/integration/document-types"),
+            (http, "/livez"),
+        ):
+            assert (await client.get(path)).status_code == 200
+            kinds.append(last(lines)["caller"])
+        assert kinds == ["admin", "customer", "integration", "none"]
+
+    @pytest.mark.parametrize(
+        ("path", "code"),
+        [
+            ("/v1/admin/document-types", "authentication-required"),
+            ("/v1/nothing", "not-found"),
+        ],
+    )
+    async def test_it_has_the_code_of_the_problem(
+        self, lines: io.StringIO, http: httpx.AsyncClient, path: str, code: str
+    ) -> None:
+        await http.get(path)
+        assert (last(lines)["problem"], last(lines)["caller"]) == (code, "none")
+
+    async def test_a_parameter_that_does_not_fit_is_a_problem_too(
+        self, lines: io.StringIO, admin: httpx.AsyncClient
+    ) -> None:
+        await admin.get("/v1/admin/document-types?limit=0")
+        assert (last(lines)["problem"], last(lines)["caller"]) == ("validation-error", "admin")
+
+    async def test_a_bug_is_a_problem_too(
+        self, lines: io.StringIO, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*_: object, **__: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr("docvault.services.document_types.list_document_types", broken)
+        await admin.get("/v1/admin/document-types")
+        assert (last(lines)["status"], last(lines)["problem"]) == (500, "internal-error")
+
+    async def test_an_answer_that_is_no_problem_has_none(
+        self, lines: io.StringIO, admin: httpx.AsyncClient
+    ) -> None:
+        await admin.get("/v1/admin/document-types")
+        assert last(lines)["problem"] is None
+
+    async def test_it_counts_the_bytes_of_both_bodies(
+        self, lines: io.StringIO, admin: httpx.AsyncClient
+    ) -> None:
+        await make_type(admin, "Contract")
+        await make_customer(admin, "c-1")
+        path = "/v1/admin/customers/c-1/documents/contract"
+        answer = await admin.put(path, **upload_of(files.png(), "a.png"))
+        line = last(lines)
+        assert line["bytes_in"] == int(answer.request.headers["content-length"])
+        assert line["bytes_out"] == len(answer.content)
+        content = await admin.get(f"{path}/content")
+        assert last(lines)["bytes_out"] == len(content.content)
+
+    async def test_a_body_that_is_not_read_is_not_counted(
+        self, app: FastAPI, lines: io.StringIO, http: httpx.AsyncClient
+    ) -> None:
+        del app
+        await http.post("/v1/admin/document-types", json={"name": "x" * 100})
+        assert last(lines)["bytes_in"] == 0
+
+    async def test_head_sends_no_bytes(self, lines: io.StringIO, http: httpx.AsyncClient) -> None:
+        await http.head("/livez")
+        line = last(lines)
+        assert (line["method"], line["bytes_out"]) == ("HEAD", 0)
