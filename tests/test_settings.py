@@ -1,0 +1,79 @@
+"""Settings: which secrets are accepted, and where they can come from."""
+
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from docvault.settings import Settings
+
+DATABASE = SecretStr("postgresql://docvault:k3Tq9@db.example.org/docvault")
+
+
+def refusal(**settings: SecretStr) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**settings)  # type: ignore[arg-type]
+    return "; ".join(error["msg"] for error in caught.value.errors())
+
+
+class TestSecrets:
+    """What would protect nothing is refused."""
+
+    @pytest.mark.parametrize("secret", ["short", "s" * 31])
+    def test_a_short_secret_is_refused(self, secret: str) -> None:
+        assert "32 bytes" in refusal(secret_key=SecretStr(secret))
+
+    @pytest.mark.parametrize(
+        "secret", ["change-me", "CHANGEME", "change_me", "example", "your-secret", "placeholder"]
+    )
+    def test_an_example_is_refused_however_long(self, secret: str) -> None:
+        assert "example" in refusal(secret_key=SecretStr(f"{secret}-{token_hex(32)}"))
+
+    def test_the_database_password_may_not_be_an_example(self) -> None:
+        url = SecretStr("postgresql://docvault:change-me@db/docvault")
+        assert "password" in refusal(database_url=url, secret_key=SecretStr(token_hex(32)))
+
+    def test_a_database_of_ones_own_needs_a_secret_beside_it(self) -> None:
+        assert "DOCVAULT_SECRET_KEY" in refusal(database_url=DATABASE)
+
+    def test_a_database_and_a_secret_are_enough(self) -> None:
+        assert not Settings(database_url=DATABASE, secret_key=SecretStr(token_hex(32))).embedded
+
+    def test_the_embedded_mode_needs_none(self) -> None:
+        assert Settings().embedded
+
+
+class TestSecretsFolder:
+    """Secrets as files, as container engines mount them."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "docvault_secret_key").write_text("f" * 40 + "\n")
+        return tmp_path
+
+    def test_a_file_named_like_the_variable_is_read_without_its_line_end(
+        self, folder: Path
+    ) -> None:
+        secret = Settings(_secrets_dir=folder).secret_key
+        assert secret is not None
+        assert secret.get_secret_value() == "f" * 40
+
+    def test_the_environment_goes_before_the_file(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_SECRET_KEY", "e" * 40)
+        secret = Settings(_secrets_dir=folder).secret_key
+        assert secret is not None
+        assert secret.get_secret_value() == "e" * 40
+
+    def test_an_empty_variable_leaves_it_to_the_file(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_SECRET_KEY", "")
+        assert Settings(_secrets_dir=folder).secret_key is not None
+
+    def test_a_file_is_checked_like_a_variable(self, folder: Path) -> None:
+        (folder / "docvault_secret_key").write_text("change-me")
+        with pytest.raises(ValidationError):
+            Settings(_secrets_dir=folder)
