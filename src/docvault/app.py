@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
-from docvault.api import admin, customer, health, integration
+from docvault.api import admin, customer, health, integration, signed_uploads
 from docvault.api.error_handlers import install_error_handlers
 from docvault.api.middleware import RequestMiddleware
 from docvault.api.reference import install_reference
@@ -48,5 +48,6 @@ def create_app(open_resources: OpenResources | None = None) -> FastAPI:
         for router in routers:
             app.include_router(router, tags=[name])
     app.include_router(health.router, tags=["operations"])
+    app.include_router(signed_uploads.router, tags=["operations"])
     install_reference(app)
     return app

@@ -1,5 +1,6 @@
 """Environment variables to typed settings; the table in the README lists them all."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     s3_encryption: Literal["AES256", "aws:kms"] | None = None
     s3_kms_key_id: str | None = None
     secret_key: SecretStr | None = None
+    public_url: str | None = None
 
     jwt_issuer: str | None = None
     jwt_audience: str = "docvault"
@@ -54,6 +56,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def only_an_address(cls, value: str | None) -> str | None:
+        """Refuse what cannot stand before a path."""
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^\s?#]+", value):
+            raise ValueError("must be like https://docvault.example.org")
+        return value.rstrip("/")
 
     @field_validator("jwt_algorithms")
     @classmethod

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
-from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
 
 READ_BYTES = 1024 * 1024
 SPOOL_FOLDER = ".spool"
@@ -54,6 +54,13 @@ class FilesystemBlobStore:
 
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""
+
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Files have no clients of their own; see `BlobStore`."""
+        del key, size_bytes, sha256, seconds
+        return None
 
     async def check(self) -> None:
         """Look whether the spool can be written; see `BlobStore`."""
@@ -133,6 +140,8 @@ class FilesystemBlobStore:
 
 class FileReader:
     """An open file; see `BlobReader`. An unlinked file stays readable while it is open."""
+
+    sha256: str | None = None
 
     def __init__(self, path: Path) -> None:
         try:

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from docvault.errors import StorageUnavailable
-from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
@@ -30,6 +30,10 @@ TOTAL_SECONDS = 60
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 # A time-out is an `OSError` too.
 _FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
+_ENCRYPTION_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
@@ -88,8 +92,8 @@ class S3BlobStore:
         """Find the object; see `BlobStore`."""
         async with _answers():
             with _must_be_there(key):
-                head = await self._client.head_object(**self._object(key))
-        return S3Reader(self._client, self._object(key), head["ContentLength"])
+                head = await self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
+        return S3Reader(self._client, self._object(key), head["ContentLength"], _whole_digest(head))
 
     async def delete(self, key: str) -> None:
         """Delete the object and, where the bucket keeps them, its versions; see `BlobStore`."""
@@ -129,6 +133,34 @@ class S3BlobStore:
                         await self._client.abort_multipart_upload(
                             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                         )
+
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Sign a PUT by which the store takes these bytes, once; see `BlobStore`.
+
+        Length, checksum and `If-None-Match: *` are in the signature: the store refuses a
+        request without any of them, other bytes, and a second PUT.
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "Content-Length": str(size_bytes),
+            "If-None-Match": "*",
+            "x-amz-checksum-sha256": checksum,
+            **{_ENCRYPTION_HEADERS[name]: value for name, value in self._encryption.items()},
+        }
+        request = {
+            **self._object(key),
+            "ContentLength": size_bytes,
+            "ChecksumSHA256": checksum,
+            "IfNoneMatch": "*",
+            **self._encryption,
+        }
+        async with _answers():
+            url = await self._client.generate_presigned_url(
+                "put_object", Params=request, ExpiresIn=seconds
+            )
+        return SignedRequest(url, headers)
 
     async def check(self) -> None:
         """Ask for the bucket; see `BlobStore`."""
@@ -205,10 +237,17 @@ class S3BlobStore:
 class S3Reader:
     """See `BlobReader`. Bytes are fetched when they are asked for."""
 
-    def __init__(self, client: Any, names: dict[str, str], size_bytes: int) -> None:  # noqa: ANN401 - as above
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - as above
+        names: dict[str, str],
+        size_bytes: int,
+        sha256: str | None,
+    ) -> None:
         self._client = client
         self._names = names
         self.size_bytes = size_bytes
+        self.sha256 = sha256
 
     async def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stream a range of the object; see `BlobReader`."""
@@ -271,6 +310,14 @@ def _code(error: ClientError) -> str:
 
 def _checksum(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _whole_digest(head: dict[str, Any]) -> str | None:
+    """Return the SHA-256 of the whole object; that of an upload in parts is of its parts."""
+    checksum = head.get("ChecksumSHA256")
+    if checksum is None or "-" in checksum or head.get("ChecksumType") == "COMPOSITE":
+        return None
+    return base64.b64decode(checksum).hex()
 
 
 def _read_part(source: Path, number: int) -> bytes:
