@@ -27,10 +27,13 @@ class Settings(BaseSettings):
     storage_url: str | None = None
     spool_dir: Path | None = None
     s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
     s3_encryption: Literal["AES256", "aws:kms"] | None = None
     s3_kms_key_id: str | None = None
     secret_key: SecretStr | None = None
     public_url: str | None = None
+    redirect_downloads: bool = False
+    accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._~/-]*[^/]$")
 
     jwt_issuer: str | None = None
     jwt_audience: str = "docvault"

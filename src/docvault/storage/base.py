@@ -94,6 +94,19 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Return a URL under which a client of the store gets these bytes, with these headers.
+
+        None when the backend has no clients of its own.
+        """
+        ...
+
+    def relative_path(self, key: str) -> str | None:
+        """Return where below its root the backend keeps the bytes as a file, None elsewhere."""
+        ...
+
     async def check(self) -> None:
         """Raise `StorageUnavailable` unless the backend can take and give bytes now."""
         ...

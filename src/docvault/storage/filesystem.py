@@ -62,6 +62,17 @@ class FilesystemBlobStore:
         del key, size_bytes, sha256, seconds
         return None
 
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Files have no clients of their own; see `BlobStore`."""
+        del key, media_type, disposition, seconds
+        return None
+
+    def relative_path(self, key: str) -> str:
+        """Return the path below the root; see `BlobStore`."""
+        return self._path(key).relative_to(self._root).as_posix()
+
     async def check(self) -> None:
         """Look whether the spool can be written; see `BlobStore`."""
         await _in_thread(self._check)

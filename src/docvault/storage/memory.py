@@ -48,6 +48,18 @@ class MemoryBlobStore:
         del key, size_bytes, sha256, seconds
         return None
 
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Bytes in memory have no clients of their own; see `BlobStore`."""
+        del key, media_type, disposition, seconds
+        return None
+
+    def relative_path(self, key: str) -> str | None:
+        """Memory has no files; see `BlobStore`."""
+        del key
+        return None
+
     async def check(self) -> None:
         """Memory is always there."""
 

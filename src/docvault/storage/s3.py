@@ -47,6 +47,8 @@ class S3Location:
     # Passed on with every write: how the bucket encrypts at rest.
     encryption: str | None = None
     kms_key_id: str | None = None
+    # The address for signed URLs, where clients know the store by another one than we do.
+    public_endpoint_url: str | None = None
 
 
 @asynccontextmanager
@@ -61,15 +63,27 @@ async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator[
         signature_version="s3v4",
     )
     session = aioboto3.Session()
-    async with session.client("s3", endpoint_url=location.endpoint_url, config=config) as client:
-        yield S3BlobStore(client, location, spool_dir)
+    # The signer makes no connection: it only needs the address that others know the store by.
+    public_url = location.public_endpoint_url or location.endpoint_url
+    async with (
+        session.client("s3", endpoint_url=location.endpoint_url, config=config) as client,
+        session.client("s3", endpoint_url=public_url, config=config) as signer,
+    ):
+        yield S3BlobStore(client, signer, location, spool_dir)
 
 
 class S3BlobStore:
     """See `BlobStore`. Every write is create-only and checked by the store itself."""
 
-    def __init__(self, client: Any, location: S3Location, spool_dir: Path) -> None:  # noqa: ANN401 - botocore makes its clients at run time
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - botocore makes its clients at run time
+        signer: Any,  # noqa: ANN401 - as above
+        location: S3Location,
+        spool_dir: Path,
+    ) -> None:
         self._client = client
+        self._signer = signer
         self._bucket = location.bucket
         self._prefix = location.prefix
         self._encryption = _encryption(location)
@@ -157,10 +171,31 @@ class S3BlobStore:
             **self._encryption,
         }
         async with _answers():
-            url = await self._client.generate_presigned_url(
+            url = await self._signer.generate_presigned_url(
                 "put_object", Params=request, ExpiresIn=seconds
             )
         return SignedRequest(url, headers)
+
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Sign a GET whose answer has our headers, as far as S3 lets us; see `BlobStore`."""
+        request = {
+            **self._object(key),
+            "ResponseContentType": media_type,
+            "ResponseContentDisposition": disposition,
+            "ResponseCacheControl": "private, no-cache",
+        }
+        async with _answers():
+            url: str = await self._signer.generate_presigned_url(
+                "get_object", Params=request, ExpiresIn=seconds
+            )
+        return url
+
+    def relative_path(self, key: str) -> str | None:
+        """Objects are no files; see `BlobStore`."""
+        del key
+        return None
 
     async def check(self) -> None:
         """Ask for the bucket; see `BlobStore`."""
