@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from docvault.api import admin, customer, health, integration
+from docvault.api import admin, customer, health, integration, signed_uploads
 from docvault.api.error_handlers import install_error_handlers
 from docvault.api.middleware import RequestMiddleware
 from docvault.api.reference import install_reference
@@ -53,5 +53,6 @@ def create_app(
         for router in routers:
             app.include_router(router, tags=[name])
     app.include_router(health.router, tags=["operations"])
+    app.include_router(signed_uploads.router, tags=["operations"])
     install_reference(app)
     return app

@@ -9,7 +9,7 @@
     ├── ContentTooLarge      413  FileTooLarge, BodyTooLarge
     ├── Invalid              422  ValidationFailed, FieldsNotEnabled, UnknownField, ...
     ├── Unavailable          503  StorageUnavailable, DatabaseUnavailable, ...
-    └── one each for 405, 406, 408, 412, 415, 416, 428, 431
+    └── one each for 405, 406, 408, 410, 411, 412, 415, 416, 428, 431
 
 The docstring of a class is its title: the summary that is the same for every occurrence.
 Layers raise these and know nothing of HTTP; `api/error_handlers.py` turns them into answers.
@@ -240,6 +240,26 @@ class CustomerBeingErased(Conflict):
     code = "customer-being-erased"
 
 
+class UploadNotComplete(Conflict):
+    """The bytes of the upload have not arrived"""
+
+    code = "upload-not-complete"
+
+
+class UploadExpired(DocvaultError):
+    """The time for this upload is over"""
+
+    status = 410
+    code = "upload-expired"
+
+
+class LengthRequired(DocvaultError):
+    """The length of the body must be announced"""
+
+    status = 411
+    code = "length-required"
+
+
 class PreconditionFailed(DocvaultError):
     """A precondition does not hold"""
 
@@ -335,6 +355,12 @@ class CorruptFile(Invalid):
     """The file is damaged or not what it claims to be"""
 
     code = "corrupt-file"
+
+
+class DigestMismatch(Invalid):
+    """The bytes are not those that were announced"""
+
+    code = "digest-mismatch"
 
 
 class GateRequiresSection(Invalid):

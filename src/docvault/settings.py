@@ -42,9 +42,13 @@ class Settings(BaseSettings):
     storage_url: str | None = None
     spool_dir: Path | None = None
     s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
     s3_encryption: Literal["AES256", "aws:kms"] | None = None
     s3_kms_key_id: str | None = None
     secret_key: SecretStr | None = None
+    public_url: str | None = None
+    redirect_downloads: bool = False
+    accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._~/-]*[^/]$")
 
     jwt_issuer: str | None = None
     jwt_audience: str = "docvault"
@@ -71,6 +75,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def only_an_address(cls, value: str | None) -> str | None:
+        """Refuse what cannot stand before a path."""
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^\s?#]+", value):
+            raise ValueError("must be like https://docvault.example.org")
+        return value.rstrip("/")
 
     @field_validator("jwt_algorithms")
     @classmethod

@@ -3,6 +3,7 @@
 import stat
 import threading
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -101,3 +102,23 @@ class TestReadOrCreate:
     def test_no_draft_is_left(self, tmp_path: Path) -> None:
         read_or_create(tmp_path / "key", lambda: "secret")
         assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+class TestUploadTokens:
+    """Keyring.upload_token() and session_of()."""
+
+    def test_a_token_leads_to_its_session(self) -> None:
+        keyring, session_id = Keyring(b"s" * 32), uuid4()
+        assert keyring.session_of(keyring.upload_token(session_id)) == session_id
+
+    def test_no_character_can_be_changed(self) -> None:
+        keyring = Keyring(b"s" * 32)
+        token = keyring.upload_token(uuid4())
+        for place in range(len(token)):
+            other = "0" if token[place] != "0" else "1"
+            assert keyring.session_of(token[:place] + other + token[place + 1 :]) is None
+
+    def test_those_of_another_secret_and_what_is_no_token_are_refused(self) -> None:
+        keyring, token = Keyring(b"s" * 32), Keyring(b"t" * 32).upload_token(uuid4())
+        for text in (token, "", token.upper(), token + "0", "é" * 96, "\u0660" * 96):
+            assert keyring.session_of(text) is None

@@ -198,7 +198,7 @@ class TestOperations:
         assert len(ids) == len(set(ids))
 
     def test_ids_are_audience_verb_noun(self) -> None:
-        verbs = "list|read|create|put|update|delete|upload|save|copy|revoke|order"
+        verbs = "list|read|create|put|update|delete|upload|save|copy|revoke|order|complete"
         for (_, path), operation in AUDIENCE_OPERATIONS.items():
             audience = path.split("/")[2]
             assert re.fullmatch(rf"{audience}_({verbs})(_[a-z]+)+", operation["operationId"])

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from docvault.storage.base import BlobExists, BlobMissing, BlobReader, BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
 from docvault.storage.memory import MemoryBlobStore
+from docvault.storage.s3 import S3BlobStore
 
 MEBIBYTE = 1024 * 1024
 
@@ -207,3 +209,50 @@ class TestCheck:
 
     async def test_a_working_store_passes(self, store: BlobStore) -> None:
         await store.check()
+
+
+class TestPresign:
+    """BlobStore.presign_put() and presign_get()."""
+
+    async def test_a_signed_put_takes_these_bytes_alone_and_once(self, store: BlobStore) -> None:
+        key, body = new_key(), os.urandom(1000)
+        digest = hashlib.sha256(body).hexdigest()
+        signed = await store.presign_put(key, len(body), digest, 60)
+        if not isinstance(store, S3BlobStore):
+            assert signed is None
+            return
+        assert signed is not None
+        async with httpx.AsyncClient() as client:
+            for headers, sent, status in (
+                (signed.headers | {"Content-Length": "1001"}, body + b"x", 403),
+                (signed.headers, os.urandom(1000), 400),
+                ({}, body, 403),
+                (signed.headers, body, 200),
+                (signed.headers, body, 412),
+            ):
+                answer = await client.put(signed.url, content=sent, headers=headers)
+                assert answer.status_code == status, answer.text
+        assert await content(store, key) == body
+        assert (await store.open(key)).sha256 == digest
+
+    async def test_a_signed_get_has_the_headers_we_want(self, store: BlobStore) -> None:
+        key = await put(store, b"hello")
+        url = await store.presign_get(
+            key, media_type="text/csv", disposition='attachment; filename="a.csv"', seconds=60
+        )
+        if not isinstance(store, S3BlobStore):
+            assert url is None
+            return
+        assert url is not None
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(url)
+        assert (answer.content, answer.headers["content-type"]) == (b"hello", "text/csv")
+        assert answer.headers["content-disposition"] == 'attachment; filename="a.csv"'
+
+    async def test_only_files_have_a_path(self, store: BlobStore, tmp_path: Path) -> None:
+        path = store.relative_path(await put(store, b"hello"))
+        if isinstance(store, FilesystemBlobStore):
+            assert path is not None
+            assert (tmp_path / "blobs" / path).read_bytes() == b"hello"
+        else:
+            assert path is None

@@ -99,3 +99,26 @@ async def test_a_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
     async with opened(s3_server, S3Location("nowhere", "", s3_server.endpoint_url)) as store:
         with pytest.raises(StorageUnavailable):
             await store.check()
+
+
+async def test_signed_urls_lead_where_clients_know_the_store(s3_server: S3Server) -> None:
+    location = S3Location(
+        BUCKET, "", s3_server.endpoint_url, public_endpoint_url="https://files.example.org"
+    )
+    async with opened(s3_server, location) as store:
+        signed = await store.presign_put(a_key(), 1, "00" * 32, 60)
+        url = await store.presign_get(
+            a_key(), media_type="text/plain", disposition="attachment", seconds=60
+        )
+    assert signed.url.startswith(f"https://files.example.org/{BUCKET}/")
+    assert url.startswith(f"https://files.example.org/{BUCKET}/")
+
+
+async def test_a_signed_put_asks_for_the_encryption_at_rest(s3_server: S3Server) -> None:
+    location = S3Location(BUCKET, "", s3_server.endpoint_url, "aws:kms", "key-1")
+    async with opened(s3_server, location) as store:
+        signed = await store.presign_put(a_key(), 1, "00" * 32, 60)
+    for name in set(signed.headers) - {"Content-Length", "If-None-Match"}:
+        assert name in signed.url
+    assert signed.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert signed.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"

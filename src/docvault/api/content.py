@@ -16,12 +16,14 @@ from docvault.api.ranges import ByteRange, parse_range
 from docvault.errors import StorageUnavailable
 from docvault.rules.filenames import content_disposition
 from docvault.rules.slots import FileFacts
+from docvault.services.resources import Resources
 from docvault.storage.base import BlobMissing, BlobReader, BlobStore
 
 log = logging.getLogger(__name__)
 
 # Whole files up to this size are hashed on their way out.
 VERIFY_BYTES = 32 * 1024 * 1024
+REDIRECT_SECONDS = 60
 
 _INLINE_IMAGES = {"image/jpeg", "image/png", "image/webp", "image/gif"}
 # Beside `nosniff`, which every answer has.
@@ -64,6 +66,10 @@ CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
             "Content-Range": {"description": "Which bytes.", "schema": {"type": "string"}},
             **TAG_HEADER,
         },
+    },
+    307: {
+        "description": "Where the store itself sends the bytes, for a minute; by a setting.",
+        "headers": {"Location": {"description": "Signed.", "schema": {"type": "string"}}},
     },
     304: {"description": "The client has these bytes.", "headers": TAG_HEADER},
 }
@@ -130,6 +136,21 @@ def requested_range(request: Request, content: StoredContent) -> ByteRange | Non
     if if_range is not None and if_range.strip() != content.entity_tag:
         return None
     return parse_range(request.headers.get("range"), content.size_bytes)
+
+
+def content_response(
+    resources: Resources, content: StoredContent, byte_range: ByteRange | None, *, is_head: bool
+) -> Response:
+    """Return what sends the bytes: ourselves, or whoever the deployment lets do it."""
+    store, settings = resources.store, resources.settings
+    path = store.relative_path(content.blob_key)
+    if is_head:
+        return ContentResponse(store, content, byte_range)
+    if settings.accel_prefix and path is not None:
+        return AcceleratedResponse(store, content, f"{settings.accel_prefix}/{path}")
+    if settings.redirect_downloads and path is None:
+        return RedirectedResponse(store, content, byte_range)
+    return ContentResponse(store, content, byte_range)
 
 
 class ContentResponse(Response):
@@ -207,6 +228,52 @@ class ContentResponse(Response):
             log.error("blob is damaged", extra={"blob_key": self._content.blob_key})
             raise StorageUnavailable
         yield held or b"", False
+
+
+class AcceleratedResponse(ContentResponse):
+    """Lets nginx send the file; it also picks the range out of it."""
+
+    def __init__(self, store: BlobStore, content: StoredContent, location: str) -> None:
+        super().__init__(store, content, None)
+        # The length is that of our own, empty answer.
+        self.raw_headers = [h for h in self.raw_headers if h[0] != b"content-length"]
+        self.raw_headers += [
+            (b"x-accel-redirect", location.encode("latin-1")),
+            (b"content-length", b"0"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send headers alone, once the bytes are known to be there."""
+        del scope, receive
+        await (await self._open()).close()
+        await _send_headers(send, 200, self.raw_headers)
+
+
+class RedirectedResponse(ContentResponse):
+    """Sends the client to the store, which sends the bytes or a range of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a redirect that is good for a minute, once the bytes are known to be there."""
+        await (await self._open()).close()
+        url = await self._store.presign_get(
+            self._content.blob_key,
+            media_type=self._content.media_type,
+            disposition=self._content.headers()["Content-Disposition"],
+            seconds=REDIRECT_SECONDS,
+        )
+        if url is None:
+            await super().__call__(scope, receive, send)
+            return
+        # The URL is a credential: nobody keeps it, nobody passes it on.
+        headers = {**SAFE_HEADERS, "Cache-Control": "no-store", "Location": url}
+        headers["Content-Length"] = "0"
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await _send_headers(send, 307, raw)
+
+
+async def _send_headers(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _no_body() -> AsyncIterator[tuple[bytes, bool]]:

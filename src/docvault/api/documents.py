@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from docvault.api.calls import Call
 from docvault.api.conditional import check_preconditions, field_value
 from docvault.api.content import (
-    ContentResponse,
     Disposition,
+    content_response,
     requested_range,
     stored_file,
     unchanged,
@@ -141,7 +141,7 @@ async def send_content(
             document_type=key,
             version=found.number,
         )
-    return ContentResponse(call.resources.store, content, byte_range)
+    return content_response(call.resources, content, byte_range, is_head=call.request.state.is_head)
 
 
 def check_slot(call: Call, slot: Slot, view: View) -> None:

@@ -20,3 +20,4 @@ DocumentTypeKey = Annotated[
 ]
 ApiKeyId = Annotated[UUID, Path(alias="id", description="The id of the API key.")]
 ErasureId = Annotated[UUID, Path(alias="id", description="The id of the erasure.")]
+UploadId = Annotated[UUID, Path(description="The id of the upload.")]

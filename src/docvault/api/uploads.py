@@ -79,7 +79,7 @@ async def received_parts(call: Call, limits: PartLimits) -> AsyncIterator[Receiv
 
     Raises `Overloaded` before a byte is read when too many uploads are under way (D30).
     """
-    async with _upload_slot(call.resources):
+    async with upload_slot(call.resources):
         parts = ReceivedParts()
         try:
             await _Receiver(call, limits, parts).receive()
@@ -189,7 +189,8 @@ class _Receiver:
 
 
 @asynccontextmanager
-async def _upload_slot(resources: Resources) -> AsyncIterator[None]:
+async def upload_slot(resources: Resources) -> AsyncIterator[None]:
+    """Take one of the places for uploads; raises `Overloaded` when none is free (D30)."""
     if resources.upload_slots.locked():
         metrics.UPLOADS_REFUSED.inc()
         raise Overloaded("Too many uploads are under way.")

@@ -3,11 +3,15 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from docvault.settings import SECRET_BYTES, Settings, SettingsError
+
+_UPLOAD_TOKEN = re.compile(r"[0-9a-f]{96}")
 
 
 class Keyring:
@@ -21,6 +25,7 @@ class Keyring:
         self.cursor_key = self._derive("cursor")
         self._pseudonym_key = self._derive("pseudonym")
         self._idempotency_key = self._derive("idempotency")
+        self._upload_key = self._derive("upload")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
@@ -36,6 +41,17 @@ class Keyring:
         """Return the row id of an idempotency key: 32 bytes over all that it is scoped to."""
         message = "\x00".join(parts).encode()
         return hmac.digest(self._idempotency_key, message, hashlib.sha256)
+
+    def upload_token(self, session_id: UUID) -> str:
+        """Return what lets its holder send the bytes of an upload session, 96 characters."""
+        return session_id.hex + hmac.digest(self._upload_key, session_id.bytes, "sha256").hex()
+
+    def session_of(self, token: str) -> UUID | None:
+        """Return the session of an upload token; None when the token is not one of ours."""
+        if _UPLOAD_TOKEN.fullmatch(token) is None:
+            return None
+        session_id = UUID(token[:32])
+        return session_id if hmac.compare_digest(token, self.upload_token(session_id)) else None
 
     def _derive(self, purpose: str) -> bytes:
         return hmac.digest(self._secret, f"docvault/{purpose}".encode(), hashlib.sha256)

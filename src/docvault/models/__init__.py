@@ -10,6 +10,7 @@ from docvault.models.documents import Document, DocumentFile, DocumentVersion, P
 from docvault.models.erasures import Erasure
 from docvault.models.idempotency_keys import IdempotencyKey
 from docvault.models.settings import PortalSettings
+from docvault.models.upload_sessions import UploadSession
 
 __all__ = [
     "ApiKey",
@@ -27,5 +28,6 @@ __all__ = [
     "IdempotencyKey",
     "PortalSettings",
     "Preview",
+    "UploadSession",
     "new_id",
 ]

@@ -28,10 +28,12 @@ class BlobIntent:
 class BlobRepository(Repository):
     """What is, was or will be in the blob store."""
 
-    async def announce(self, intents: Sequence[BlobIntent]) -> None:
+    async def announce(
+        self, intents: Sequence[BlobIntent], lifetime: timedelta = INTENT_LIFETIME
+    ) -> None:
         """Record what is about to be written (D1 step d)."""
         await self._session.execute(
-            insert(Blob).values(state="pending", expires_at=func.now() + INTENT_LIFETIME),
+            insert(Blob).values(state="pending", expires_at=func.now() + lifetime),
             [
                 {
                     "id": intent.id,
@@ -113,6 +115,11 @@ class BlobRepository(Repository):
         rows = await self._session.execute(query.group_by(Blob.state))
         return {state: (number, float(seconds)) for state, number, seconds in rows}
 
+    async def pending_keys(self, customer_id: UUID) -> list[str]:
+        """Return the keys under which bytes of a customer may lie or may still arrive."""
+        query = select(Blob.key).where(Blob.customer_id == customer_id, Blob.state == "pending")
+        return list(await self._session.scalars(query))
+
     async def count_stored(self) -> int:
         """Return how many blobs are attached."""
         query = select(func.count()).where(Blob.state == "stored")
@@ -130,9 +137,15 @@ class BlobRepository(Repository):
         return set(await self._session.scalars(select(Blob.key).where(Blob.key.in_(keys))))
 
     async def expire_all_pending(self) -> None:
-        """Let go of every intent: at start, when no other process can be writing."""
+        """Let go of every intent: at start, when no other process can be writing.
+
+        Those of upload sessions stay while their clients may write: until then they have longer
+        to live than any intent of our own.
+        """
         await self._session.execute(
-            update(Blob).where(Blob.state == "pending").values(expires_at=func.now())
+            update(Blob)
+            .where(Blob.state == "pending", Blob.expires_at <= func.now() + INTENT_LIFETIME)
+            .values(expires_at=func.now())
         )
 
     async def forget(self, blob_ids: Sequence[UUID]) -> None:

@@ -16,6 +16,7 @@ from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
 from docvault.repositories.previews import PreviewRepository
 from docvault.repositories.settings import SettingsRepository
+from docvault.repositories.upload_sessions import UploadSessionRepository
 
 
 class Unit:
@@ -83,3 +84,8 @@ class Unit:
     def settings(self) -> SettingsRepository:
         """Portal settings."""
         return SettingsRepository(self._session, self._access)
+
+    @cached_property
+    def upload_sessions(self) -> UploadSessionRepository:
+        """Upload sessions."""
+        return UploadSessionRepository(self._session, self._access)

@@ -45,6 +45,9 @@ class AuditAction(StrEnum):
     PORTAL_READ = "portal.read"
     PORTAL_SETTINGS_READ = "portal_settings.read"
     PORTAL_SETTINGS_UPDATE = "portal_settings.update"
+    UPLOAD_CREATE = "upload.create"
+    UPLOAD_DELETE = "upload.delete"
+    UPLOAD_READ = "upload.read"
 
 
 class AuditActor(OutputModel):

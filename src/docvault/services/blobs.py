@@ -38,7 +38,7 @@ async def store_bytes(
 
     On any failure the announcement stays, and the reaper removes what may have been written.
     """
-    intents = [_intent(customer_id, source) for source in sources]
+    intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
     async with resources.unit(Access.everyone()) as unit:
         await unit.blobs.announce(intents)
     for intent, source in zip(intents, sources, strict=True):
@@ -81,17 +81,19 @@ async def reap(resources: Resources) -> None:
     async with resources.unit(Access.everyone()) as unit:
         expired = await unit.blobs.queue_expired()
         await unit.idempotency_keys.delete_expired()
+        await unit.upload_sessions.delete_old()
     metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()
     await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
-def _intent(customer_id: UUID, source: LocalBytes) -> BlobIntent:
+def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
+    """Return an intent to write bytes under a fresh key (D2)."""
     return BlobIntent(
         id=new_id(),
         customer_id=customer_id,
         key=f"{customer_id}/{secrets.token_hex(16)}",
-        size_bytes=source.size_bytes,
-        sha256=source.sha256,
+        size_bytes=size_bytes,
+        sha256=sha256,
     )

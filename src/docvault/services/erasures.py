@@ -29,6 +29,7 @@ async def erase_customer(work: Work, customer: CustomerFacts) -> UUID:
     documents, versions = await unit.erasures.delete_documents(customer.id)
     blobs = await unit.blobs.queue_deletion_of_customer(customer.id)
     await unit.idempotency_keys.delete_of_customer(customer.id)
+    await unit.upload_sessions.delete_of_customer(customer.id)
     await unit.audit_events.delete_details(customer.id)
     erasure_id = await unit.erasures.add(
         customer.id,
@@ -65,14 +66,16 @@ async def count_erasures(work: Work, *, completed: bool | None) -> int:
 async def finish_erasure(resources: Resources, erasure_id: UUID) -> bool:
     """Delete what is left of a customer; return whether nothing is.
 
-    Bytes that an upload is still writing keep the erasure pending until the upload has ended
-    or its intent has expired. Raises `StorageUnavailable` while the store is down.
+    Bytes that may still be written, by an upload or by the holder of a signed URL, keep the
+    erasure pending until they are settled or expired; what has come is deleted each time.
+    Raises `StorageUnavailable` while the store is down.
     """
     async with resources.unit(Access.everyone()) as unit:
         erasure = await unit.erasures.get(erasure_id)
     if erasure is None or erasure.completed_at is not None:
         return True
     await delete_queued_blobs(resources, customer_id=erasure.customer_id)
+    await _delete_early(resources, erasure.customer_id)
     async with resources.unit(Access.everyone()) as unit:
         if await unit.blobs.count_of_customer(erasure.customer_id):
             return False
@@ -80,6 +83,14 @@ async def finish_erasure(resources: Resources, erasure_id: UUID) -> bool:
         await unit.audit_events.delete_details(erasure.customer_id)
         await unit.erasures.complete(erasure_id)
     return True
+
+
+async def _delete_early(resources: Resources, customer_id: UUID) -> None:
+    """Delete bytes whose rows have to wait for their expiry; nothing can attach them any more."""
+    async with resources.unit(Access.everyone()) as unit:
+        keys = await unit.blobs.pending_keys(customer_id)
+    for key in keys:
+        await resources.store.delete(key)
 
 
 async def finish_erasures(resources: Resources) -> None:

@@ -69,6 +69,10 @@ class Submission:
     field_values: FieldValueChanges = field(default_factory=dict)
 
 
+class SessionSettled(Exception):
+    """The upload session was completed, deleted or has expired in the meantime."""
+
+
 @dataclass(frozen=True, slots=True)
 class _CheckedFile:
     spooled: SpoolFile
@@ -140,6 +144,8 @@ class Attachment:
     field_values: FieldValueChanges
     precondition: Precondition
     action: AuditAction | None = None
+    # The upload session that brought the bytes; it ends in the same transaction.
+    session_id: UUID | None = None
     version_id: UUID = field(default_factory=new_id)
 
     @property
@@ -164,7 +170,9 @@ async def attach_files(
             return answer[0]
         raise
     except Exception:
-        await abandon_blobs(resources, attachment.blob_ids)
+        # The holder of a session's URL could write them again: they wait for their expiry.
+        if attachment.session_id is None:
+            await abandon_blobs(resources, attachment.blob_ids)
         raise
     metrics.FILES_STORED.inc(len(attachment.files))
     return answer[0]
@@ -178,6 +186,8 @@ async def _attach(work: Work, attachment: Attachment) -> bool:
     document_type = (await get_slot(work, customer, attachment.key)).type
     require_write(work.caller, document_type)
     document = await unit.documents.lock(customer.id, document_type.id)
+    if attachment.session_id and not await unit.upload_sessions.complete(attachment.session_id):
+        raise SessionSettled
     attachment.precondition(await get_slot(work, customer, attachment.key))
     values = merge_values(document_type, document.field_values, attachment.field_values)
     if not await unit.blobs.mark_stored(attachment.blob_ids):
@@ -231,25 +241,38 @@ async def _check_file(document_type: TypeFacts, file: ReceivedFile) -> _CheckedF
     spooled = file.spooled
     if spooled.size_bytes == 0:
         raise EmptyFile(pointer="/file")
-    try:
-        filename = sanitise_filename(file.raw_filename)
-    except ValueError as error:
-        raise ValidationFailed("The file has no usable name.", pointer="/file") from error
-    content = await _inspect(document_type, spooled, filename)
-    if content.media_type not in allowed_media_types(document_type):
-        raise not_allowed(document_type, content.media_type)
+    filename = check_filename(file.raw_filename, pointer="/file")
+    content = await check_content(document_type, _inspect(spooled, filename), pointer="/file")
     return _CheckedFile(spooled, filename, content)
 
 
-async def _inspect(document_type: TypeFacts, spooled: SpoolFile, filename: str) -> Content:
+def check_filename(raw: str, *, pointer: str) -> str:
+    """Return the name to store; raises `ValidationFailed` when nothing of it is left."""
     try:
-        if spooled.size_bytes >= INSPECT_IN_THREAD_BYTES:
-            return await asyncio.to_thread(_inspect_file, spooled, filename)
-        return _inspect_file(spooled, filename)
+        return sanitise_filename(raw)
+    except ValueError as error:
+        raise ValidationFailed("The file has no usable name.", pointer=pointer) from error
+
+
+async def check_content(
+    document_type: TypeFacts, inspection: Awaitable[Content], *, pointer: str | None
+) -> Content:
+    """Return what the bytes are; raises `CorruptFile` or `MediaTypeNotAllowed`."""
+    try:
+        content = await inspection
     except (UnknownContent, ExtensionMismatch) as error:
-        raise not_allowed(document_type, error.detected) from error
+        raise not_allowed(document_type, error.detected, pointer=pointer) from error
     except CorruptContent as error:
-        raise CorruptFile(error.reason, pointer="/file") from error
+        raise CorruptFile(error.reason, pointer=pointer) from error
+    if content.media_type not in allowed_media_types(document_type):
+        raise not_allowed(document_type, content.media_type, pointer=pointer)
+    return content
+
+
+async def _inspect(spooled: SpoolFile, filename: str) -> Content:
+    if spooled.size_bytes >= INSPECT_IN_THREAD_BYTES:
+        return await asyncio.to_thread(_inspect_file, spooled, filename)
+    return _inspect_file(spooled, filename)
 
 
 def _inspect_file(spooled: SpoolFile, filename: str) -> Content:
@@ -270,7 +293,7 @@ def max_file_bytes(document_type: TypeFacts, settings: Settings) -> int:
 
 
 def not_allowed(
-    document_type: TypeFacts, detected: str | None, *, pointer: str = "/file"
+    document_type: TypeFacts, detected: str | None, *, pointer: str | None = "/file"
 ) -> MediaTypeNotAllowed:
     """Return the refusal of a file whose bytes are not of an accepted type."""
     return MediaTypeNotAllowed(

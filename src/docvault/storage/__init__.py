@@ -33,4 +33,5 @@ def _location(url: SplitResult, settings: Settings) -> S3Location:
         endpoint_url=settings.s3_endpoint_url,
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
+        public_endpoint_url=settings.s3_public_endpoint_url,
     )

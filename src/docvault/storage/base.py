@@ -24,10 +24,26 @@ class StoredBlob:
     written_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request that whoever holds it may make of the store, for a while.
+
+    `headers` are part of what is signed: they have to be sent as they are.
+    """
+
+    url: str
+    headers: dict[str, str]
+
+
 class BlobReader(Protocol):
-    """An open blob. Once reading has begun it goes on to the end, deleted or not."""
+    """An open blob. Once reading has begun it goes on to the end, deleted or not.
+
+    `sha256` is the digest (hexadecimal) that the backend itself checked when the bytes came in;
+    None when it keeps none.
+    """
 
     size_bytes: int
+    sha256: str | None
 
     def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Yield `length` bytes from `start`; raises `StorageUnavailable` when they do not come."""
@@ -67,6 +83,28 @@ class BlobStore(Protocol):
 
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Remove what crashed writes left behind, where a backend has such a thing."""
+        ...
+
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Return a PUT of exactly these bytes, once, for a client of the store itself.
+
+        None when the backend has no clients of its own.
+        """
+        ...
+
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Return a URL under which a client of the store gets these bytes, with these headers.
+
+        None when the backend has no clients of its own.
+        """
+        ...
+
+    def relative_path(self, key: str) -> str | None:
+        """Return where below its root the backend keeps the bytes as a file, None elsewhere."""
         ...
 
     async def check(self) -> None:

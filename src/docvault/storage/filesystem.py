@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
-from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
 from docvault.storage.threads import in_thread
 
 READ_BYTES = 1024 * 1024
@@ -59,6 +59,24 @@ class FilesystemBlobStore:
     @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""
+
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Files have no clients of their own; see `BlobStore`."""
+        del key, size_bytes, sha256, seconds
+        return None
+
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Files have no clients of their own; see `BlobStore`."""
+        del key, media_type, disposition, seconds
+        return None
+
+    def relative_path(self, key: str) -> str:
+        """Return the path below the root; see `BlobStore`."""
+        return self._path(key).relative_to(self._root).as_posix()
 
     @store_operation
     async def check(self) -> None:
@@ -139,6 +157,8 @@ class FilesystemBlobStore:
 
 class FileReader:
     """An open file; see `BlobReader`. An unlinked file stays readable while it is open."""
+
+    sha256: str | None = None
 
     def __init__(self, path: Path) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
-from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
 
 
 class MemoryBlobStore:
@@ -41,12 +41,33 @@ class MemoryBlobStore:
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""
 
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Memory has no clients of its own; see `BlobStore`."""
+        del key, size_bytes, sha256, seconds
+        return None
+
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Bytes in memory have no clients of their own; see `BlobStore`."""
+        del key, media_type, disposition, seconds
+        return None
+
+    def relative_path(self, key: str) -> str | None:
+        """Memory has no files; see `BlobStore`."""
+        del key
+        return None
+
     async def check(self) -> None:
         """Memory is always there."""
 
 
 class MemoryReader:
     """See `BlobReader`."""
+
+    sha256: str | None = None
 
     def __init__(self, body: bytes) -> None:
         self._body = body

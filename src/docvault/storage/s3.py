@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
-from docvault.storage.base import BlobExists, BlobMissing, StoredBlob
+from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
@@ -31,6 +31,10 @@ TOTAL_SECONDS = 60
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 # A time-out is an `OSError` too.
 _FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
+_ENCRYPTION_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
@@ -44,6 +48,8 @@ class S3Location:
     # Passed on with every write: how the bucket encrypts at rest.
     encryption: str | None = None
     kms_key_id: str | None = None
+    # The address for signed URLs, where clients know the store by another one than we do.
+    public_endpoint_url: str | None = None
 
 
 @asynccontextmanager
@@ -58,15 +64,27 @@ async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator[
         signature_version="s3v4",
     )
     session = aioboto3.Session()
-    async with session.client("s3", endpoint_url=location.endpoint_url, config=config) as client:
-        yield S3BlobStore(client, location, spool_dir)
+    # The signer makes no connection: it only needs the address that others know the store by.
+    public_url = location.public_endpoint_url or location.endpoint_url
+    async with (
+        session.client("s3", endpoint_url=location.endpoint_url, config=config) as client,
+        session.client("s3", endpoint_url=public_url, config=config) as signer,
+    ):
+        yield S3BlobStore(client, signer, location, spool_dir)
 
 
 class S3BlobStore:
     """See `BlobStore`. Every write is create-only and checked by the store itself."""
 
-    def __init__(self, client: Any, location: S3Location, spool_dir: Path) -> None:  # noqa: ANN401 - botocore makes its clients at run time
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - botocore makes its clients at run time
+        signer: Any,  # noqa: ANN401 - as above
+        location: S3Location,
+        spool_dir: Path,
+    ) -> None:
         self._client = client
+        self._signer = signer
         self._bucket = location.bucket
         self._prefix = location.prefix
         self._encryption = _encryption(location)
@@ -91,8 +109,8 @@ class S3BlobStore:
         """Find the object; see `BlobStore`."""
         async with _answers():
             with _must_be_there(key):
-                head = await self._client.head_object(**self._object(key))
-        return S3Reader(self._client, self._object(key), head["ContentLength"])
+                head = await self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
+        return S3Reader(self._client, self._object(key), head["ContentLength"], _whole_digest(head))
 
     @store_operation
     async def delete(self, key: str) -> None:
@@ -134,6 +152,55 @@ class S3BlobStore:
                         await self._client.abort_multipart_upload(
                             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                         )
+
+    async def presign_put(
+        self, key: str, size_bytes: int, sha256: str, seconds: int
+    ) -> SignedRequest | None:
+        """Sign a PUT by which the store takes these bytes, once; see `BlobStore`.
+
+        Length, checksum and `If-None-Match: *` are in the signature: the store refuses a
+        request without any of them, other bytes, and a second PUT.
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "Content-Length": str(size_bytes),
+            "If-None-Match": "*",
+            "x-amz-checksum-sha256": checksum,
+            **{_ENCRYPTION_HEADERS[name]: value for name, value in self._encryption.items()},
+        }
+        request = {
+            **self._object(key),
+            "ContentLength": size_bytes,
+            "ChecksumSHA256": checksum,
+            "IfNoneMatch": "*",
+            **self._encryption,
+        }
+        async with _answers():
+            url = await self._signer.generate_presigned_url(
+                "put_object", Params=request, ExpiresIn=seconds
+            )
+        return SignedRequest(url, headers)
+
+    async def presign_get(
+        self, key: str, *, media_type: str, disposition: str, seconds: int
+    ) -> str | None:
+        """Sign a GET whose answer has our headers, as far as S3 lets us; see `BlobStore`."""
+        request = {
+            **self._object(key),
+            "ResponseContentType": media_type,
+            "ResponseContentDisposition": disposition,
+            "ResponseCacheControl": "private, no-cache",
+        }
+        async with _answers():
+            url: str = await self._signer.generate_presigned_url(
+                "get_object", Params=request, ExpiresIn=seconds
+            )
+        return url
+
+    def relative_path(self, key: str) -> str | None:
+        """Objects are no files; see `BlobStore`."""
+        del key
+        return None
 
     @store_operation
     async def check(self) -> None:
@@ -211,10 +278,17 @@ class S3BlobStore:
 class S3Reader:
     """See `BlobReader`. Bytes are fetched when they are asked for."""
 
-    def __init__(self, client: Any, names: dict[str, str], size_bytes: int) -> None:  # noqa: ANN401 - as above
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - as above
+        names: dict[str, str],
+        size_bytes: int,
+        sha256: str | None,
+    ) -> None:
         self._client = client
         self._names = names
         self.size_bytes = size_bytes
+        self.sha256 = sha256
 
     async def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
         """Stream a range of the object; see `BlobReader`."""
@@ -277,6 +351,14 @@ def _code(error: ClientError) -> str:
 
 def _checksum(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _whole_digest(head: dict[str, Any]) -> str | None:
+    """Return the SHA-256 of the whole object; that of an upload in parts is of its parts."""
+    checksum = head.get("ChecksumSHA256")
+    if checksum is None or "-" in checksum or head.get("ChecksumType") == "COMPOSITE":
+        return None
+    return base64.b64decode(checksum).hex()
 
 
 def _read_part(source: Path, number: int) -> bytes:

@@ -10,6 +10,7 @@ from docvault.api.admin import (
     documents,
     erasures,
     settings,
+    upload_sessions,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,6 +18,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     settings.router,
     customers.router,
     documents.router,
+    upload_sessions.router,
     erasures.router,
     api_keys.router,
     audit_events.router,

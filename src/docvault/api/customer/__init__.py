@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from docvault.api.customer import document_batches, documents, gate, portal
+from docvault.api.customer import document_batches, documents, gate, portal, upload_sessions
 
 ROUTERS: tuple[APIRouter, ...] = (
     portal.router,
     documents.router,
+    upload_sessions.router,
     document_batches.router,
     gate.router,
 )

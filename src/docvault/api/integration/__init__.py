@@ -2,12 +2,20 @@
 
 from fastapi import APIRouter
 
-from docvault.api.integration import customers, document_types, documents, erasures, gate
+from docvault.api.integration import (
+    customers,
+    document_types,
+    documents,
+    erasures,
+    gate,
+    upload_sessions,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     document_types.router,
     customers.router,
     documents.router,
+    upload_sessions.router,
     gate.router,
     erasures.router,
 )
