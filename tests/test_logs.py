@@ -18,6 +18,7 @@ from tests.fixtures.callers import CustomerClients
 from docvault.auth.keyring import Keyring
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.logs import ALLOWED_FIELDS, JsonFormatter, configure_logging
+from docvault.settings import SettingsError
 
 
 def record(
@@ -107,7 +108,7 @@ class TestJsonFormatter:
         assert "canary" not in json.dumps(formatted(made))
 
     def test_frames_name_no_folder_of_the_machine(self) -> None:
-        with pytest.raises(ValueError, match="32 bytes") as caught:
+        with pytest.raises(SettingsError, match="32 bytes") as caught:
             Keyring(b"short")
         made = record()
         made.exc_info = caught._excinfo
