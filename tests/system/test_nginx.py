@@ -1,0 +1,132 @@
+"""Downloads sent by a real nginx (Debian's package) in front of the service."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.factories import files
+from tests.factories.setups import upload_of
+from tests.fixtures.server import DOCVAULT, running_server
+
+pytestmark = pytest.mark.system
+
+CONFIGURATION = """
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass {service};
+        }}
+        location /blobs/ {{
+            internal;
+            alias {blobs}/;
+            etag off;
+            add_header ETag $upstream_http_etag;
+            add_header Repr-Digest $upstream_http_repr_digest;
+            add_header X-Content-Type-Options $upstream_http_x_content_type_options;
+            add_header Content-Security-Policy $upstream_http_content_security_policy;
+            add_header Cross-Origin-Resource-Policy $upstream_http_cross_origin_resource_policy;
+            add_header Referrer-Policy $upstream_http_referrer_policy;
+        }}
+    }}
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("nginx did not start")
+
+
+@pytest.fixture
+def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+    """A staff member whose requests go through nginx."""
+    with running_server(data_dir, DOCVAULT_ACCEL_PREFIX="/blobs") as server:
+        token = subprocess.run(
+            [DOCVAULT, "token", "admin"],
+            env=server.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()[-1]
+        port, is_root = free_port(), os.geteuid() == 0
+        (tmp_path / "nginx.conf").write_text(
+            CONFIGURATION.format(
+                user="user root;" if is_root else "",
+                folder=tmp_path,
+                port=port,
+                service=server.url,
+                blobs=data_dir / "blobs",
+            )
+        )
+        nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])
+        try:
+            wait_for(f"http://127.0.0.1:{port}/livez")
+            headers = {"Authorization": f"Bearer {token}"}
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+                yield client
+        finally:
+            nginx.terminate()
+            nginx.wait(20)
+
+
+def test_nginx_sends_the_file_with_our_headers_and_its_ranges(staff: httpx.Client) -> None:
+    staff.post("/v1/admin/document-types", json={"name": "Contract"}).raise_for_status()
+    staff.put("/v1/admin/customers/c-1", json={}).raise_for_status()
+    slot = "/v1/admin/customers/c-1/documents/contract"
+    staff.put(slot, **upload_of(filename="Überweisung.pdf")).raise_for_status()
+    answer = staff.get(f"{slot}/content")
+    assert (answer.status_code, answer.content) == (200, files.pdf())
+    assert "x-accel-redirect" not in answer.headers
+    ours = staff.head(f"{slot}/content").headers
+    for name in (
+        "content-type",
+        "content-length",
+        "content-disposition",
+        "cache-control",
+        "etag",
+        "repr-digest",
+        "x-content-type-options",
+        "content-security-policy",
+        "cross-origin-resource-policy",
+        "referrer-policy",
+    ):
+        assert answer.headers.get_list(name) == ours.get_list(name), name
+    part = staff.get(f"{slot}/content", headers={"Range": "bytes=1-3"})
+    assert (part.status_code, part.content) == (206, b"PDF")
+    unchanged = staff.get(f"{slot}/content", headers={"If-None-Match": ours["etag"]})
+    assert unchanged.status_code == 304
+
+
+def test_the_files_are_not_served_to_those_who_ask_for_them(staff: httpx.Client) -> None:
+    assert staff.get("/blobs/").status_code == 404
