@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
+import psutil
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -254,3 +255,23 @@ class TestUrls:
         url = "postgresql://u:p%40%2F%3A@h/d?sslmode=require"
         assert "p%40%2F%3A" in sqlalchemy_url(url)
         assert sqlalchemy_url(url).endswith("sslmode=require")
+
+
+async def test_a_server_that_does_not_answer_is_unavailable_and_used_again_afterwards(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRANSACTION_SECONDS", 0.5)
+    tried = Database(database_url)
+    async with tried.transaction() as session:
+        pid = await session.scalar(text("SELECT pg_backend_pid()"))
+    backend = psutil.Process(pid)
+    backend.suspend()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            async with tried.transaction() as session:
+                await session.execute(text("SELECT 1"))
+    finally:
+        backend.resume()
+    async with tried.transaction() as session:
+        assert await session.scalar(text("SELECT 1")) == 1
+    await tried.close()

@@ -325,15 +325,18 @@ _TRY_IT = """
 Admin token (12 hours):
 {admin}
 
-Try it in another terminal: ask for a contract, make a customer known, let the customer upload
-the contract, and see the gate open.
+Try it in another terminal: ask for a contract, make it mandatory, make a customer known (whom
+the gate blocks), let the customer upload the contract, and see the gate open.
 
 ADMIN={admin}
 CUSTOMER={customer}
 curl -X POST {address}/v1/admin/document-types -H "Authorization: Bearer $ADMIN" \\
   -H 'Content-Type: application/json' -d '{{"name": "Contract", "upload_mode": "required"}}'
+curl -X PATCH {address}/v1/admin/settings/portal -H "Authorization: Bearer $ADMIN" \\
+  -H 'If-Match: *' -H 'Content-Type: application/json' -d '{{"gate_enabled": true}}'
 curl -X PUT {address}/v1/admin/customers/c-1042 -H "Authorization: Bearer $ADMIN" \\
   -H 'Content-Type: application/json' -d '{{"name": "A. Bakker"}}'
+curl {address}/v1/customer/gate -H "Authorization: Bearer $CUSTOMER"
 curl -X PUT {address}/v1/customer/documents/contract -H "Authorization: Bearer $CUSTOMER" \\
   -F file=@examples/contract.pdf
 curl {address}/v1/customer/gate -H "Authorization: Bearer $CUSTOMER"

@@ -1,5 +1,6 @@
 """The engine, and transactions that answer every database failure with 503."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from docvault.errors import DatabaseUnavailable
 POOL_WAIT_SECONDS = 5
 STATEMENT_SECONDS = 10
 LOCK_SECONDS = 5
+# Longer than any statement may take: only a server that does not answer at all comes to this.
+TRANSACTION_SECONDS = 15
 
 # What psycopg reports when the server is gone, restarting, overloaded or too slow. Anything
 # else (a constraint, a data error) is either handled where it is expected or a bug.
@@ -91,16 +94,23 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Commit when the block ends, roll back when it raises."""
-        with_session = self._sessions()
         try:
-            async with with_session as session, session.begin():
-                yield session
+            async with asyncio.timeout(TRANSACTION_SECONDS), self._sessions() as session:
+                try:
+                    async with session.begin():
+                        yield session
+                except asyncio.CancelledError:
+                    # The server may be frozen: hang up instead of asking it to roll back.
+                    await session.invalidate()
+                    raise
         except exc.DBAPIError as error:
             if isinstance(error.orig, _UNAVAILABLE) or error.connection_invalidated:
                 raise _unavailable("unavailable") from error
             raise
         except exc.TimeoutError as error:
             raise _unavailable("pool_exhausted") from error
+        except TimeoutError as error:
+            raise _unavailable("timed_out") from error
         except _UNAVAILABLE as error:
             raise _unavailable("unavailable") from error
 

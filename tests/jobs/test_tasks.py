@@ -15,7 +15,8 @@ from tests.factories.setups import make_customer, make_type, upload_of
 
 from docvault.errors import StorageUnavailable
 from docvault.jobs.tasks import MAX_WAIT_SECONDS, ForEver, queue_app, retry_stalled_jobs
-from docvault.jobs.worker import worker_inside
+from docvault.jobs.worker import settle_leftovers, worker_inside
+from docvault.repositories.jobs import JobName
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
 
@@ -249,3 +250,31 @@ class TestWorkerInside:
         async with worker_inside(database_url, resources):
             assert await becomes_empty(resources)
         assert await sql(resources, "SELECT count(*) FROM blobs") == [(0,)]
+
+
+class TestSettleLeftovers:
+    """What a start finds of the processes before it."""
+
+    async def test_a_reap_that_is_queued_already_is_no_obstacle(
+        self, queue: App, resources: Resources, database_url: str
+    ) -> None:
+        await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
+        await settle_leftovers(database_url, resources)
+        await settle_leftovers(database_url, resources)
+        assert await sql(resources, "SELECT status::text FROM procrastinate_jobs") == [("todo",)]
+
+    async def test_a_reap_that_was_killed_beside_a_queued_one_is_no_obstacle(
+        self, queue: App, resources: Resources, database_url: str
+    ) -> None:
+        await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
+        await sql(
+            resources,
+            "WITH w AS (INSERT INTO procrastinate_workers (last_heartbeat)"
+            " VALUES (now() - interval '1 hour') RETURNING id)"
+            " UPDATE procrastinate_jobs SET status = 'doing', worker_id = w.id FROM w"
+            " RETURNING procrastinate_jobs.id",
+        )
+        await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
+        await settle_leftovers(database_url, resources)
+        rows = await sql(resources, "SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'")
+        assert rows == [(1,)]

@@ -22,7 +22,6 @@ from docvault.api.views import document_view
 from docvault.errors import (
     DocvaultError,
     ErrorDetail,
-    FileRequired,
     Forbidden,
     Unavailable,
     ValidationFailed,
@@ -148,13 +147,11 @@ async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:
                 call.request, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key
             )
         problem = problem_of(error, call.asker.request_id)
-        return DocumentBatchResult(
-            key=item.data.key, status=error.status, document=None, problem=problem
-        )
+        return DocumentBatchResult(key=item.data.key, status=error.status, problem=problem)
 
 
 def _saved(item: _Item, status: int, document: DocumentRead) -> DocumentBatchResult:
-    return DocumentBatchResult(key=item.data.key, status=status, document=document, problem=None)
+    return DocumentBatchResult(key=item.data.key, status=status, document=document)
 
 
 async def _claim_item(call: Call, item: _Item) -> Claim | None:
@@ -183,8 +180,6 @@ async def _store(call: Call, item: _Item, claim: Claim | None) -> tuple[int, Doc
         return status, view
 
     values = item.data.field_values or {}
-    if not item.files and item.data.field_values is None:
-        raise FileRequired(pointer="/file")
     if not item.files:
         return await _update_values(call, item, respond)
     async with call.resources.unit(call.asker.access) as unit:

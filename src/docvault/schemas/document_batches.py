@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic.json_schema import SkipJsonSchema
 
 from docvault.schemas.base import InputModel, OutputModel, SafeText
 from docvault.schemas.document_types import Key
@@ -43,7 +44,6 @@ class DocumentBatchResult(OutputModel):
                     "key": "driving-licence",
                     "status": 200,
                     "document": DOCUMENT_EXAMPLE,
-                    "problem": None,
                 }
             ]
         }
@@ -51,8 +51,8 @@ class DocumentBatchResult(OutputModel):
 
     key: Key
     status: Annotated[int, Field(examples=[201])]
-    document: DocumentRead | None
-    problem: Problem | None
+    document: DocumentRead | SkipJsonSchema[None] = None
+    problem: Problem | SkipJsonSchema[None] = None
 
 
 class DocumentBatchRead(OutputModel):

@@ -260,8 +260,13 @@ async def check_content(
     """Return what the bytes are; raises `CorruptFile` or `MediaTypeNotAllowed`."""
     try:
         content = await inspection
-    except (UnknownContent, ExtensionMismatch) as error:
-        raise not_allowed(document_type, error.detected, pointer=pointer) from error
+    except UnknownContent as error:
+        unknown = "The bytes are of no type that is known here; text has to be UTF-8."
+        detail = unknown if error.detected is None else None
+        raise not_allowed(document_type, error.detected, detail, pointer=pointer) from error
+    except ExtensionMismatch as error:
+        detail = f"The name ends in .{error.extension}, but the bytes are {error.detected}."
+        raise not_allowed(document_type, error.detected, detail, pointer=pointer) from error
     except CorruptContent as error:
         raise CorruptFile(error.reason, pointer=pointer) from error
     if content.media_type not in allowed_media_types(document_type):
@@ -293,10 +298,15 @@ def max_file_bytes(document_type: TypeFacts, settings: Settings) -> int:
 
 
 def not_allowed(
-    document_type: TypeFacts, detected: str | None, *, pointer: str | None = "/file"
+    document_type: TypeFacts,
+    detected: str | None,
+    detail: str | None = None,
+    *,
+    pointer: str | None = "/file",
 ) -> MediaTypeNotAllowed:
     """Return the refusal of a file whose bytes are not of an accepted type."""
     return MediaTypeNotAllowed(
+        detail,
         pointer=pointer,
         members={"allowed": list(allowed_media_types(document_type)), "detected": detected},
     )

@@ -16,7 +16,13 @@ from tests.api.holdings import (
     refusal,
 )
 from tests.factories import files
-from tests.factories.setups import make_customer, make_type, patch_portal, patch_type
+from tests.factories.setups import (
+    make_customer,
+    make_type,
+    patch_portal,
+    patch_type,
+    upload_of,
+)
 from tests.fixtures.callers import CustomerClients
 
 from docvault.services.resources import Resources
@@ -53,7 +59,7 @@ def outcome(answer: httpx.Response) -> list[tuple[str, int, str | None]]:
     """Return key, status and problem code of each item of a batch that was taken."""
     assert answer.status_code == 207, answer.text
     return [
-        (result["key"], result["status"], (result["problem"] or {}).get("code"))
+        (result["key"], result["status"], result.get("problem", {}).get("code"))
         for result in answer.json()["items"]
     ]
 
@@ -99,7 +105,7 @@ class TestSave:
         answer = await customer.post(BATCHES, **batch([item("diploma", "f1")], f1=b"\0"))
         (result,) = answer.json()["items"]
         problem = result["problem"]
-        assert result["document"] is None
+        assert "document" not in result
         assert problem["status"] == result["status"] == 415
         assert problem["type"].endswith(problem["code"])
         assert "application/pdf" in problem["allowed"]
@@ -129,11 +135,22 @@ class TestSave:
             ("diploma", 200, None),
         ]
 
-    async def test_an_item_that_brings_nothing_wants_a_file(
+    @pytest.mark.req("R-032")
+    async def test_an_item_that_brings_nothing_changes_nothing(
         self, customer: httpx.AsyncClient
     ) -> None:
-        answer = await customer.post(BATCHES, **batch([{"key": "diploma"}]))
-        assert outcome(answer) == [("diploma", 422, "file-required")]
+        await customer.put("/v1/customer/documents/identity-card", **upload_of())
+        sent = batch([{"key": "identity-card"}, {"key": "diploma", "files": []}])
+        answer = await customer.post(BATCHES, **sent)
+        assert outcome(answer) == [("identity-card", 200, None), ("diploma", 200, None)]
+        states = [result["document"]["version"] for result in answer.json()["items"]]
+        assert states == [1, 0]
+
+    async def test_an_item_that_brings_nothing_to_an_empty_required_slot_wants_a_file(
+        self, customer: httpx.AsyncClient
+    ) -> None:
+        answer = await customer.post(BATCHES, **batch([{"key": "identity-card"}]))
+        assert outcome(answer) == [("identity-card", 422, "file-required")]
 
     async def test_several_files_of_an_item_keep_their_order(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient

@@ -171,7 +171,7 @@ export async function saveAll(front: File, back: File): Promise<string[]> {
     return [explain(error)];
   }
   return data.items.map((item) => {
-    // @ts-expect-error TS18047 it may have been refused
+    // @ts-expect-error TS18048 it may have been refused
     const version = item.document.version;
     return item.problem ? explain(item.problem) : `${item.key}: ${item.status} ${version}`;
   });
