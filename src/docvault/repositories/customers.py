@@ -53,10 +53,11 @@ class CustomerRepository(Repository):
     async def lock(self, customer_id: UUID, *, exclusively: bool = False) -> CustomerFacts | None:
         """Return a customer that stays as it is until the transaction ends.
 
-        Shared by default: uploads of one customer do not wait for each other, erasure does.
+        Changes of a customer's documents wait for each other. A lock they could share would
+        have to grow when the customer's own row changes with them, and two of those deadlock.
         """
         query = select(Customer).where(Customer.id == customer_id, self._reachable(Customer.id))
-        query = query.with_for_update(read=not exclusively)
+        query = query.with_for_update(key_share=not exclusively)
         row = await self._session.scalar(query.execution_options(populate_existing=True))
         return None if row is None else customer_facts(row)
 
