@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.portal import PortalSwitches
 from docvault.rules.slots import Slot
 from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.idempotency_keys import Claim, keep_answer
@@ -28,6 +29,7 @@ class Call:
     resources: Resources
     asker: Asker
     customer_or_none: CustomerFacts | None = None
+    switches_or_none: PortalSwitches | None = None
     slot_or_none: Slot | None = None
     claim: Claim | None = None
     fingerprint: bytes = b""
@@ -48,6 +50,13 @@ class Call:
         if self.customer_or_none is None:
             raise RuntimeError("this endpoint is not about a customer")
         return self.customer_or_none
+
+    @property
+    def switches(self) -> PortalSwitches:
+        """What was switched on when the customer was looked up."""
+        if self.switches_or_none is None:
+            raise RuntimeError("this endpoint is not about a customer")
+        return self.switches_or_none
 
     @property
     def slot(self) -> Slot:

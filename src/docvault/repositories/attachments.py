@@ -6,6 +6,7 @@ everything or nothing. It compares before it sets: the caller says what the slot
 decided, and when anything is different by now the statement changes nothing at all.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -42,10 +43,16 @@ def _typed(type_: TypeEngine[Any], *names: str) -> list[BindParameter[Any]]:
     return [bindparam(name, type_=type_) for name in names]
 
 
+def _condensed(sql: str) -> str:
+    """Return SQL without comments and indentation: psycopg keeps what it knows of a statement
+    only up to 4,096 characters, and would take this one apart each time."""
+    return " ".join(re.sub(r"--.*", "", sql).split())
+
+
 # Each name is a step. A statement sees the rows as they were when it began: only what a step
 # returns, never what it wrote, reaches the next.
 _ATTACH = text(
-    """
+    _condensed("""
     WITH
     -- Uploads of one customer wait for each other here, and erasure for all of them.
     customer AS (
@@ -144,7 +151,7 @@ _ATTACH = text(
     )
     -- A step that only reads is taken when somebody asks for it.
     SELECT (SELECT count(*) FROM document) = 1, (SELECT count(*) FROM job)
-    """
+    """)
 ).bindparams(
     *_typed(Uuid(), "customer_id", "document_type_id", "document_id", "event_id", "request_id"),
     *_typed(Uuid(), "version_id", "replaced_version_id", "claim_token"),

@@ -18,10 +18,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute
 
 from docvault.errors import DocumentTypeInUse, KeyConflict, NameConflict
 from docvault.models import Document, DocumentType, DocumentTypeField
+from docvault.models.base import columns
 from docvault.repositories.base import Repository
 from docvault.rules.slots import FieldFacts, TypeFacts, TypePosition, UploadMode
 
@@ -151,48 +151,47 @@ class DocumentTypeRepository(Repository):
 _ORDER_LOCK = 0x646F6376_00000001  # "docv", 1
 
 
+_types, _fields = columns(DocumentType), columns(DocumentTypeField)
 _FIELDS = (
     select(
         func.json_agg(
             aggregate_order_by(
-                func.json_build_array(
-                    DocumentTypeField.key, DocumentTypeField.label, DocumentTypeField.required
-                ),
-                DocumentTypeField.position,
-                DocumentTypeField.id,
+                func.json_build_array(_fields.key, _fields.label, _fields.required),
+                _fields.position,
+                _fields.id,
             ),
             type_=JSON,
         )
     )
     .where(
-        DocumentTypeField.document_type_id == DocumentType.id,
-        DocumentTypeField.retired_at.is_(None),
+        _fields.document_type_id == _types.id,
+        _fields.retired_at.is_(None),
     )
-    .correlate(DocumentType)
+    .correlate(DocumentType.__table__)
     .scalar_subquery()
 )
 # What a select needs for `type_facts`, in the order of `TypeFacts`.
-TYPE_COLUMNS: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...] = (
-    DocumentType.id,
-    DocumentType.key,
-    DocumentType.name,
-    DocumentType.upload_mode,
-    DocumentType.collects_fields,
+TYPE_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    _types.id,
+    _types.key,
+    _types.name,
+    _types.upload_mode,
+    _types.collects_fields,
     _FIELDS.label("fields"),
-    DocumentType.instructions,
-    DocumentType.accepted_media_types,
-    DocumentType.max_size_bytes,
-    DocumentType.max_files,
-    DocumentType.position,
-    DocumentType.archived_at.is_not(None).label("archived"),
-    DocumentType.created_at,
-    DocumentType.updated_at,
+    _types.instructions,
+    _types.accepted_media_types,
+    _types.max_size_bytes,
+    _types.max_files,
+    _types.position,
+    _types.archived_at.is_not(None).label("archived"),
+    _types.created_at,
+    _types.updated_at,
 )
 
 
-def type_facts(columns: Sequence[Any]) -> TypeFacts:
+def type_facts(row: Sequence[Any]) -> TypeFacts:
     """Return the facts of a row of `TYPE_COLUMNS`."""
-    type_id, key, name, mode, collects_fields, fields, instructions, accepted, *others = columns
+    type_id, key, name, mode, collects_fields, fields, instructions, accepted, *others = row
     return TypeFacts(
         type_id,
         key,

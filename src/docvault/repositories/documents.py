@@ -26,7 +26,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute
 
 from docvault.errors import DocumentTypeUnknown
 from docvault.models import (
@@ -38,6 +37,7 @@ from docvault.models import (
     Preview,
     new_id,
 )
+from docvault.models.base import columns
 from docvault.repositories.base import Repository
 from docvault.repositories.document_types import TYPE_COLUMNS, type_facts
 from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
@@ -53,38 +53,42 @@ class LockedDocument:
     field_values: dict[str, str]
 
 
-def _files_of(version_id: InstrumentedAttribute) -> ScalarSelect[Any]:  # type: ignore[type-arg]
+_types, _documents = columns(DocumentType), columns(Document)
+_versions, _files, _blobs = columns(DocumentVersion), columns(DocumentFile), columns(Blob)
+
+
+def _files_of(version_id: ColumnElement[UUID]) -> ScalarSelect[Any]:
     """Return the files of a version as one JSON array, each in the order of `FileFacts`."""
     facts = func.json_build_array(
-        DocumentFile.id,
-        DocumentFile.number,
-        DocumentFile.filename,
-        DocumentFile.media_type,
-        DocumentFile.size_bytes,
-        DocumentFile.sha256,
-        DocumentFile.has_active_content,
-        DocumentFile.scan,
-        DocumentFile.preview_failed,
-        Blob.key,
+        _files.id,
+        _files.number,
+        _files.filename,
+        _files.media_type,
+        _files.size_bytes,
+        _files.sha256,
+        _files.has_active_content,
+        _files.scan,
+        _files.preview_failed,
+        _blobs.key,
     )
     return (
-        select(func.json_agg(aggregate_order_by(facts, DocumentFile.number), type_=JSON))
-        .join(Blob, Blob.id == DocumentFile.blob_id)
-        .where(DocumentFile.version_id == version_id)
-        .correlate(DocumentVersion)
+        select(func.json_agg(aggregate_order_by(facts, _files.number), type_=JSON))
+        .join(Blob.__table__, _blobs.id == _files.blob_id)
+        .where(_files.version_id == version_id)
+        .correlate(DocumentVersion.__table__)
         .scalar_subquery()
     )
 
 
 # What a select needs for `_version_facts`, in the order of `VersionFacts`.
-_VERSION_COLUMNS: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...] = (
-    DocumentVersion.id,
-    DocumentVersion.number,
-    DocumentVersion.uploaded_at,
-    DocumentVersion.uploaded_by_kind,
-    DocumentVersion.uploaded_by_id,
-    DocumentVersion.field_values,
-    _files_of(DocumentVersion.id).label("files"),
+_VERSION_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    _versions.id,
+    _versions.number,
+    _versions.uploaded_at,
+    _versions.uploaded_by_kind,
+    _versions.uploaded_by_id,
+    _versions.field_values,
+    _files_of(_versions.id).label("files"),
 )
 _SlotsQuery = Select[*tuple[Any, ...]]
 
@@ -95,26 +99,27 @@ def _slots_query(*, with_archived: bool, by_key: bool, by_place: bool) -> _Slots
 
     Its parameters are `customer_id` and, where asked for, `key`, `position` and `type_id`.
     """
-    active = DocumentType.archived_at.is_(None)
-    shown = or_(active, Document.current_version_id.is_not(None)) if with_archived else active
+    active = _types.archived_at.is_(None)
+    shown = or_(active, _documents.current_version_id.is_not(None)) if with_archived else active
     query = (
-        select(*TYPE_COLUMNS, Document.field_values, Document.last_version, *_VERSION_COLUMNS)
+        select(*TYPE_COLUMNS, _documents.field_values, _documents.last_version, *_VERSION_COLUMNS)
+        .select_from(DocumentType.__table__)
         .outerjoin(
-            Document,
+            Document.__table__,
             and_(
-                Document.document_type_id == DocumentType.id,
-                Document.customer_id == bindparam("customer_id", type_=Uuid()),
+                _documents.document_type_id == _types.id,
+                _documents.customer_id == bindparam("customer_id", type_=Uuid()),
             ),
         )
-        .outerjoin(DocumentVersion, DocumentVersion.id == Document.current_version_id)
+        .outerjoin(DocumentVersion.__table__, _versions.id == _documents.current_version_id)
         .where(shown)
-        .order_by(DocumentType.position, DocumentType.id)
+        .order_by(_types.position, _types.id)
         .limit(bindparam("limit", type_=Integer()))
     )
     if by_key:
-        query = query.where(DocumentType.key == bindparam("key"))
+        query = query.where(_types.key == bindparam("key"))
     if by_place:
-        place = tuple_(DocumentType.position, DocumentType.id)
+        place = tuple_(_types.position, _types.id)
         after = tuple_(bindparam("position", type_=Integer()), bindparam("type_id", type_=Uuid()))
         query = query.where(place > after)
     return query
@@ -284,7 +289,7 @@ def _slot(row: Sequence[Any]) -> Slot:
     )
 
 
-def _version_facts(columns: Sequence[Any]) -> VersionFacts:
-    version_id, number, uploaded_at, kind, uploader, field_values, files = columns
+def _version_facts(row: Sequence[Any]) -> VersionFacts:
+    version_id, number, uploaded_at, kind, uploader, field_values, files = row
     facts = tuple(FileFacts(UUID(file[0]), *file[1:]) for file in files or ())
     return VersionFacts(version_id, number, uploaded_at, kind, uploader, field_values, facts)
