@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from tests.api.holdings import Chunks, audited, holdings, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients, KeyClients
-from tests.fixtures.storage import BUCKET, S3Server
+from tests.fixtures.storage import use_s3
 
 from docvault.auth.principals import Access
 from docvault.auth.scopes import Scope
@@ -27,7 +26,8 @@ from docvault.settings import Settings
 SLOT = "/v1/customer/documents/contract"
 ADMIN_SLOT = "/v1/admin/customers/c-1/documents/contract"
 KEY_SLOT = "/v1/integration/customers/c-1/documents/contract"
-_PREFIXES = count()
+
+pytestmark = pytest.mark.own_store("they run on both stores as it is")
 
 
 @pytest.fixture(params=["filesystem", "s3"])
@@ -35,14 +35,9 @@ def settings(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """The defaults, with each of the stores."""
-    if request.param == "filesystem":
-        return Settings(data_dir=tmp_path / "data")
-    server: S3Server = request.getfixturevalue("s3_server")
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return Settings(
-        data_dir=tmp_path / "data", storage_url=f"s3://{BUCKET}/sessions-{next(_PREFIXES)}"
-    )
+    if request.param == "s3":
+        use_s3(request.getfixturevalue("s3_server"), monkeypatch)
+    return Settings(data_dir=tmp_path / "data")
 
 
 @pytest.fixture
