@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import httpx
 import pytest
+from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.factories.stored import (
     flipped,
@@ -224,7 +225,9 @@ class TestVerify:
         await lose_the_bytes(resources)
         outcome = await run("verify")
         assert outcome.status == 1
-        assert f"missing: {key}" in outcome.output.splitlines()
+        place = "customer c-1, document contract, version 1, file 1"
+        assert f"missing: {key} ({place})" in outcome.output.splitlines()
+        assert "c-1" not in outcome.errors
 
     async def test_damaged_bytes_are_exit_status_1_when_rehashed(
         self, run: Run, resources: Resources
@@ -234,7 +237,20 @@ class TestVerify:
         assert (await run("verify")).status == 0
         outcome = await run("verify", "--rehash")
         assert outcome.status == 1
-        assert f"damaged: {key}" in outcome.output.splitlines()
+        place = "customer c-1, document contract, version 1, file 1"
+        assert f"damaged: {key} ({place})" in outcome.output.splitlines()
+
+    async def test_a_damaged_preview_is_told_from_its_file(
+        self, run: Run, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of(files.png(), "a.png"))
+        files_alone = set(await stored_keys(resources))
+        assert (await admin.get(f"{PATH}/preview?size=small")).status_code == 200
+        (key,) = set(await stored_keys(resources)) - files_alone
+        await overwrite(resources, key, b"x")
+        outcome = await run("verify")
+        place = "customer c-1, document contract, version 2, file 1, preview small"
+        assert f"damaged: {key} ({place})" in outcome.output.splitlines()
 
 
 @pytest.mark.req("R-114")

@@ -30,13 +30,14 @@ from docvault.errors import DocvaultError, ValidationFailed
 from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
 from docvault.migrations import migrate
+from docvault.repositories.blobs import BlobPlace
 from docvault.schemas.api_keys import ApiKeyCreate
 from docvault.server import application, listen, serve
 from docvault.services.api_keys import create_api_key
 from docvault.services.customers import find_any_customer
 from docvault.services.erasures import erase_customer
 from docvault.services.resources import Resources
-from docvault.services.verification import Findings, count_stored_blobs, verify
+from docvault.services.verification import Findings, count_stored_blobs, places_of, verify
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings, SettingsError
 from docvault.shared_metrics import SHARED_DIR, shared_folder
@@ -264,20 +265,34 @@ def verify_command(
         total = await count_stored_blobs(resources)
         with Progress() as bar:
             task = bar.add_task("verifying", total=total)
-            return await verify(
+            findings = await verify(
                 resources, rehash=rehash, progress=lambda steps: bar.advance(task, steps)
             )
+        await _show_findings(resources, findings)
+        return findings
 
     findings = _run(check)
-    for label in ("missing", "damaged", "orphaned"):
-        for key in getattr(findings, label):
-            typer.echo(f"{label}: {key}")
     typer.echo(
         f"{findings.checked} checked, {len(findings.missing)} missing, "
         f"{len(findings.damaged)} damaged, {len(findings.orphaned)} orphaned"
     )
     if not findings.is_clean:
         raise SystemExit(1)
+
+
+async def _show_findings(resources: Resources, findings: Findings) -> None:
+    """Print the key of each, and which document it is: on standard output, never in a log."""
+    for label in ("missing", "damaged", "orphaned"):
+        async for key, place in places_of(resources, getattr(findings, label)):
+            typer.echo(f"{label}: {key}" + (f" ({_shown_place(place)})" if place else ""))
+
+
+def _shown_place(place: BlobPlace) -> str:
+    shown = (
+        f"customer {place.customer_id}, document {place.document_type}, "
+        f"version {place.version}, file {place.file}"
+    )
+    return f"{shown}, preview {place.preview}" if place.preview else shown
 
 
 def _run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Result:
