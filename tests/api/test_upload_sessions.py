@@ -591,6 +591,52 @@ class TestCompleting:
         assert refusal(await complete(customer, session))[:2] == (422, "digest-mismatch")
 
 
+class TestTooMany:
+    """A bound on what is announced and does not come."""
+
+    @pytest.fixture(autouse=True)
+    def only_three(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("docvault.services.upload_sessions.MAX_PENDING_UPLOADS", 3)
+
+    async def test_one_more_is_refused_and_changes_nothing(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        body = files.pdf()
+        answers = await asyncio.gather(
+            *(customer.post(f"{SLOT}/uploads", json=announcement(body)) for _ in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
+        refused = [answer for answer in answers if answer.status_code == 409]
+        assert {refusal(answer)[1] for answer in refused} == {"too-many-uploads"}
+        assert await sessions(resources) == 3
+
+    async def test_what_is_completed_makes_room(
+        self, customer: httpx.AsyncClient, sender: Sender
+    ) -> None:
+        for _ in range(4):
+            session = await sent(customer, sender, files.pdf())
+            assert (await complete(customer, session)).status_code in {200, 201}
+
+    async def test_what_is_given_up_makes_none_until_its_bytes_can_come_no_more(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        for _ in range(3):
+            session = await opened(customer, files.pdf())
+            assert (await customer.delete(session["path"])).status_code == 204
+        answer = await customer.post(f"{SLOT}/uploads", json=announcement(files.pdf()))
+        assert refusal(answer)[:2] == (409, "too-many-uploads")
+        await shift(resources, "46 minutes")
+        await opened(customer, files.pdf())
+
+    async def test_others_are_not_counted(
+        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        for _ in range(3):
+            await opened(customer, files.pdf())
+        await make_customer(admin, "c-2")
+        await opened(customer_of("c-2"), files.pdf())
+
+
 class TestExpiry:
     """Sessions whose time is over."""
 

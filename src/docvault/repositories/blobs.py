@@ -134,6 +134,19 @@ class BlobRepository(Repository):
         rows = await self._session.execute(query.group_by(Blob.state))
         return {state: (number, float(seconds)) for state, number, seconds in rows}
 
+    async def count_pending(self, customer_id: UUID) -> int:
+        """Return how many blobs of a customer are announced and neither attached nor expired.
+
+        Of a session that was given up too: the holder of its URL may still send the bytes.
+        """
+        query = select(func.count()).where(
+            Blob.customer_id == customer_id,
+            Blob.state == "pending",
+            Blob.expires_at > func.now(),
+            self._reachable(Blob.customer_id),
+        )
+        return await self._session.scalar(query) or 0
+
     async def pending_keys(self, customer_id: UUID) -> list[str]:
         """Return the keys under which bytes of a customer may lie or may still arrive."""
         query = select(Blob.key).where(Blob.customer_id == customer_id, Blob.state == "pending")
