@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 PORT ?= 8000
+# Each process of a test run starts its own servers, so that more than four help nobody.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: help install run test test-system lint format openapi requirements lock
 
@@ -28,7 +30,7 @@ run: install
 	@exec $(BIN)/docvault serve --port $(PORT)
 
 test: install lint
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -m "not system" $(PARALLEL)
 
 test-system: install
 	$(BIN)/pytest -m system
@@ -52,5 +54,5 @@ requirements: install
 
 # Names, versions and hashes; no address of any index.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --group dev pyproject.toml -o requirements-dev.lock

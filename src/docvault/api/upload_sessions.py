@@ -18,6 +18,7 @@ from docvault.errors import (
     MediaTypeNotAllowed,
     NotFound,
     StorageUnavailable,
+    TooManyUploads,
     UploadExpired,
     UploadNotComplete,
 )
@@ -32,6 +33,7 @@ OPEN_ERRORS: tuple[type[DocvaultError], ...] = (
     *UPDATE_ERRORS,
     EmptyFile,
     FileTooLarge,
+    TooManyUploads,
     StorageUnavailable,
 )
 SESSION_ERRORS: tuple[type[DocvaultError], ...] = (DocumentTypeUnknown, NotFound)

@@ -16,6 +16,7 @@ from docvault.errors import (
     FileTooLarge,
     NotFound,
     PreconditionFailed,
+    TooManyUploads,
     UploadExpired,
     UploadNotComplete,
 )
@@ -27,6 +28,7 @@ from docvault.rules.permissions import require_write
 from docvault.rules.slots import Slot, TypeFacts
 from docvault.rules.upload_sessions import (
     BYTES_MARGIN,
+    MAX_PENDING_UPLOADS,
     SESSION_LIFETIME,
     UploadSessionFacts,
     UploadSessionState,
@@ -75,7 +77,8 @@ async def open_session(
 ) -> _Answer:
     """Announce a file; return what `respond` makes of the session inside the transaction.
 
-    `respond` gets the store's own signed request; without one the bytes come to us.
+    `respond` gets the store's own signed request; without one the bytes come to us. Raises what
+    an upload to the slot raises before its bytes are looked at, and `TooManyUploads`.
     """
     async with resources.unit(asker.access) as unit:
         slot = await authorise_write(asker.work(unit), place.customer, place.key)
@@ -86,7 +89,10 @@ async def open_session(
     )
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
-        await lock_customer(unit, place.customer.id)
+        # Alone, so that the count is exact.
+        await lock_customer(unit, place.customer.id, exclusively=True)
+        if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
+            raise TooManyUploads
         await unit.blobs.announce([intent], SESSION_LIFETIME + BYTES_MARGIN)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
