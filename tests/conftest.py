@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.callers",
     "tests.fixtures.client",
     "tests.fixtures.server",
+    "tests.torture.figures",
 ]
