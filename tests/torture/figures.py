@@ -65,10 +65,12 @@ def figures(request: pytest.FixtureRequest, size: Size) -> Iterator[dict[str, Fi
     kept: dict[str, Figure] = {}
     began = time.monotonic()
     yield kept
+    if not request.node.stash.get(_PASSED, False):
+        return
     marker = request.node.get_closest_marker("guarantee")
     if marker is None or not kept:
         raise pytest.UsageError(f"{request.node.nodeid} takes figures but records none")
-    if size.share is not None and request.node.stash.get(_PASSED, False):
+    if size.share is not None:
         name = record_name(marker.args[0], request.node.name)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / name).write_text(
