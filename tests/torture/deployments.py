@@ -22,6 +22,8 @@ from docvault.migrations import migrate
 from docvault.settings import Settings
 
 _NUMBERS = count()
+OURS = "torture"
+DYING_SECONDS = 30
 SECRET_KEY = secrets.token_hex(32)
 
 
@@ -74,19 +76,26 @@ class Deployment:
 
     def wait_for_dead_clients(self) -> None:
         """Wait until nothing that a killed process has asked the database for still runs."""
+        orphaned = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND application_name <> %s"
+            " AND backend_start < to_timestamp(%s)"
+        )
+        deadline = time.monotonic() + DYING_SECONDS
         with self.connect() as connection:
-            started = self._started_at
-            orphaned = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND backend_type = 'client backend' AND backend_start < to_timestamp(%s)"
-            )
-            while connection.execute(orphaned, [started]).fetchone() != (0,):
+            while connection.execute(orphaned, [OURS, self._started_at]).fetchone() != (0,):
+                assert time.monotonic() < deadline, "a dead client's backend goes on"
                 connection.execute("SELECT pg_sleep(0.005)")
+
+    @property
+    def own_url(self) -> str:
+        """The database's URL for this process, whose connections are not the service's."""
+        return f"{self.database_url}&application_name={OURS}"
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
         """Look into the database."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.own_url, autocommit=True) as connection:
             yield connection
 
     def staff_token(self) -> str:

@@ -48,6 +48,11 @@ class Size:
 
     share: float | None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether this run keeps its figures."""
+        return self.share is not None
+
     def of(self, *, ci: int, full: int) -> int:
         """Return the number to do."""
         return ci if self.share is None else max(1, round(full * self.share))
@@ -70,7 +75,7 @@ def figures(request: pytest.FixtureRequest, size: Size) -> Iterator[dict[str, Fi
     marker = request.node.get_closest_marker("guarantee")
     if marker is None or not kept:
         raise pytest.UsageError(f"{request.node.nodeid} takes figures but records none")
-    if size.share is not None:
+    if size.is_full:
         name = record_name(marker.args[0], request.node.name)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / name).write_text(

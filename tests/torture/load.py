@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import httpx
 from tests.factories import files
 from tests.factories.setups import make_type
-from tests.torture.model import DELETE, Content, Ledger, SlotModel, stored
+from tests.torture.model import Change, Content, Ledger, SlotModel, stored
 
 TYPES = tuple(f"type-{number}" for number in range(8))
 SMALLEST, LARGEST = 1024, 5 * 1024 * 1024
@@ -86,23 +86,23 @@ class Writer:
 
     async def _upload(self, client: httpx.AsyncClient, slot: SlotModel) -> None:
         content = some_content(self._chance)
-        slot.doubt = stored(content)
+        slot.doubt = Change(stored(content))
         self.touched.append(slot)
         self._filled.append(slot)
         part = (content.filename, content.body)
         answer = await client.put(slot.path, files={"file": part})
         assert answer.status_code in {200, 201}, (answer.status_code, answer.text)
         self._ledger.acknowledged["uploads" if answer.status_code == 201 else "replacements"] += 1
-        slot.upload(stored(content))
+        slot.confirm()
 
     async def _delete(self, client: httpx.AsyncClient, slot: SlotModel) -> None:
-        slot.doubt = DELETE
+        slot.doubt = Change(None)
         self.touched.append(slot)
         self._free.append(slot)
         answer = await client.delete(slot.path)
         assert answer.status_code == 204, (answer.status_code, answer.text)
         self._ledger.acknowledged["deletions"] += 1
-        slot.delete()
+        slot.confirm()
 
 
 async def make_known(client: httpx.AsyncClient, customer: str) -> None:

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 
 UPLOAD, REPLACE, DELETE = "document.upload", "document.replace", "document.delete"
-CHANGES = (UPLOAD, REPLACE, DELETE)
+COPY = "document.copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +46,45 @@ def stored(content: Content) -> Stored:
     return Stored(content.sha256, len(content.body), content.filename, content.media_type)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something done to a slot: new content, or None when it is emptied."""
+
+    content: Stored | None
+    # How the audit trail calls it, where it is neither upload nor replacement nor deletion.
+    action: str | None = None
+
+
 @dataclass(slots=True)
 class SlotModel:
-    """One customer's place for one type: what is in it, and every change that happened."""
+    """One customer's place for one type: what is in it, and every change that happened.
+
+    `doubt` is a change that was asked for and has no answer yet.
+    """
 
     customer: str
     key: str
     current: Stored | None = None
     last_version: int = 0
     events: list[tuple[str, int]] = field(default_factory=list)
-    doubt: Stored | str | None = None
+    doubt: Change | None = None
 
     @property
     def path(self) -> str:
         """Where staff find the document."""
         return f"/v1/admin/customers/{self.customer}/documents/{self.key}"
 
-    def upload(self, content: Stored) -> None:
-        """Note a version that is in the service."""
-        action = UPLOAD if self.current is None else REPLACE
-        self.last_version += 1
-        self.events.append((action, self.last_version))
-        self.current, self.doubt = content, None
-
-    def delete(self) -> None:
-        """Note that the document is gone."""
-        self.events.append((DELETE, self.last_version))
-        self.current, self.doubt = None, None
+    def confirm(self) -> None:
+        """Note that the change in doubt has happened."""
+        change, self.doubt = self.doubt, None
+        assert change is not None
+        if change.content is None:
+            action = DELETE
+        else:
+            action = UPLOAD if self.current is None else REPLACE
+            self.last_version += 1
+        self.events.append((change.action or action, self.last_version))
+        self.current = change.content
 
 
 @dataclass(slots=True)
@@ -114,21 +126,18 @@ class Ledger:
         self.slots = {place: slot for place, slot in self.slots.items() if place[0] != customer}
 
     async def settle(self, client: httpx.AsyncClient) -> None:
-        """Ask the service how every operation without an answer ended."""
+        """Ask the service how every change without an answer ended."""
         for slot in [slot for slot in self.slots.values() if slot.doubt is not None]:
             document = await read(client, slot.path)
-            if slot.doubt == DELETE:
+            assert slot.doubt is not None
+            if slot.doubt.content is None:
                 happened = document["upload_state"] == "missing"
             else:
                 happened = document["version"] == slot.last_version + 1
             self.settled["happened" if happened else "did not happen"] += 1
-            doubt, slot.doubt = slot.doubt, None
-            if not happened:
-                continue
-            if isinstance(doubt, Stored):
-                slot.upload(doubt)
-            else:
-                slot.delete()
+            if happened:
+                slot.confirm()
+            slot.doubt = None
 
     async def check_documents(
         self,
@@ -204,12 +213,13 @@ def is_idle(connection: psycopg.Connection[Any]) -> bool:
 def check_store(
     connection: psycopg.Connection[Any], keys: Collection[str], findings: Findings
 ) -> None:
-    """Compare rows and bytes both ways, once the service is idle."""
+    """Compare rows and bytes both ways; bytes that are announced may be there or not."""
     rows = dict(connection.execute("SELECT key, state FROM blobs").fetchall())
     for key in set(keys) - rows.keys():
         findings.add("orphans", key)
     for key in rows.keys() - set(keys):
-        findings.add("dangling", f"{key} {rows[key]}")
+        if rows[key] == "stored":
+            findings.add("dangling", key)
     for (key,) in connection.execute(_UNOWNED):
         findings.add("unowned", key)
     for (key,) in connection.execute(_NOT_STORED):
@@ -219,7 +229,9 @@ def check_store(
 def check_audit(connection: psycopg.Connection[Any], ledger: Ledger, findings: Findings) -> None:
     """Compare the audit trail with the history of every slot."""
     recorded: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for customer, key, action, version in connection.execute(_EVENTS, [list(CHANGES)]):
+    for customer, key, action, version in connection.execute(
+        _EVENTS, [[UPLOAD, REPLACE, DELETE, COPY]]
+    ):
         recorded.setdefault((customer, key), []).append((action, version))
     for place in recorded.keys() | ledger.slots.keys():
         slot = ledger.slots.get(place)

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 POLL_SECONDS = 0.005
+DYING_SECONDS = 2
 _ADDRESS = re.compile(rb"docvault serves (http://\S+)")
 
 
@@ -114,6 +115,13 @@ class DocvaultProcess:
             return "\nState:\tZ" in Path(f"/proc/{self.pid}/status").read_text()
         return True
 
+    def was_killed(self) -> bool:
+        """Whether it has been killed, or just is; one that goes on is left alone."""
+        deadline = time.monotonic() + DYING_SECONDS
+        while not self.has_ended() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return self.has_ended() and self.wait() == -signal.SIGKILL
+
     def kill(self) -> None:
         """End it as a power cut would, and see that it has ended."""
         if self.status is None:
@@ -130,12 +138,3 @@ class DocvaultProcess:
         if self.status is None:
             self.status = self.zygote.wait(self.pid)
         return self.status
-
-
-@contextmanager
-def killed_at_the_end(process: DocvaultProcess) -> Iterator[DocvaultProcess]:
-    """Leave nothing running."""
-    try:
-        yield process
-    finally:
-        process.kill()
