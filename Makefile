@@ -5,13 +5,16 @@ PYTHON ?= python3
 PORT ?= 8000
 # Each process of a test run starts its own servers, so that more than four help nobody.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+SHARE ?= 1
 
-.PHONY: help install run test test-system lint format openapi requirements lock
+.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
 	@echo "make test-system   the tests that need Debian packages or npm"
+	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
+	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
 	@echo "make requirements  list every requirement with the tests that show it"
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
@@ -30,10 +33,17 @@ run: install
 	@exec $(BIN)/docvault serve --port $(PORT)
 
 test: install lint
-	$(BIN)/pytest -m "not system" $(PARALLEL)
+	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
 
 test-system: install
-	$(BIN)/pytest -m system
+	$(BIN)/pytest -m "system and not torture"
+
+test-torture: install
+	$(BIN)/pytest -m torture
+
+torture: install
+	$(BIN)/pytest -m guarantee --torture $(SHARE)
+	$(BIN)/python -m tests.torture.guarantees
 
 lint: install
 	$(BIN)/ruff format --check .
