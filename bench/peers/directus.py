@@ -12,7 +12,7 @@ import httpx
 
 from bench.peers.docvault import postgres
 from bench.peers.npm import installed
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import NotStarted, Tree, answers, free_port, running
 from bench.setup import Missing, Setup
 
 FOLDER = Path(__file__).with_name("directus_server")
@@ -37,9 +37,13 @@ class Directus:
     def create(self, path: str, body: Any) -> Any:
         """Create something; return what Directus made of it."""
         with self.client() as client:
-            answer = client.post(path, json=body)
-            answer.raise_for_status()
-            return answer.json()["data"]
+            return _data(client.post(path, json=body))
+
+    def upload(self, content: bytes, filename: str) -> Any:
+        """Upload a PDF; return the record of the file."""
+        with self.client() as client:
+            file = (filename, content, "application/pdf")
+            return _data(client.post("/files", files={"file": file}))
 
 
 @contextmanager
@@ -65,9 +69,14 @@ def directus(setup: Setup, processes: int = 1) -> Iterator[Directus]:
                 json={"email": MAIL, "password": PASSWORD},
                 timeout=60,
             )
-            answer.raise_for_status()
-            token = answer.json()["data"]["access_token"]
+            token = _data(answer)["access_token"]
             yield Directus(port, server, database, {"Authorization": f"Bearer {token}"})
+
+
+def _data(answer: httpx.Response) -> Any:
+    if answer.is_error:
+        raise NotStarted(f"Directus refuses {answer.url}: {answer.text}")
+    return answer.json()["data"]
 
 
 def _bootstrap(command: list[Path | str], environment: dict[str, str], folder: Path) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.processes import Tree, answers, free_port, running
 from bench.setup import Setup
@@ -15,6 +16,7 @@ class PlainFastAPI:
 
     port: int
     server: Tree
+    store: Path
 
 
 @contextmanager
@@ -23,8 +25,9 @@ def plain_fastapi(setup: Setup) -> Iterator[PlainFastAPI]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "bench.peers.plain_fastapi_app:app"]
     command += ["--port", str(port), "--workers", "2", "--no-access-log"]
-    environment = {"BENCH_STORE": str(setup.store_folder("plain-fastapi"))}
+    store = setup.store_folder("plain-fastapi")
+    environment = {"BENCH_STORE": str(store)}
     log = setup.folder("plain-fastapi") / "log"
     ready = answers(port, "/openapi.json")
     with running(command, log, environment=environment, ready=ready) as server:
-        yield PlainFastAPI(port, server)
+        yield PlainFastAPI(port, server, store)
