@@ -2,12 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -29,7 +29,6 @@ from docvault.embedded.postgres import EmbeddedPostgresError
 from docvault.errors import DocvaultError, ValidationFailed
 from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
-from docvault.metrics import SHARED_DIR
 from docvault.migrations import migrate
 from docvault.schemas.api_keys import ApiKeyCreate
 from docvault.server import application, listen, serve
@@ -40,8 +39,9 @@ from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, verify
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings, SettingsError
+from docvault.shared_metrics import SHARED_DIR, shared_folder
 from docvault.startup import metrics_served, open_resources
-from docvault.supervisor import Supervisor
+from docvault.supervisor import Supervisor, end_with
 
 app = typer.Typer(
     help="A service through which a company collects documents from its customers.",
@@ -130,22 +130,25 @@ def _supervise(
     if settings.works_inside:
         asyncio.run(settle())
         commands.append(["worker"])
+    commands = [[*command, "--supervisor", str(os.getpid())] for command in commands]
     environment = {
         "DOCVAULT_DATABASE_URL": url,
         "DOCVAULT_SECRET_KEY": secret_key(settings),
         "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
     }
     typer.echo(announcement)
-    # The metrics of all processes add up in one folder, for as long as this one lives.
-    with TemporaryDirectory(prefix="docvault-metrics-") as folder:
+    with ExitStack() as stack:
         if settings.metrics_bind is not None:
-            environment[SHARED_DIR] = folder
+            environment[SHARED_DIR] = str(stack.enter_context(shared_folder()))
         Supervisor(commands, environment, listener.fileno()).run()
 
 
 @app.command("serve-process", hidden=True)
-def serve_process_command(descriptor: int) -> None:
+def serve_process_command(
+    descriptor: int, supervisor: Annotated[int, typer.Option(help="Ends with this process.")]
+) -> None:
     """Serve on a socket that the supervising process has opened."""
+    end_with(supervisor)
     settings = Settings()
     configure_logging(settings.log_level)
     if settings.database_url is None:
@@ -157,8 +160,14 @@ def serve_process_command(descriptor: int) -> None:
 
 
 @app.command("worker")
-def worker_command() -> None:
+def worker_command(
+    supervisor: Annotated[
+        int | None, typer.Option(hidden=True, help="Ends with this process.")
+    ] = None,
+) -> None:
     """Do the jobs: delete, erase, render, reap. Run any number beside the API processes."""
+    if supervisor is not None:
+        end_with(supervisor)
     settings = Settings()
     configure_logging(settings.log_level)
     if settings.database_url is None:
@@ -167,7 +176,7 @@ def worker_command() -> None:
 
     async def work() -> None:
         async with open_resources(settings, url) as resources, metrics_served(resources):
-            await run_worker(url, resources, handle_signals=True)
+            await run_worker(url, resources)
 
     asyncio.run(work())
 
