@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Response
 
+from docvault import metrics
 from docvault.api.calls import Call
 from docvault.api.denials import record_denial
 from docvault.api.idempotency_keys import replayed, stored
@@ -147,6 +148,7 @@ async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:
                 call.request, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key
             )
         problem = problem_of(error, call.asker.request_id)
+        metrics.PROBLEMS.labels(problem.code).inc()
         return DocumentBatchResult(key=item.data.key, status=error.status, problem=problem)
 
 
