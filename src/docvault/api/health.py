@@ -15,6 +15,7 @@ from docvault.services.resources import Resources
 router = APIRouter()
 
 DATABASE_SECONDS = 1
+STORE_SECONDS = 2
 STORE_CHECK_SECONDS = 5
 
 
@@ -59,5 +60,9 @@ async def _check_store(request: Request, resources: Resources) -> None:
         STORE_CHECK_SECONDS
     ):
         return
-    await resources.store.check()
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await resources.store.check()
+    except TimeoutError:
+        raise StorageUnavailable from None
     state.store_checked_at = time.monotonic()
