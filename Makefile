@@ -6,11 +6,18 @@ PORT ?= 8000
 # Each process of a test run starts its own servers, so that more than four help nobody.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install run test test-system lint format openapi requirements lock
+# What is about bytes: all but the rules, the parsers, and what stores next to nothing.
+STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metrics.py \
+	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_customers.py \
+	admin/test_document_types.py admin/test_settings.py integration/test_document_types.py \
+	test_authentication.py test_errors.py test_guard.py test_middleware.py test_pagination.py)
+
+.PHONY: help install run test test-s3 test-system lint format openapi requirements lock
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
+	@echo "make test-s3       what is about bytes once more, on an S3 store"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make requirements  list every requirement with the tests that show it"
 	@echo "make install       only make the environment"
@@ -31,6 +38,9 @@ run: install
 
 test: install lint
 	$(BIN)/pytest -m "not system" $(PARALLEL)
+
+test-s3: install
+	$(BIN)/pytest --store s3 $(PARALLEL) $(STORING)
 
 test-system: install
 	$(BIN)/pytest -m system
