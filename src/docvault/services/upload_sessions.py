@@ -20,7 +20,7 @@ from docvault.errors import (
     UploadExpired,
     UploadNotComplete,
 )
-from docvault.repositories.documents import NewFile
+from docvault.repositories.attachments import NewFile
 from docvault.rules.content import Content
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import merge_values
@@ -49,6 +49,7 @@ from docvault.services.uploads import (
     check_content,
     check_filename,
     max_file_bytes,
+    settle,
 )
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
@@ -146,7 +147,7 @@ async def complete_session(
         slot = await get_slot(work, place.customer, place.key)
         require_write(work.caller, slot.type)
         if session.state is UploadSessionState.COMPLETED:
-            return await respond(work, slot, False)
+            return await settle(work, respond(slot, False))
     _require_open(session)
     content = await _check_arrived(resources, slot.type, session)
     attachment = Attachment(
