@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     body_idle_seconds: float = Field(default=15, gt=0)
     body_total_seconds: float = Field(default=600, gt=0)
     keep_versions: int = Field(default=10, ge=1)
+    clamd: str | None = Field(
+        default=None,
+        pattern=r"^(unix:///[^\s?#]+|tcp://([^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5})$",
+    )
 
     worker: Literal["auto", "inside", "separate"] = "auto"
     metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")

@@ -15,8 +15,10 @@ from docvault.errors import (
     DocvaultError,
     EmptyFile,
     FileTooLarge,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NotFound,
+    ScannerUnavailable,
     StorageUnavailable,
     UploadExpired,
     UploadNotComplete,
@@ -45,6 +47,8 @@ COMPLETE_ERRORS: tuple[type[DocvaultError], ...] = (
     MediaTypeNotAllowed,
     CorruptFile,
     DigestMismatch,
+    MalwareDetected,
+    ScannerUnavailable,
     StorageUnavailable,
 )
 

@@ -34,6 +34,7 @@ from docvault.models import (
 )
 from docvault.repositories.base import Repository
 from docvault.repositories.document_types import DocumentTypeRepository, type_facts
+from docvault.rules.scans import ScanState
 from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
 
 
@@ -48,7 +49,8 @@ class NewFile:
     size_bytes: int
     sha256: str
     has_active_content: bool
-    scan: str
+    scan: ScanState
+    scanned_with: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +326,7 @@ def _file_facts(row: DocumentFile, blob_key: str) -> FileFacts:
         size_bytes=row.size_bytes,
         sha256=row.sha256,
         has_active_content=row.has_active_content,
-        scan=row.scan,
+        scan=ScanState(row.scan),
         preview_failed=row.preview_failed,
         blob_key=blob_key,
     )
