@@ -33,6 +33,8 @@ MAX_ANSWER_BYTES = 1024
 
 _CLEAN = b"stream: OK\0"
 _FOUND = re.compile(rb"stream: ([ -~]{1,200}) FOUND\0")
+# With `AlertExceedsMax`: there was too much of it to look at, which says nothing about malware.
+_OVER_LIMIT = re.compile(rb"stream: (Heuristics\.Limits\.Exceeded[!-~]{0,200}) FOUND\0")
 _REFUSED = re.compile(rb"([ -~]{1,200}) ERROR\0")
 _VERSION = re.compile(rb"(ClamAV [ -~]{1,200})\0")
 
@@ -170,12 +172,12 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
 def _malware(answer: bytes) -> str | None:
     if answer == _CLEAN:
         return None
-    if found := _FOUND.fullmatch(answer):
-        return found[1].decode("ascii")
-    if refused := _REFUSED.fullmatch(answer):
+    if refused := _OVER_LIMIT.fullmatch(answer) or _REFUSED.fullmatch(answer):
         # Its own words: it knows no name and shows no content.
         log.warning("the scanner refuses a file: %s", refused[1].decode("ascii"))
         raise ScanRefused
+    if found := _FOUND.fullmatch(answer):
+        return found[1].decode("ascii")
     raise _unavailable("gives no verdict")
 
 

@@ -115,13 +115,17 @@ async def rescan(resources: Resources) -> bool:
                 await unit.scans.finish_pass()
                 return False
         for file in files:
+            if file.verdict.scanned_with == scanned_with:
+                continue
+            await _rescan_file(resources, resources.scanner, file)
+            # Asked after a file, so that each run comes further.
             if time.monotonic() > deadline:
                 return True
-            if file.verdict.scanned_with != scanned_with:
-                await _rescan_file(resources, resources.scanner, file)
         position = files[-1].id
         async with resources.unit(Access.everyone()) as unit:
             await unit.scans.advance(position)
+        if time.monotonic() > deadline:
+            return True
 
 
 async def _rescan_file(resources: Resources, scanner: Scanner, file: ScannedFile) -> None:
