@@ -5,8 +5,8 @@ from contextlib import suppress
 from uuid import UUID
 
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
-from procrastinate.jobs import Job
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from docvault import metrics
@@ -105,6 +105,9 @@ async def retry_stalled_jobs(app: App, seconds: float) -> None:
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
         try:
             await app.job_manager.retry_job(job)
+        except UniqueViolation:
+            # One like it is queued, which would wait for ever for the lock of this one.
+            await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
         except ConnectorException:
             # It ended, or another worker gave it back, while we looked.
             continue
