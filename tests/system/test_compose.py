@@ -79,7 +79,7 @@ class TestComposeFile:
     def test_what_stays_comes_back_and_is_watched(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
-        if name in ONE_SHOT | {"worker"}:
+        if name in ONE_SHOT | {"worker", "signatures"}:
             assert service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"][0] == "CMD"
@@ -98,8 +98,25 @@ class TestComposeFile:
     def test_database_and_store_are_out_of_the_proxys_reach_and_of_the_worlds(self) -> None:
         assert COMPOSE["networks"]["inside"] == {"internal": True}
         assert SERVICES["proxy"]["networks"] == ["outside"]
-        for name in ("database", "store", "worker", "migrate", "bucket"):
+        for name in ("database", "store", "worker", "migrate", "bucket", "scanner"):
             assert SERVICES[name]["networks"] == ["inside"]
+
+    def test_only_a_profile_starts_the_scanner_and_its_signatures_come_by_another_way(self) -> None:
+        optional = {name for name, s in SERVICES.items() if "profiles" in s}
+        assert optional == {"scanner", "signatures"}
+        assert SERVICES["signatures"]["networks"] == ["updates"]
+        assert [name for name, s in SERVICES.items() if "updates" in s["networks"]] == [
+            "signatures"
+        ]
+
+    def test_freshclam_understands_its_configuration(self) -> None:
+        done = subprocess.run(
+            ["freshclam", "--version", "--config-file", ROOT / "deploy" / "freshclam.conf"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_everything_waits_for_what_it_needs(self) -> None:
         waits = {

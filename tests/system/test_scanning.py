@@ -189,9 +189,7 @@ async def test_stalled_clients_of_others_do_not_hold_up_ours(real_clamd: RealCla
         writer.close()
 
 
-async def test_eight_times_ten_mebibytes_take_two_processors_ten_seconds_at_most(
-    real_clamd: RealClamd,
-) -> None:
+async def test_eight_times_ten_mebibytes_take_ten_seconds_at_most(real_clamd: RealClamd) -> None:
     assert real_clamd.process is not None
     scanner, process = Scanner(real_clamd.address), psutil.Process(real_clamd.process.pid)
     bodies = [os.urandom(10 << 20) for _ in range(8)]
@@ -199,8 +197,8 @@ async def test_eight_times_ten_mebibytes_take_two_processors_ten_seconds_at_most
     results = await asyncio.gather(*(scanner.scan(chunks_of(body)) for body in bodies))
     after = process.cpu_times()
     assert [result.malware for result in results] == [None] * 8
-    # Processor time, for the tests may have to share the machine.
-    assert after.user + after.system - before.user - before.system < 20
+    # Of processor time, for the tests may have to share the machine.
+    assert after.user + after.system - before.user - before.system < 10
 
 
 def test_its_configuration_takes_the_largest_upload_and_scans_it_whole() -> None:
