@@ -114,6 +114,13 @@ class TestFailures:
         async with asyncio.timeout(10):
             assert await fails(scanner, seconds=20) == "ScannerUnavailable"
 
+    async def test_an_answer_without_end_is_not_read_to_the_end(
+        self, scanner: Scanner, clamd: FakeClamd
+    ) -> None:
+        clamd.instead = MISBEHAVIOURS["never ends its answer"]
+        async with asyncio.timeout(20):
+            await fails(scanner, b"hello", seconds=300)
+
     async def test_it_says_no_version(self, scanner: Scanner, clamd: FakeClamd) -> None:
         clamd.version = ""
         assert await fails(scanner) == "ScannerUnavailable"

@@ -24,6 +24,7 @@ from docvault.errors import ScannerUnavailable, StorageUnavailable
 from docvault.scanning import clamd as client
 from docvault.services import scans as module
 from docvault.services.blobs import reap
+from docvault.services.previews import render_version
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
 from docvault.settings import Settings
@@ -377,8 +378,21 @@ class TestQuarantine:
 
     async def test_the_document_says_so(self, customer: httpx.AsyncClient) -> None:
         assert await scan_of(customer) == ["infected"]
-        (file,) = (await customer.get(SLOT)).json()["files"]
-        assert file["has_preview"] is False
+
+    async def test_a_picture_has_no_preview_and_none_is_made(
+        self, customer: httpx.AsyncClient, resources: Resources, clamd: FakeClamd
+    ) -> None:
+        await customer.put(SLOT, **upload_of(files.png(), "a.png"))
+        assert (await customer.get(SLOT)).json()["files"][0]["has_preview"] is True
+        clamd.pattern = files.png()
+        clamd.version = "ClamAV 1.4.3/3/Tue Nov 24 09:00:00 2026"
+        await rescan(resources)
+        assert (await customer.get(SLOT)).json()["files"][0]["has_preview"] is False
+        ((version_id,),) = await rows(
+            resources, "SELECT id FROM document_versions WHERE number = 2"
+        )
+        await render_version(resources, version_id)
+        assert await rows(resources, "SELECT * FROM previews") == []
 
     async def test_it_still_counts_so_that_signatures_close_no_gate(
         self, customer: httpx.AsyncClient, admin: httpx.AsyncClient
