@@ -3,13 +3,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 PORT ?= 8000
+# Each process of a test run starts its own servers, so that more than four help nobody.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+SHARE ?= 1
 
-.PHONY: help install run test test-system lint format openapi requirements lock
+.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
 	@echo "make test-system   the tests that need Debian packages or npm"
+	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
+	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
 	@echo "make requirements  list every requirement with the tests that show it"
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
@@ -28,10 +33,17 @@ run: install
 	@exec $(BIN)/docvault serve --port $(PORT)
 
 test: install lint
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
 
 test-system: install
-	$(BIN)/pytest -m system
+	$(BIN)/pytest -m "system and not torture"
+
+test-torture: install
+	$(BIN)/pytest -m torture
+
+torture: install
+	$(BIN)/pytest -m guarantee --torture $(SHARE)
+	$(BIN)/python -m tests.torture.guarantees
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -52,5 +64,5 @@ requirements: install
 
 # Names, versions and hashes; no address of any index.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --group dev pyproject.toml -o requirements-dev.lock

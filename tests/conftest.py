@@ -7,4 +7,6 @@ pytest_plugins = [
     "tests.fixtures.callers",
     "tests.fixtures.client",
     "tests.fixtures.server",
+    "tests.torture.deployments",
+    "tests.torture.figures",
 ]

@@ -252,6 +252,12 @@ class UploadNotComplete(Conflict):
     code = "upload-not-complete"
 
 
+class TooManyUploads(Conflict):
+    """Too many uploads for this customer are waiting for their bytes"""
+
+    code = "too-many-uploads"
+
+
 class UploadExpired(DocvaultError):
     """The time for this upload is over"""
 

@@ -2,19 +2,23 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.clamd import FakeClamd
 
+from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.errors import StorageUnavailable
 from docvault.jobs.tasks import MAX_WAIT_SECONDS, ForEver, queue_app, retry_stalled_jobs
 from docvault.jobs.worker import settle_leftovers, worker_inside
@@ -38,8 +42,8 @@ async def keys(resources: Resources) -> set[str]:
 
 
 async def becomes_empty(resources: Resources) -> bool:
-    """Whether the worker deletes all bytes within ten seconds."""
-    for _ in range(200):
+    """Whether the worker deletes all bytes within twenty seconds."""
+    for _ in range(400):
         if not await keys(resources):
             return True
         await asyncio.sleep(0.05)
@@ -299,6 +303,66 @@ class TestWorkerInside:
         async with worker_inside(database_url, resources):
             assert await becomes_empty(resources)
         assert await sql(resources, "SELECT count(*) FROM blobs") == [(0,)]
+
+    @pytest.mark.usefixtures("uploaded")
+    async def test_it_goes_on_after_the_database_was_down(
+        self,
+        admin: httpx.AsyncClient,
+        postgres: EmbeddedPostgres,
+        database_url: str,
+        resources: Resources,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async with worker_inside(database_url, resources):
+            await becomes_idle(resources)
+            with closed_database(postgres):
+                await logged(caplog, "the worker failed, starting again")
+            # The pool of the service has lost its connections too.
+            answers = [await admin.delete(PATH) for _ in range(5)]
+            assert {answer.status_code for answer in answers} <= {204, 404, 503}
+            assert await becomes_empty(resources)
+
+    async def test_it_stops_without_a_database(
+        self, database_url: str, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with worker_inside(database_url, resources):
+            await becomes_idle(resources)
+
+            async def lost(*_: object, **__: object) -> None:
+                raise ConnectorException
+
+            monkeypatch.setattr("procrastinate.manager.JobManager.unregister_worker", lost)
+        # It has ended when this is reached.
+
+
+async def becomes_idle(resources: Resources) -> None:
+    """Wait until the worker has done what there was."""
+    async with asyncio.timeout(20):
+        while await sql(resources, "SELECT 1 FROM procrastinate_jobs"):  # noqa: ASYNC110 - rows tell
+            await asyncio.sleep(0.05)
+
+
+@contextmanager
+def closed_database(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """End every connection to the database of the tests, and let nobody in meanwhile."""
+    allow = "ALTER DATABASE docvault_tests WITH ALLOW_CONNECTIONS {}"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(allow.format("false"))
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = 'docvault_tests'"
+        )
+        try:
+            yield
+        finally:
+            connection.execute(allow.format("true"))
+
+
+async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
+    """Wait until it has been logged."""
+    async with asyncio.timeout(60):
+        while message not in caplog.messages:  # noqa: ASYNC110 - the log has no events
+            await asyncio.sleep(0.05)
 
 
 class TestSettleLeftovers:

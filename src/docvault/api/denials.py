@@ -23,7 +23,7 @@ async def record_denial(
     resources: Resources = request.app.state.resources
     call: Call | None = getattr(request.state, "call", None)
     with suppress(DatabaseUnavailable):
-        async with resources.unit(Access.everyone()) as unit:
+        async with resources.statements(Access.everyone()) as unit:
             if call is None:
                 claims: TokenClaims = request.state.claims
                 await record_stranger(

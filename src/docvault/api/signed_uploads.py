@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from docvault import metrics
 from docvault.api.bodies import announced_bytes, stream_body
 from docvault.api.parameters import check_parameters
 from docvault.api.problems import error_responses
@@ -72,6 +73,7 @@ async def send_upload(request: Request, token: UploadToken) -> Response:
         spooled = resources.spool.create()
         try:
             async for chunk in stream_body(request, session.size_bytes, too_large):
+                metrics.UPLOAD_BYTES.inc(len(chunk))
                 await spooled.write(chunk)
             await spooled.finish()
             await store_expected(resources, token, spooled)

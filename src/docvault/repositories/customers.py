@@ -7,21 +7,33 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Row,
     Select,
+    Uuid,
     and_,
+    bindparam,
     func,
     literal,
     literal_column,
     not_,
     or_,
     select,
+    true,
     tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
-from docvault.models import Customer, Document, DocumentType, Erasure, new_id
+from docvault.models import (
+    Customer,
+    Document,
+    DocumentType,
+    Erasure,
+    PortalSettings,
+    new_id,
+)
+from docvault.models.base import columns
 from docvault.repositories import verdicts
 from docvault.repositories.base import Repository
 from docvault.rules.customers import (
@@ -33,9 +45,22 @@ from docvault.rules.customers import (
     CustomerSort,
 )
 from docvault.rules.gate import GateDecision
+from docvault.rules.portal import PortalSwitches
 from docvault.rules.states import Totals
 
 _NAME_SORT: ColumnElement[str] = func.lower(func.coalesce(Customer.name, literal_column("''")))
+
+
+_REACHABLE = bindparam("reachable", type_=Uuid())
+_customers, _portal = columns(Customer), columns(PortalSettings)
+_FIND = (
+    select(*_customers, _portal.section_enabled, _portal.gate_enabled)
+    .join_from(Customer.__table__, PortalSettings.__table__, true())
+    .where(
+        _customers.external_id == bindparam("external_id"),
+        or_(_REACHABLE.is_(None), _customers.id == _REACHABLE),
+    )
+)
 
 
 class CustomerRepository(Repository):
@@ -43,20 +68,28 @@ class CustomerRepository(Repository):
 
     async def find(self, external_id: str) -> CustomerFacts | None:
         """Return a customer, also one that is being erased."""
-        row = await self._session.scalar(
-            select(Customer).where(
-                Customer.external_id == external_id, self._reachable(Customer.id)
-            )
-        )
-        return None if row is None else customer_facts(row)
+        found = await self.find_in_portal(external_id)
+        return None if found is None else found[0]
+
+    async def find_in_portal(self, external_id: str) -> tuple[CustomerFacts, PortalSwitches] | None:
+        """Return a customer, also one that is being erased, and what is switched on.
+
+        Both in one round trip, for most requests need both.
+        """
+        parameters = {"external_id": external_id, "reachable": self._access.customer_id}
+        row = (await self._session.execute(_FIND, parameters)).one_or_none()
+        if row is None:
+            return None
+        return customer_facts(row), PortalSwitches(row.section_enabled, row.gate_enabled)
 
     async def lock(self, customer_id: UUID, *, exclusively: bool = False) -> CustomerFacts | None:
         """Return a customer that stays as it is until the transaction ends.
 
-        Shared by default: uploads of one customer do not wait for each other, erasure does.
+        Changes of a customer's documents wait for each other. A lock they could share would
+        have to grow when the customer's own row changes with them, and two of those deadlock.
         """
         query = select(Customer).where(Customer.id == customer_id, self._reachable(Customer.id))
-        query = query.with_for_update(read=not exclusively)
+        query = query.with_for_update(key_share=not exclusively)
         row = await self._session.scalar(query.execution_options(populate_existing=True))
         return None if row is None else customer_facts(row)
 
@@ -143,8 +176,8 @@ class CustomerRepository(Repository):
         return conditions
 
 
-def customer_facts(row: Customer, sort_value: str = "") -> CustomerFacts:
-    """Return the facts of a row."""
+def customer_facts(row: Customer | Row[*tuple[Any, ...]], sort_value: str = "") -> CustomerFacts:
+    """Return the facts of a row, be it an object or columns."""
     return CustomerFacts(
         id=row.id,
         external_id=row.external_id,

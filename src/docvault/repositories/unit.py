@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from docvault.auth.principals import Access
 from docvault.repositories.api_keys import ApiKeyRepository
+from docvault.repositories.attachments import AttachmentRepository
 from docvault.repositories.audit_events import AuditEventRepository
 from docvault.repositories.blobs import BlobRepository
 from docvault.repositories.customers import CustomerRepository
@@ -35,6 +36,11 @@ class Unit:
     def api_keys(self) -> ApiKeyRepository:
         """API keys."""
         return ApiKeyRepository(self._session, self._access)
+
+    @cached_property
+    def attachments(self) -> AttachmentRepository:
+        """Attaching stored bytes to slots."""
+        return AttachmentRepository(self._session, self._access)
 
     @cached_property
     def audit_events(self) -> AuditEventRepository:

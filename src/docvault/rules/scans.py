@@ -30,7 +30,7 @@ NOT_SCANNED = ScanVerdict(ScanState.NOT_CONFIGURED, None)
 
 def is_quarantined(state: ScanState) -> bool:
     """Return whether the bytes of a file are given to nobody."""
-    return state is ScanState.INFECTED
+    return state == ScanState.INFECTED
 
 
 def state_after_failure(state: ScanState) -> ScanState:

@@ -102,6 +102,8 @@ class Slot:
     type: TypeFacts
     version: VersionFacts | None
     field_values: Mapping[str, str]
+    # Numbers only grow: an emptied slot remembers the last one it gave out.
+    last_version: int = 0
 
     @property
     def shown_values(self) -> dict[str, str]:

@@ -7,15 +7,14 @@ from typing import TypeVar
 from uuid import UUID
 
 from docvault.errors import FileTooLarge, NoFile, TooManyFiles
-from docvault.repositories.documents import NewFile
+from docvault.repositories.attachments import NewFile
 from docvault.rules.customers import CustomerFacts
-from docvault.rules.permissions import require_write
 from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import FileFacts, TypeFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import CopySource
 from docvault.services.blobs import LocalBytes, store_bytes
-from docvault.services.documents import find_version, get_slot, require_not_quarantined
+from docvault.services.documents import authorise_write, find_version, require_not_quarantined
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_spooled
@@ -52,14 +51,13 @@ async def copy_files(
     respond: Respond[_Answer],
 ) -> _Answer:
     """Fill a slot with copies of its own of stored bytes; see `uploads.store_submission`."""
-    async with resources.unit(asker.access) as unit:
+    async with resources.statements(asker.access) as unit:
         work = asker.work(unit)
-        target = (await get_slot(work, copying.customer, copying.key)).type
-        require_write(work.caller, target)
+        slot = await authorise_write(work, copying.customer, copying.key)
         source = copying.source
         version = await find_version(work, copying.customer, source.key, source.version)
     files = _chosen(version.files, source.file)
-    _check(target, files, resources.settings)
+    _check(slot.type, files, resources.settings)
     attachment = Attachment(
         copying.customer,
         copying.key,
@@ -68,7 +66,7 @@ async def copy_files(
         precondition=precondition,
         action=AuditAction.DOCUMENT_COPY,
     )
-    return await attach_files(resources, asker, attachment, respond)
+    return await attach_files(resources, asker, attachment, respond, slot)
 
 
 def _chosen(files: Sequence[FileFacts], number: int | None) -> list[FileFacts]:

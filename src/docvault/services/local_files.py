@@ -26,6 +26,8 @@ async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[S
             reader = await resources.store.open(file.blob_key)
         except BlobMissing as error:
             metrics.BLOBS_DAMAGED.inc()
+            # Not a traceback: the row says there are bytes.
+            log.error("blob missing", extra={"blob_key": file.blob_key})  # noqa: TRY400
             raise StorageUnavailable from error
         try:
             async for chunk in reader.chunks(0, file.size_bytes):

@@ -36,3 +36,9 @@ class Resources:
         """Open a transaction; it commits when the block ends."""
         async with self.database.transaction() as session:
             yield Unit(session, access)
+
+    @asynccontextmanager
+    async def statements(self, access: Access) -> AsyncIterator[Unit]:
+        """Read, or write what is complete with each statement; see `Database.statements`."""
+        async with self.database.statements() as session:
+            yield Unit(session, access)

@@ -17,10 +17,11 @@ from docvault.errors import (
     MalwareDetected,
     NotFound,
     PreconditionFailed,
+    TooManyUploads,
     UploadExpired,
     UploadNotComplete,
 )
-from docvault.repositories.documents import NewFile
+from docvault.repositories.attachments import NewFile
 from docvault.rules.content import Content
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import merge_values
@@ -29,6 +30,7 @@ from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import Slot, TypeFacts
 from docvault.rules.upload_sessions import (
     BYTES_MARGIN,
+    MAX_PENDING_UPLOADS,
     SESSION_LIFETIME,
     UploadSessionFacts,
     UploadSessionState,
@@ -50,6 +52,7 @@ from docvault.services.uploads import (
     check_content,
     check_filename,
     max_file_bytes,
+    settle,
 )
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
@@ -77,7 +80,8 @@ async def open_session(
 ) -> _Answer:
     """Announce a file; return what `respond` makes of the session inside the transaction.
 
-    `respond` gets the store's own signed request; without one the bytes come to us.
+    `respond` gets the store's own signed request; without one the bytes come to us. Raises what
+    an upload to the slot raises before its bytes are looked at, and `TooManyUploads`.
     """
     async with resources.unit(asker.access) as unit:
         slot = await authorise_write(asker.work(unit), place.customer, place.key)
@@ -88,7 +92,10 @@ async def open_session(
     )
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
-        await lock_customer(unit, place.customer.id)
+        # Alone, so that the count is exact.
+        await lock_customer(unit, place.customer.id, exclusively=True)
+        if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
+            raise TooManyUploads
         await unit.blobs.announce([intent], SESSION_LIFETIME + BYTES_MARGIN)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
@@ -143,7 +150,7 @@ async def complete_session(
         slot = await get_slot(work, place.customer, place.key)
         require_write(work.caller, slot.type)
         if session.state is UploadSessionState.COMPLETED:
-            return await respond(work, slot, False)
+            return await settle(work, respond(slot, False))
     _require_open(session)
     try:
         file = await _check_arrived(resources, slot.type, session)

@@ -153,6 +153,7 @@ class S3BlobStore:
                             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                         )
 
+    @store_operation
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
@@ -181,6 +182,7 @@ class S3BlobStore:
             )
         return SignedRequest(url, headers)
 
+    @store_operation
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:

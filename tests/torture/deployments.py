@@ -1,0 +1,209 @@
+"""docvault on a database and a store of one test, started and killed again and again."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+import pytest
+from tests.fixtures.storage import BUCKET, S3Server
+from tests.torture.processes import DocvaultProcess, Zygote
+
+from docvault.auth.local_tokens import LocalIssuer
+from docvault.embedded.postgres import EmbeddedPostgres
+from docvault.migrations import migrate
+from docvault.settings import Settings
+
+_NUMBERS = count()
+OURS = "torture"
+DYING_SECONDS = 30
+SECRET_KEY = secrets.token_hex(32)
+
+
+@dataclass(slots=True)
+class Deployment:
+    """What stays when a process is killed, and the process that runs now."""
+
+    zygote: Zygote
+    folder: Path
+    database_url: str
+    environment: dict[str, str]
+    list_keys: Callable[[], set[str]]
+    process: DocvaultProcess | None = None
+    client: httpx.AsyncClient | None = None
+    logs: list[Path] = field(default_factory=list)
+    _started_at: float = 0.0
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    def start(self, failpoint: Mapping[str, Any] | None = None) -> httpx.AsyncClient:
+        """Start the server; return a client with a token of staff."""
+        self._started_at = time.time()
+        self.process = self._run(["serve", "--port", "0"], failpoint)
+        self.client = httpx.AsyncClient(
+            base_url=self.process.address(),
+            headers={"Authorization": f"Bearer {self.staff_token()}"},
+            timeout=30,
+            trust_env=False,
+        )
+        return self.client
+
+    def start_worker(self, failpoint: Mapping[str, Any] | None = None) -> DocvaultProcess:
+        """Start a worker."""
+        return self._run(["worker"], failpoint)
+
+    def kill_process(self) -> None:
+        """Kill the server."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
+    async def hang_up(self) -> None:
+        """Close the client, once its requests are over."""
+        if self.client is not None:
+            await self.client.aclose()
+            self.client = None
+
+    def wait_for_dead_clients(self) -> None:
+        """Wait until nothing that a killed process has asked the database for still runs."""
+        orphaned = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND application_name <> %s"
+            " AND backend_start < to_timestamp(%s)"
+        )
+        deadline = time.monotonic() + DYING_SECONDS
+        with self.connect() as connection:
+            while connection.execute(orphaned, [OURS, self._started_at]).fetchone() != (0,):
+                assert time.monotonic() < deadline, "a dead client's backend goes on"
+                connection.execute("SELECT pg_sleep(0.005)")
+
+    @property
+    def own_url(self) -> str:
+        """The database's URL for this process, whose connections are not the service's."""
+        return f"{self.database_url}&application_name={OURS}"
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """Look into the database."""
+        with psycopg.connect(self.own_url, autocommit=True) as connection:
+            yield connection
+
+    def staff_token(self) -> str:
+        """Return a token of staff."""
+        return self._issuer().admin_token("staff-1")
+
+    def settings(self) -> Settings:
+        """Return the settings under which this test reads what the processes wrote."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            return Settings()
+
+    def _issuer(self) -> LocalIssuer:
+        return LocalIssuer(self.settings())
+
+    def _run(self, arguments: list[str], failpoint: Mapping[str, Any] | None) -> DocvaultProcess:
+        log = self.folder / f"log-{len(self.logs)}"
+        self.logs.append(log)
+        return self.zygote.start(arguments, self.environment, log, failpoint)
+
+    def log_text(self) -> str:
+        """Return everything that any process wrote."""
+        return "".join(log.read_text() for log in self.logs if log.exists())
+
+
+def files_below(root: Path) -> set[str]:
+    """Return the keys of a filesystem store, as anybody sees them who looks into the folder."""
+    return {
+        f"{path.parent.name}/{path.name}"
+        for path in root.glob("??/*/*")
+        if path.is_file() and not path.is_relative_to(root / ".spool")
+    }
+
+
+def objects_below(server: S3Server, prefix: str) -> set[str]:
+    """Return the keys of an S3 store, as another program sees them."""
+    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What forks the processes of the run."""
+    with Zygote() as started:
+        yield started
+
+
+MakeDeployment = Callable[..., Deployment]
+
+
+@pytest.fixture
+async def make_deployment(
+    request: pytest.FixtureRequest,
+    zygote: Zygote,
+    postgres: EmbeddedPostgres,
+    data_dir: Path,
+) -> AsyncIterator[MakeDeployment]:
+    """Make a deployment with a database of its own on a store of the given kind."""
+    made: list[Deployment] = []
+
+    def make(store: str, **settings: str) -> Deployment:
+        number = next(_NUMBERS)
+        database_url = postgres.create_database(f"torture_{number}")
+        migrate(database_url)
+        folder = data_dir.parent
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "DOCVAULT_DATA_DIR": str(folder / "data"),
+            "DOCVAULT_DATABASE_URL": database_url,
+            "DOCVAULT_SECRET_KEY": SECRET_KEY,
+            "DOCVAULT_LOG_LEVEL": "warning",
+            **settings,
+        }
+        if store == "s3":
+            server: S3Server = request.getfixturevalue("s3_server")
+            prefix = f"torture-{number}/"
+            environment |= {
+                **server.environment(),
+                "DOCVAULT_STORAGE_URL": f"s3://{BUCKET}/{prefix}",
+            }
+            deployment = Deployment(
+                zygote, folder, database_url, environment, lambda: objects_below(server, prefix)
+            )
+        else:
+            blobs = folder / "data" / "blobs"
+            deployment = Deployment(
+                zygote, folder, database_url, environment, lambda: files_below(blobs)
+            )
+        made.append(deployment)
+        return deployment
+
+    yield make
+    for deployment in made:
+        deployment.kill_process()
+        await deployment.hang_up()
+
+
+def embedded_deployment(zygote: Zygote, data_dir: Path) -> Deployment:
+    """Return docvault without any settings, with everything in one folder."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "DOCVAULT_DATA_DIR": str(data_dir),
+        "DOCVAULT_LOG_LEVEL": "warning",
+    }
+    url = f"postgresql://docvault@/docvault?host={quote(str(data_dir / 'postgres'), safe='')}"
+    return Deployment(
+        zygote, data_dir.parent, url, environment, lambda: files_below(data_dir / "blobs")
+    )

@@ -1,0 +1,152 @@
+"""Ends a docvault process at a named point, as a power cut there would.
+
+Nothing in docvault knows of this: before its command line runs, functions are wrapped, among them
+those of the driver and the operating system through which everything durable has to go. Points
+count from the moment when the file `armed` appears.
+"""
+
+import inspect
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+from aiobotocore.client import AioBaseClient
+from procrastinate.manager import JobManager
+from procrastinate.periodic import PeriodicRegistry
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from docvault.previews.renderer import PreviewRenderer
+from docvault.storage.spool import SpoolFile
+
+# Durable is what the database was told to commit, and what the store has been given.
+COMMIT = "commit"
+AUTOCOMMITTED = "autocommitted statement"
+STATEMENT = "statement in a transaction"
+
+Named = Callable[..., str | None]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Counts points, writes them down or ends the process at one."""
+
+    armed: Path
+    trace: Path | None = None
+    name: str | None = None
+    call: int = 0
+    before: bool = True
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, name: str) -> int:
+        """Pass a point from the front; return which time this is, 0 while not armed."""
+        if not self.armed.exists():
+            return 0
+        self.counts[name] += 1
+        if self.trace is not None:
+            with self.trace.open("a") as file:
+                file.write(f"{name}\n")
+        call = self.counts[name]
+        if self.before and (name, call) == (self.name, self.call):
+            die()
+        return call
+
+    def leave(self, name: str, call: int) -> None:
+        """Pass a point from behind."""
+        if not self.before and (name, call) == (self.name, self.call):
+            die()
+
+
+def die() -> NoReturn:
+    """End this process now, threads and all, and do nothing more."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
+
+
+def install(failpoint: Mapping[str, Any] | None) -> None:
+    """Wrap every point; without a failpoint leave everything as it is."""
+    if failpoint is None:
+        return
+    paths = {name: Path(failpoint[name]) for name in ("armed", "trace") if failpoint.get(name)}
+    watch = Watch(**{**failpoint, **paths})
+    for owner, attribute, named in _points():
+        setattr(owner, attribute, _wrapped(getattr(owner, attribute), named, watch))
+    # The reaper comes every minute and would be anywhere between the points; it is tried as an
+    # operation of its own.
+    PeriodicRegistry.register_task = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def _points() -> list[tuple[Any, str, Named]]:
+    return [
+        (psycopg.AsyncConnection, "commit", _commit),
+        (psycopg.AsyncCursor, "execute", _statement),
+        (psycopg.AsyncCursor, "executemany", _statement),
+        (SpoolFile, "__init__", _always("spool file")),
+        (SpoolFile, "_append", _always("spool write")),
+        (os, "fsync", _always("flush")),
+        (os, "link", _always("link")),
+        (os, "unlink", _always("unlink")),
+        (os, "mkdir", _always("new folder")),
+        (os, "rmdir", _always("folder removal")),
+        (AioBaseClient, "_make_api_call", _request),
+        (PreviewRenderer, "render", _always("preview")),
+        (JobManager, "finish_job_by_id_async", _always("end of job")),
+        (RequestResponseCycle, "send", _answer),
+    ]
+
+
+def _always(name: str) -> Named:
+    return lambda *_: name
+
+
+def _commit(connection: psycopg.AsyncConnection[Any]) -> str | None:
+    return COMMIT if _is_docvaults(connection) else None
+
+
+def _statement(cursor: psycopg.AsyncCursor[Any], *_: object) -> str | None:
+    if not _is_docvaults(cursor.connection):
+        return None
+    return AUTOCOMMITTED if cursor.connection.autocommit else STATEMENT
+
+
+def _is_docvaults(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether it is no connection of the job queue, which comes from a pool of psycopg's."""
+    return getattr(connection, "_pool", None) is None
+
+
+def _request(_: object, operation: str, *__: object) -> str:
+    return f"S3 {operation}"
+
+
+def _answer(_: object, message: Mapping[str, Any]) -> str | None:
+    if message["type"] == "http.response.start":
+        return "start of answer"
+    return None if message.get("more_body") else "end of answer"
+
+
+def _wrapped(function: Callable[..., Any], named: Named, watch: Watch) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            name = named(*args)
+            call = watch.enter(name) if name else 0
+            result = await function(*args, **kwargs)
+            if name and call:
+                watch.leave(name, call)
+            return result
+
+        return wrapper
+
+    def plain_wrapper(*args: Any, **kwargs: Any) -> Any:
+        name = named(*args)
+        call = watch.enter(name) if name else 0
+        result = function(*args, **kwargs)
+        if name and call:
+            watch.leave(name, call)
+        return result
+
+    return plain_wrapper

@@ -1,0 +1,66 @@
+"""Doing at once what the worker and the reaper do in time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from tests.torture.deployments import Deployment
+from tests.torture.model import is_idle
+
+from docvault.jobs.tasks import queue_app
+from docvault.jobs.worker import settle_leftovers
+from docvault.repositories.jobs import JobName
+from docvault.services.blobs import LocalBytes, store_bytes
+from docvault.services.resources import Resources
+from docvault.startup import open_resources
+
+ROUNDS = 5
+
+
+class Settler:
+    """Works in the test's own process, beside a deployment whose processes come and go."""
+
+    def __init__(self, deployment: Deployment, resources: Resources) -> None:
+        self._deployment = deployment
+        self._resources = resources
+
+    async def settle(self) -> None:
+        """Let every claim and intent expire, take over what dead workers had, do every job."""
+        url = self._deployment.own_url
+        with self._deployment.connect() as connection:
+            connection.execute("UPDATE idempotency_keys SET locked_until = now()")
+            for _ in range(ROUNDS):
+                await settle_leftovers(url, self._resources)
+                connection.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
+                async with queue_app(url, self._resources).open_async() as app:
+                    await app.run_worker_async(
+                        wait=False, delete_jobs="always", install_signal_handlers=False
+                    )
+                if is_idle(connection):
+                    return
+
+    async def leave_expired_bytes(self) -> None:
+        """Write bytes that nobody will attach, and let their time be over."""
+        spooled = self._resources.spool.create()
+        await spooled.write(b"nobody's")
+        await spooled.finish()
+        source = LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)
+        blob_ids = await store_bytes(self._resources, uuid4(), [source])
+        with self._deployment.connect() as connection:
+            connection.execute("UPDATE blobs SET expires_at = now() WHERE id = ANY(%s)", [blob_ids])
+
+    async def ask_for_reaper(self) -> None:
+        """Defer the job that otherwise comes every minute."""
+        async with queue_app(self._deployment.own_url, self._resources).open_async() as app:
+            await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
+
+
+@asynccontextmanager
+async def settler_of(deployment: Deployment) -> AsyncIterator[Settler]:
+    """Open the deployment's database and store in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in deployment.environment.items():
+            patch.setenv(name, value)
+        async with open_resources(deployment.settings(), deployment.own_url) as resources:
+            yield Settler(deployment, resources)

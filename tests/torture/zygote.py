@@ -1,0 +1,106 @@
+"""Starts docvault processes by forking one that has imported everything already.
+
+Importing takes seconds, and these tests start docvault some thousand times. Orders come as lines
+of JSON on standard input, answers go out the same way; at its end every process it started is
+killed. Run by `processes.py`.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any, NoReturn
+
+from tests.torture import failpoints
+
+from docvault import cli
+
+WAIT_SECONDS = 60
+POLL_SECONDS = 0.005
+
+
+def main() -> None:
+    """Obey until standard input ends."""
+    # A thread would not survive the fork, and a lock it holds would stay locked.
+    assert threading.active_count() == 1
+    children: set[int] = set()
+    answer({"ready": os.getpid()})
+    try:
+        for line in sys.stdin:
+            order = json.loads(line)
+            if "wait" in order:
+                status = wait(order["wait"])
+                if status is not None:
+                    children.discard(order["wait"])
+                answer({"status": status})
+            else:
+                pid = start(order)
+                children.add(pid)
+                answer({"pid": pid})
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def answer(message: dict[str, Any]) -> None:
+    """Write one line."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def start(order: dict[str, Any]) -> int:
+    """Fork a process that runs a command line of docvault; return its id."""
+    pid = os.fork()
+    if pid == 0:
+        become(order)
+    return pid
+
+
+def become(order: dict[str, Any]) -> NoReturn:
+    """Run the command line; never returns."""
+    status = 1
+    try:
+        redirect(order["log"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        os.chdir(order["folder"])
+        failpoints.install(order.get("failpoint"))
+        sys.argv = ["docvault", *order["arguments"]]
+        cli.main()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:  # noqa: BLE001 - a forked process must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def redirect(log: str) -> None:
+    """Send both outputs to a file, and nothing in."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for descriptor, number in ((nothing, 0), (file, 1), (file, 2)):
+        os.dup2(descriptor, number)
+    os.close(nothing)
+    os.close(file)
+
+
+def wait(pid: int) -> int | None:
+    """Return the exit status, negative for a signal; None when it goes on for too long."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+if __name__ == "__main__":
+    main()
