@@ -104,7 +104,9 @@ async def prepare(resources: Resources) -> Attempt:
         await unit.blobs.announce([intent])
         token = await unit.idempotency_keys.claim(KEY_ID, facts.id)
     assert token is not None
-    file = NewFile(intent.id, 1, "a.pdf", "application/pdf", 3, "0" * 64, False, ScanState.CLEAN, None)
+    file = NewFile(
+        intent.id, 1, "a.pdf", "application/pdf", 3, "0" * 64, False, ScanState.CLEAN, None
+    )
     version = NewVersion(
         id=new_id(),
         slot=slot,
