@@ -7,7 +7,7 @@ PORT ?= 8000
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
 
-.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock
+.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock bench
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
@@ -19,6 +19,7 @@ help:
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
 	@echo "make openapi       write the OpenAPI documents anew"
+	@echo "make bench         measure against the peers (ONLY=p1,p4 for some of the scenarios)"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
@@ -61,6 +62,10 @@ openapi: install
 
 requirements: install
 	@$(BIN)/python tests/requirements.py
+
+# For instance ONLY=p1,p4 for some, or BENCH="--quick" to see whether the bench itself works.
+bench: install
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
 
 # Names, versions and hashes; no address of any index.
 lock:
