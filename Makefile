@@ -7,11 +7,20 @@ PORT ?= 8000
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
 
-.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock bench
+# What is about bytes: all but the rules, the parsers, and what stores next to nothing.
+STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metrics.py \
+	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_customers.py \
+	admin/test_document_types.py admin/test_settings.py integration/test_document_types.py \
+	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
+	test_pagination.py)
+
+
+.PHONY: help install run test test-s3 test-system test-torture torture lint format openapi requirements lock bench
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
+	@echo "make test-s3       what is about bytes once more, on an S3 store"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
@@ -35,6 +44,9 @@ run: install
 
 test: install lint
 	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
+
+test-s3: install
+	$(BIN)/pytest --store s3 $(PARALLEL) $(STORING)
 
 test-system: install
 	$(BIN)/pytest -m "system and not torture"

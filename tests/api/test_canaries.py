@@ -187,7 +187,8 @@ async def signed_uploads(
         secrets.append(secret_of(session["url"]))
         async with httpx.AsyncClient() as outside:
             client = http if session["url"].startswith(str(http.base_url)) else outside
-            await client.put(session["url"], content=sent, headers=session["headers"])
+            headers = session["headers"] | {"Content-Length": str(len(sent))}
+            await client.put(session["url"], content=sent, headers=headers)
             await client.get(session["url"])
         await customer.post(f"{slot}/{session['id']}/complete")
         await customer.get(f"{slot}/{session['url'][-20:]}")

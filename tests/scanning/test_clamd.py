@@ -11,7 +11,7 @@ import uvloop
 from tests.factories import files
 from tests.fixtures.clamd import MISBEHAVIOURS, FakeClamd, read_stream
 
-from docvault import metrics
+from docvault import breaker, metrics
 from docvault.errors import ScannerUnavailable, StorageUnavailable
 from docvault.scanning import clamd as module
 from docvault.scanning.clamd import CHUNK_BYTES, PARALLEL, Scanner, ScanRefused, ScanResult
@@ -147,7 +147,7 @@ class TestFailures:
             yield b"x"
             raise StorageUnavailable
 
-        for _ in range(module.FAILURES):
+        for _ in range(breaker.FAILURES):
             with pytest.raises(StorageUnavailable):
                 await scanner.scan(broken(), seconds=20)
         assert (await scan(scanner, b"hello")).malware is None
@@ -223,7 +223,7 @@ class TestRest:
         self, scanner: Scanner, clamd: FakeClamd
     ) -> None:
         clamd.instead = MISBEHAVIOURS["hangs up without an answer"]
-        for _ in range(module.FAILURES):
+        for _ in range(breaker.FAILURES):
             await fails(scanner)
         clamd.instead = None
         assert await fails(scanner) == "ScannerUnavailable"
@@ -232,9 +232,9 @@ class TestRest:
     async def test_when_it_is_over_it_is_asked_again(
         self, scanner: Scanner, clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "REST_SECONDS", 0)
+        monkeypatch.setattr(breaker, "OPEN_SECONDS", 0)
         clamd.instead = MISBEHAVIOURS["hangs up without an answer"]
-        for _ in range(module.FAILURES + 3):
+        for _ in range(breaker.FAILURES + 3):
             await fails(scanner)
         clamd.instead = None
         assert (await scan(scanner, b"hello")).malware is None
@@ -244,7 +244,7 @@ class TestRest:
     ) -> None:
         for _ in range(3):
             clamd.instead = MISBEHAVIOURS["garbage"]
-            for _ in range(module.FAILURES - 1):
+            for _ in range(breaker.FAILURES - 1):
                 await fails(scanner)
             clamd.instead = None
             assert (await scan(scanner, b"hello")).malware is None
@@ -253,7 +253,7 @@ class TestRest:
         self, scanner: Scanner, clamd: FakeClamd
     ) -> None:
         clamd.instead = MISBEHAVIOURS["has an error"]
-        for _ in range(module.FAILURES):
+        for _ in range(breaker.FAILURES):
             await fails(scanner)
         clamd.instead = None
         assert (await scan(scanner, b"hello")).malware is None

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
@@ -17,10 +18,12 @@ from docvault.errors import (
 )
 from docvault.migrations import current_revision, head_revision
 from docvault.services.resources import Resources
+from docvault.storage.base import BlobStore
 
 router = APIRouter()
 
 DATABASE_SECONDS = 1
+STORE_SECONDS = 2
 # How long the store and the scanner count as there once they were.
 CHECK_SECONDS = 5
 
@@ -45,7 +48,7 @@ async def read_readiness(request: Request) -> Response:
     if getattr(request.app.state, "stopping", False):
         raise Overloaded("The process is stopping.")
     await _check_database(resources)
-    await _check(request, "store", resources.store.check)
+    await _check(request, "store", partial(_check_store, resources.store))
     if resources.scanner is not None:
         await _check(request, "scanner", resources.scanner.version)
     return JsonResponse(b'{"status":"ok"}')
@@ -70,3 +73,11 @@ async def _check(request: Request, name: str, check: Callable[[], Awaitable[obje
     if time.monotonic() - checked_at >= CHECK_SECONDS:
         await check()
         setattr(state, f"{name}_checked_at", time.monotonic())
+
+
+async def _check_store(store: BlobStore) -> None:
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await store.check()
+    except TimeoutError:
+        raise StorageUnavailable from None

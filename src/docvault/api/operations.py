@@ -24,6 +24,7 @@ from docvault.api.parameters import (
     header_parameters,
 )
 from docvault.api.problems import error_responses
+from docvault.api.uploads import require_free_slot
 from docvault.auth.principals import Access, Caller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
@@ -156,6 +157,9 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             resources: Resources = request.app.state.resources
+            if self.operation.body == "upload":
+                # Before the database is asked: refusing must cost less than what it protects.
+                require_free_slot(resources)
             try:
                 async with self._opened(resources) as unit:
                     call = await self._enter(request, unit)

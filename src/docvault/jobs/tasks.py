@@ -10,7 +10,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from docvault import metrics
-from docvault.database import connection_options, libpq_url
+from docvault.database import POOL_WAIT_SECONDS, connection_options, libpq_url
 from docvault.repositories.jobs import JobName
 from docvault.services.blobs import delete_queued_blobs, reap
 from docvault.services.erasures import finish_erasure, finish_erasures
@@ -52,6 +52,10 @@ def queue_app(database_url: str, resources: Resources) -> App:
             kwargs={"options": connection_options()},
             min_size=1,
             max_size=4,
+            timeout=POOL_WAIT_SECONDS,
+            # After that the next request tries anew, at once: else the pool waits twice as long
+            # each time, and minutes at the end of a long outage.
+            reconnect_timeout=POOL_WAIT_SECONDS,
         )
     )
 

@@ -8,13 +8,13 @@ for a client of ours: what is scanned is here already.
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from docvault import metrics
+from docvault.breaker import Breaker
 from docvault.errors import ScannerUnavailable
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,7 @@ VERSION_SECONDS = 3
 SCAN_SECONDS = 30
 # How long a scan may wait for its turn.
 WAIT_SECONDS = 10
-# After so many failures in a row nobody waits for clamd for a while (D31).
-FAILURES = 5
-REST_SECONDS = 10
+RETRY_SECONDS = 5
 MAX_ANSWER_BYTES = 1024
 
 _CLEAN = b"stream: OK\0"
@@ -62,8 +60,7 @@ class Scanner:
     def __init__(self, address: str) -> None:
         self._connect = _connector(address)
         self._turns = asyncio.Semaphore(PARALLEL)
-        self._failures = 0
-        self._rests_until = 0.0
+        self._breaker = Breaker(ScannerUnavailable)
 
     async def version(self) -> str:
         """Return the versions of clamd and of its signatures."""
@@ -120,17 +117,17 @@ class Scanner:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Count the failures in a row; after five of them fail at once, for ten seconds."""
-        if time.monotonic() < self._rests_until:
-            raise ScannerUnavailable(retry_after_seconds=REST_SECONDS)
+        """Do not wait for a clamd that keeps failing (D31)."""
+        self._breaker.admit()
         try:
             yield
         except ScannerUnavailable:
-            self._failures += 1
-            if self._failures >= FAILURES:
-                self._rests_until = time.monotonic() + REST_SECONDS
+            self._breaker.failed()
             raise
-        self._failures = 0
+        except ScanRefused:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
 
 
 def _connector(address: str) -> Callable[[], Awaitable[_Connection]]:
@@ -192,4 +189,4 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
 
 def _unavailable(what: str) -> ScannerUnavailable:
     log.warning("the scanner %s", what)
-    return ScannerUnavailable(retry_after_seconds=REST_SECONDS)
+    return ScannerUnavailable(retry_after_seconds=RETRY_SECONDS)
