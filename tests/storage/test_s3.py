@@ -10,8 +10,8 @@ import pytest
 from tests.fixtures.faultproxy import FaultProxy, Faults
 from tests.fixtures.storage import BUCKET, S3Server, opened
 
+from docvault import breaker
 from docvault.errors import StorageUnavailable
-from docvault.storage import breaker
 from docvault.storage.base import BlobExists
 from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
 

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
-from docvault.api.denials import record_denial
+from docvault.api.denials import DENIALS, record_denial
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
 from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
@@ -34,7 +34,6 @@ from docvault.errors import (
     DatabaseUnavailable,
     DocvaultError,
     FileTooLarge,
-    Forbidden,
     IdempotencyKeyReused,
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -170,7 +169,7 @@ class GuardedRoute(APIRoute):
                         return await handle(request)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
-            except Forbidden:
+            except DENIALS:
                 await record_denial(request, self.operation.action)
                 raise
 

@@ -84,6 +84,8 @@ class DocumentFile(Base):
     sha256: Mapped[str]
     has_active_content: Mapped[bool]
     scan: Mapped[str]
+    # The versions of the scanner and its signatures; none when it gave no verdict or was not there.
+    scanned_with: Mapped[str | None]
     preview_failed: Mapped[bool] = mapped_column(default=False)
 
 

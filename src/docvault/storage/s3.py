@@ -15,10 +15,10 @@ import aiohttp
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from docvault.breaker import Breaker
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
 from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
-from docvault.storage.breaker import Breaker
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
@@ -90,7 +90,7 @@ class S3BlobStore:
         self._prefix = location.prefix
         self._encryption = _encryption(location)
         self._is_versioned: bool | None = None
-        self._breaker = Breaker()
+        self._breaker = Breaker(StorageUnavailable)
         self.spool_dir = spool_dir
 
     @store_operation

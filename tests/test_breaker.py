@@ -2,9 +2,9 @@
 
 import pytest
 
+from docvault import breaker
+from docvault.breaker import FAILURES, OPEN_SECONDS, Breaker
 from docvault.errors import StorageUnavailable
-from docvault.storage import breaker
-from docvault.storage.breaker import FAILURES, OPEN_SECONDS, Breaker
 
 
 class Clock:
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def open_breaker(clock: Clock) -> Breaker:
     del clock
-    opened = Breaker()
+    opened = Breaker(StorageUnavailable)
     for _ in range(FAILURES):
         opened.admit()
         opened.failed()
@@ -46,13 +46,13 @@ class TestBreaker:
     """Breaker."""
 
     def test_fewer_failures_let_everybody_in(self) -> None:
-        closed = Breaker()
+        closed = Breaker(StorageUnavailable)
         for _ in range(FAILURES - 1):
             closed.failed()
         assert is_admitted(closed)
 
     def test_failures_count_only_in_a_row(self) -> None:
-        closed = Breaker()
+        closed = Breaker(StorageUnavailable)
         for _ in range(3 * FAILURES):
             closed.failed()
             closed.failed()

@@ -3,7 +3,7 @@
 import math
 import time
 
-from docvault.errors import StorageUnavailable
+from docvault.errors import Unavailable
 
 FAILURES = 5
 OPEN_SECONDS = 5.0
@@ -15,18 +15,19 @@ class Breaker:
     Then one caller at a time tries for all the others: its success lets everybody in again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, error: type[Unavailable]) -> None:
+        self._error = error
         self._failures = 0
         self._next_try_at = 0.0
 
     def admit(self) -> None:
-        """Raise `StorageUnavailable` when it is not worth trying now."""
+        """Raise the error of the backend when it is not worth trying now."""
         if self._failures < FAILURES:
             return
         now = time.monotonic()
         if now < self._next_try_at:
             wait = math.ceil(self._next_try_at - now)
-            raise StorageUnavailable(retry_after_seconds=wait)
+            raise self._error(retry_after_seconds=wait)
         self._next_try_at = now + OPEN_SECONDS
 
     def failed(self) -> None:
