@@ -39,7 +39,7 @@ from docvault.services.erasures import erase_customer
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, places_of, verify
 from docvault.services.work import Asker, Work
-from docvault.settings import Settings, SettingsError
+from docvault.settings import Settings, SettingsError, variable_of
 from docvault.shared_metrics import SHARED_DIR, shared_folder
 from docvault.startup import metrics_served, open_resources
 from docvault.supervisor import Supervisor, end_with
@@ -67,10 +67,22 @@ def main() -> None:
     except OperationalError:
         _fail("the database does not answer")
     except ValidationError as error:
-        # pydantic would quote the values, which may be secrets.
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        what = "the settings are" if error.title == Settings.__name__ else "this is"
-        _fail(f"{what} not usable: {problems}")
+        is_settings = error.title == Settings.__name__
+        what = "the settings are" if is_settings else "this is"
+        _fail(f"{what} not usable: {_problems(error, variable_of if is_settings else str)}")
+
+
+def _problems(error: ValidationError, name_of: Callable[[str], str]) -> str:
+    """Return what is wrong where; pydantic would quote the values, which may be secrets."""
+    return "; ".join(
+        # A rule about several settings has no place; its message names them.
+        ": ".join([*map(name_of, map(str, item["loc"][:1])), _message(item["msg"])])
+        for item in error.errors()
+    )
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,6 +1,8 @@
 """Environment variables to typed settings; the table in the README lists them all."""
 
+import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -10,6 +12,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 SECRET_BYTES = 32
+
+PREFIX = "DOCVAULT_"
+# What docker-compose.yml itself reads; a shell that runs it may export them.
+_OF_COMPOSE = frozenset({"DOCVAULT_PUBLISH", "DOCVAULT_SECRETS"})
 
 # Where container engines mount secrets: a file docvault_secret_key is DOCVAULT_SECRET_KEY.
 SECRETS_DIR = Path("/run/secrets")
@@ -29,7 +35,7 @@ class Settings(BaseSettings):
     """What a deployment decides. Sizes are bytes, durations seconds unless the name says more."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DOCVAULT_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
         # Naming a folder that is not there would be a warning at every start.
@@ -67,6 +73,17 @@ class Settings(BaseSettings):
     worker: Literal["auto", "inside", "separate"] = "auto"
     metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def no_unknown_names(cls, values: object) -> object:
+        """Refuse a variable or secret that would be ignored, for it is most likely misspelt."""
+        known = {variable_of(field) for field in cls.model_fields}
+        unknown = sorted(_given_names() - known - _OF_COMPOSE)
+        if unknown:
+            nearest = get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
+            raise ValueError(f"{unknown[0]} is no setting; the nearest is {nearest}")
+        return values
 
     @field_validator("jwt_algorithms", "jwt_types", mode="before")
     @classmethod
@@ -142,3 +159,14 @@ class Settings(BaseSettings):
     def effective_storage_url(self) -> str:
         """Where bytes go: `file:///path` or `s3://bucket/prefix`."""
         return self.storage_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _given_names() -> set[str]:
+    """Return what the environment and the mounted secrets say is for docvault."""
+    names = (*os.environ, *(path.name for path in SECRETS_DIR.glob("*")))
+    return {name.upper() for name in names if name.upper().startswith(PREFIX)}
