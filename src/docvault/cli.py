@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -386,6 +387,9 @@ def _announcement(settings: Settings, address: str) -> str:
     where = f"docvault serves {address}\nReference: {address}/docs\n"
     if not settings.embedded or settings.jwt_jwks_url is not None:
         return where
+    if not sys.stdout.isatty():
+        # It may go to a file or a log, where a token that opens everything has no business.
+        return f"{where}For an admin token: docvault token admin\n"
     local = LocalIssuer(settings)
     return where + _TRY_IT.format(
         address=address,
