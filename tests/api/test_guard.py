@@ -184,6 +184,20 @@ class TestEveryOperation:
         assert raw.received == 0
 
 
+class TestNulInThePath:
+    """No text in the database can hold it: 422 wherever a path has text, for everyone let in."""
+
+    @pytest.mark.parametrize("scopes", [[Scope.GATE_READ], list(Scope)], ids=["scope", "all"])
+    async def test_it_is_refused(
+        self, admin: httpx.AsyncClient, key_client: KeyClients, scopes: list[Scope]
+    ) -> None:
+        await make_customer(admin, "c-1")
+        key = await key_client(*scopes)
+        path = "/v1/integration/customers/c-1/documents/a%00b"
+        for answer in (await key.get(path), await key.put(path, **upload_of())):
+            assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "key")
+
+
 class TestUploads:
     """PUT /v1/customer/documents/{key}: refused before the body."""
 

@@ -21,8 +21,10 @@ from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
     check_customer_id,
     check_parameters,
+    check_path,
     header_parameters,
 )
+from docvault.api.paths import CUSTOMER_PATH
 from docvault.api.problems import error_responses
 from docvault.auth.principals import Access, Caller
 from docvault.auth.scopes import Scope
@@ -51,8 +53,6 @@ from docvault.services.customers import find_customer
 from docvault.services.documents import authorise_write
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
-
-CUSTOMER_PATH = "/customers/{id}"
 
 UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     MalformedRequest,
@@ -193,6 +193,7 @@ class GuardedRoute(APIRoute):
         asker = Asker(caller, request.state.request_id, resources.keyring, resources.settings)
         call = Call(request, resources, asker)
         request.state.call = call
+        check_path(request)
         await self.admit(call, unit)
         await self._find_customer(call, unit)
         if self.operation.writes_document:
