@@ -128,7 +128,7 @@ def _serve(
         _supervise(settings, url, listener, workers, announcement)
         return True
     api = application(settings, url, with_worker=settings.works_inside)
-    return serve(api, listener, announcement=announcement)
+    return serve(api, listener, trusted_proxies=settings.trusted_proxies, announcement=announcement)
 
 
 def _supervise(
@@ -169,7 +169,8 @@ def serve_process_command(
         _fail("this command is for `docvault serve` to use")
     listener = socket.socket(fileno=descriptor)
     url = settings.database_url.get_secret_value()
-    if not serve(application(settings, url, with_worker=False), listener):
+    api = application(settings, url, with_worker=False)
+    if not serve(api, listener, trusted_proxies=settings.trusted_proxies):
         raise SystemExit(1)
 
 

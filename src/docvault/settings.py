@@ -3,6 +3,7 @@
 import os
 import re
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
     jwt_types: CommaSeparated = ("at+jwt",)
     jwt_customer_claim: str = "sub"
 
+    # For each caller; 0 switches a limit off (D18).
+    customer_uploads_per_minute: int = Field(default=60, ge=0)
+    customer_requests_per_minute: int = Field(default=600, ge=0)
+    api_key_requests_per_minute: int = Field(default=6000, ge=0)
+    failed_credentials_per_minute: int = Field(default=20, ge=0)
+    customer_max_files: int = Field(default=10_000, ge=0)
+    customer_max_bytes: int = Field(default=2048 * MEBIBYTE, ge=0)
+    customer_max_parallel_uploads: int = Field(default=4, ge=0)
+    trusted_proxies: CommaSeparated = ()
+
     max_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
     default_max_file_bytes: int = Field(default=25 * MEBIBYTE, ge=1)
     max_parallel_uploads: int = Field(default=16, ge=1)
@@ -85,12 +96,23 @@ class Settings(BaseSettings):
             raise ValueError(f"{unknown[0]} is no setting; the nearest is {nearest}")
         return values
 
-    @field_validator("jwt_algorithms", "jwt_types", mode="before")
+    @field_validator("jwt_algorithms", "jwt_types", "trusted_proxies", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
         """Accept `A,B` where the setting is a list."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def only_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what is neither an address nor a network: it would trust nobody, silently."""
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("must be addresses or networks, as 10.0.0.0/8,::1") from None
         return value
 
     @field_validator("public_url")

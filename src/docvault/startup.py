@@ -14,6 +14,7 @@ from docvault.database import Database
 from docvault.metrics import Backlog, served
 from docvault.previews.renderer import PreviewRenderer
 from docvault.services.backlog import read_backlog
+from docvault.services.rate_limits import RateLimits
 from docvault.services.resources import Resources
 from docvault.settings import Settings, SettingsError
 from docvault.storage import open_store
@@ -29,15 +30,17 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
         stack.callback(spool.close)
         database = Database(database_url, pool_size=settings.database_pool_size)
         stack.push_async_callback(database.close)
+        keyring = Keyring.from_settings(settings)
         yield Resources(
             settings=settings,
-            keyring=Keyring.from_settings(settings),
+            keyring=keyring,
             database=database,
             store=store,
             spool=spool,
             tokens=await _token_verifier(settings, stack),
             renderer=PreviewRenderer(),
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+            rate_limits=RateLimits(settings, keyring),
         )
 
 

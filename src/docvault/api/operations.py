@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
 from docvault.api.denials import record_denial
+from docvault.api.failed_credentials import count_failed_credential
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
 from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
@@ -26,7 +27,8 @@ from docvault.api.parameters import (
 )
 from docvault.api.paths import CUSTOMER_PATH
 from docvault.api.problems import error_responses
-from docvault.auth.principals import Access, Caller
+from docvault.api.uploads import check_room
+from docvault.auth.principals import Access, Caller, CustomerCaller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
     BodyTooLarge,
@@ -42,12 +44,15 @@ from docvault.errors import (
     Overloaded,
     PreconditionFailed,
     PreconditionRequired,
+    QuotaExceeded,
     RequestInProgress,
     RequestTimeout,
     StorageUnavailable,
+    Unauthenticated,
     ValidationFailed,
 )
 from docvault.repositories.unit import Unit
+from docvault.rules.rate_limits import Limit
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import find_customer
 from docvault.services.documents import authorise_write
@@ -60,6 +65,7 @@ UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     BodyTooLarge,
     FileTooLarge,
     RequestTimeout,
+    QuotaExceeded,
     Overloaded,
     StorageUnavailable,
 )
@@ -96,6 +102,12 @@ class Operation:
     # The customer in the path: must exist, or may be absent or under erasure (PUT, DELETE).
     customer: Literal["existing", "any"] = "existing"
     works_without_section: bool = False
+
+    @property
+    def customer_limit(self) -> Limit:
+        """Which limit counts it when a customer asks: files that come are counted apart."""
+        brings_files = self.body == "upload" or self.action is AuditAction.UPLOAD_CREATE
+        return Limit.CUSTOMER_UPLOADS if brings_files else Limit.CUSTOMER_REQUESTS
 
 
 def operation(action: AuditAction, **declared: Any) -> Callable[[Endpoint], Endpoint]:  # noqa: ANN401 - the fields of Operation, checked there
@@ -164,10 +176,14 @@ class GuardedRoute(APIRoute):
                     if self._answers_at_once:
                         call.inside(unit.narrowed(call.asker.access))
                         return await handle(request)
+                    await self._admit_files(call, unit)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
             except Forbidden:
                 await record_denial(request, self.operation.action)
+                raise
+            except Unauthenticated as refusal:
+                await count_failed_credential(request, refusal)
                 raise
 
         return guarded
@@ -212,6 +228,17 @@ class GuardedRoute(APIRoute):
             to_write = call.request.method != "GET"
             found = await find_customer(unit, external_id, to_write=to_write)
             call.customer_or_none, call.switches_or_none = found
+
+    async def _admit_files(self, call: Call, unit: Unit) -> None:
+        """Check the room there is, and count a customer's upload.
+
+        It stays counted when it fails from here on.
+        """
+        if self.operation.body == "upload":
+            await check_room(call, unit)
+        caller, limit = call.asker.caller, self.operation.customer_limit
+        if isinstance(caller, CustomerCaller) and limit is Limit.CUSTOMER_UPLOADS:
+            await call.resources.rate_limits.count_everywhere(unit, limit, [caller.external_id])
 
     async def _claim(self, call: Call, unit: Unit) -> None:
         if self.operation.idempotent:

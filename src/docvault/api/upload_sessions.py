@@ -17,6 +17,7 @@ from docvault.errors import (
     FileTooLarge,
     MediaTypeNotAllowed,
     NotFound,
+    QuotaExceeded,
     StorageUnavailable,
     TooManyUploads,
     UploadExpired,
@@ -34,6 +35,7 @@ OPEN_ERRORS: tuple[type[DocvaultError], ...] = (
     EmptyFile,
     FileTooLarge,
     TooManyUploads,
+    QuotaExceeded,
     StorageUnavailable,
 )
 SESSION_ERRORS: tuple[type[DocvaultError], ...] = (DocumentTypeUnknown, NotFound)

@@ -9,6 +9,7 @@ from docvault.models.document_types import DocumentType, DocumentTypeField
 from docvault.models.documents import Document, DocumentFile, DocumentVersion, Preview
 from docvault.models.erasures import Erasure
 from docvault.models.idempotency_keys import IdempotencyKey
+from docvault.models.rate_limits import RateLimit
 from docvault.models.settings import PortalSettings
 from docvault.models.upload_sessions import UploadSession
 
@@ -28,6 +29,7 @@ __all__ = [
     "IdempotencyKey",
     "PortalSettings",
     "Preview",
+    "RateLimit",
     "UploadSession",
     "new_id",
 ]

@@ -11,6 +11,7 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit import Unit
+from docvault.services.rate_limits import RateLimits
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -28,6 +29,7 @@ class Resources:
     tokens: TokenVerifier
     renderer: PreviewRenderer
     upload_slots: asyncio.Semaphore
+    rate_limits: RateLimits
 
     @asynccontextmanager
     async def unit(self, access: Access) -> AsyncIterator[Unit]:

@@ -38,6 +38,7 @@ from docvault.schemas.upload_sessions import UploadCreate
 from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
+from docvault.services.quotas import announce_files
 from docvault.services.resources import Resources
 from docvault.services.stored_content import digest_of, inspect_stored
 from docvault.services.uploads import (
@@ -93,7 +94,8 @@ async def open_session(
         await lock_customer(unit, place.customer.id, exclusively=True)
         if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
             raise TooManyUploads
-        await unit.blobs.announce([intent], SESSION_LIFETIME + BYTES_MARGIN)
+        lifetime = SESSION_LIFETIME + BYTES_MARGIN
+        await announce_files(unit, resources.settings, [intent], lifetime)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
             document_type_id=slot.type.id,

@@ -39,6 +39,7 @@ from docvault.errors import (
     InvalidCursor,
     MediaTypeNotAllowed,
     NoFile,
+    QuotaExceeded,
     StorageUnavailable,
     TooManyFiles,
 )
@@ -239,6 +240,7 @@ async def admin_list_document_versions(
         TooManyFiles,
         FileTooLarge,
         MediaTypeNotAllowed,
+        QuotaExceeded,
         StorageUnavailable,
     ),
 )
