@@ -1,12 +1,12 @@
 """SQL about blobs: intents, attachment, deletion (D1 to D6)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select, text, update
+from sqlalchemy import delete, func, or_, select, text, update
 
 from docvault.models import (
     Blob,
@@ -18,7 +18,7 @@ from docvault.models import (
     Preview,
 )
 from docvault.repositories.base import Repository
-from docvault.rules.quotas import Volume
+from docvault.rules.quotas import NO_QUOTA, Volume
 
 BlobKind = Literal["file", "preview"]
 
@@ -26,32 +26,18 @@ BlobKind = Literal["file", "preview"]
 INTENT_LIFETIME = timedelta(minutes=15)
 
 # Through the index on customers: 0.1 ms for fifty files, 5 ms for ten thousand.
-_SELECT_USAGE = """
+_USAGE = text("""
     SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS size_bytes FROM blobs
     WHERE customer_id = :customer_id AND kind = 'file'
         AND (state = 'stored' OR (state = 'pending' AND expires_at > now()))
-"""
-_USAGE = text(_SELECT_USAGE)
-_ANNOUNCE_WITHIN = text(f"""
-    WITH used AS ({_SELECT_USAGE}),
-    new AS (
-        SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:sizes AS bigint[]),
-            CAST(:digests AS text[])
-        ) AS intent (id, key, size_bytes, sha256)
-    ),
-    more AS (SELECT count(*) AS files, sum(size_bytes) AS size_bytes FROM new),
-    announced AS (
-        INSERT INTO blobs (id, customer_id, key, kind, state, size_bytes, sha256, expires_at)
-        SELECT new.id, :customer_id, new.key, 'file', 'pending', new.size_bytes, new.sha256,
-            now() + CAST(:lifetime AS interval)
-        FROM new, used, more
-        WHERE (:max_files = 0 OR used.files + more.files <= :max_files)
-            AND (:max_bytes = 0 OR used.size_bytes + more.size_bytes <= :max_bytes)
-        RETURNING id
+""")
+_ANNOUNCE = text("""
+    SELECT announced, used_files, used_bytes FROM announce_blobs(
+        :customer_id, :kind, CAST(:ids AS uuid[]), CAST(:keys AS text[]),
+        CAST(:sizes AS bigint[]), CAST(:digests AS text[]), CAST(:lifetime AS interval),
+        :max_files, :max_bytes
     )
-    SELECT used.files, used.size_bytes, EXISTS (SELECT FROM announced) FROM used
-""")  # noqa: S608 - put together from constants
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,6 @@ class BlobIntent:
     key: str
     size_bytes: int
     sha256: str
-    kind: BlobKind = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +66,34 @@ class BlobRepository(Repository):
     """What is, was or will be in the blob store."""
 
     async def announce(
-        self, intents: Sequence[BlobIntent], lifetime: timedelta = INTENT_LIFETIME
-    ) -> None:
-        """Record what is about to be written (D1 step d)."""
-        await self._session.execute(
-            insert(Blob).values(state="pending", expires_at=func.now() + lifetime),
-            [asdict(intent) for intent in intents],
-        )
-
-    async def announce_within(
-        self, quota: Volume, intents: Sequence[BlobIntent], lifetime: timedelta = INTENT_LIFETIME
+        self,
+        intents: Sequence[BlobIntent],
+        lifetime: timedelta = INTENT_LIFETIME,
+        *,
+        kind: BlobKind = "file",
+        quota: Volume = NO_QUOTA,
     ) -> Volume | None:
-        """Record what is about to be written for one customer, where the quota has room for it.
+        """Record what is about to be written for one customer (D1 step d), where there is room.
 
-        Return None then, and otherwise what the customer has. Whoever announces for the same
-        customer waits until this transaction ends: what is added up has to be all there is.
+        Return None then, and otherwise what the customer has. Exact however many do it at once:
+        until the commit, from which on it counts, nobody else announces for this customer.
         """
-        customer_id = intents[0].customer_id
-        # A statement of its own, so that the next one sees what the others have committed.
-        await self._session.execute(select(func.pg_advisory_xact_lock(_lock_of(customer_id))))
-        used = await self._session.execute(
-            _ANNOUNCE_WITHIN,
+        row = await self._session.execute(
+            _ANNOUNCE,
             {
-                "customer_id": customer_id,
-                "max_files": quota.files,
-                "max_bytes": quota.size_bytes,
-                "lifetime": lifetime,
+                "customer_id": intents[0].customer_id,
+                "kind": kind,
                 "ids": [intent.id for intent in intents],
                 "keys": [intent.key for intent in intents],
                 "sizes": [intent.size_bytes for intent in intents],
                 "digests": [intent.sha256 for intent in intents],
+                "lifetime": lifetime,
+                "max_files": quota.files,
+                "max_bytes": quota.size_bytes,
             },
         )
-        files, size_bytes, announced = used.one()
-        return None if announced else Volume(files, int(size_bytes))
+        announced, files, size_bytes = row.one()
+        return None if announced else Volume(files, size_bytes)
 
     async def usage(self, customer_id: UUID) -> Volume:
         """Return what counts for a customer's quota."""
@@ -268,8 +247,3 @@ class BlobRepository(Repository):
     async def forget(self, blob_ids: Sequence[UUID]) -> None:
         """Remove the rows of blobs whose bytes are gone."""
         await self._session.execute(delete(Blob).where(Blob.id.in_(blob_ids)))
-
-
-def _lock_of(customer_id: UUID) -> int:
-    """Return the advisory lock of a customer; one that two share only makes them wait."""
-    return int.from_bytes(customer_id.bytes[8:], signed=True)

@@ -23,6 +23,9 @@ class Volume:
         return self.files if measure is Measure.FILES else self.size_bytes
 
 
+NO_QUOTA = Volume(0, 0)
+
+
 def exceeded(quota: Volume, used: Volume, more: Volume) -> Measure | None:
     """Return what there would be too much of with `more`, None when there is room.
 

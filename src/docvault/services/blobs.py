@@ -14,7 +14,7 @@ from docvault.errors import DatabaseUnavailable, StorageUnavailable
 from docvault.models import new_id
 from docvault.repositories.blobs import BlobIntent, BlobKind
 from docvault.repositories.jobs import JobName
-from docvault.services.quotas import announce_files
+from docvault.services import quotas
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobExists
 
@@ -44,14 +44,12 @@ async def store_bytes(
     Raises `QuotaExceeded` for files that the customer may not have. On any other failure the
     announcement stays, and the reaper removes what may have been written.
     """
-    intents = [
-        new_intent(customer_id, source.size_bytes, source.sha256, kind) for source in sources
-    ]
-    async with resources.unit(Access.everyone()) as unit:
+    intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
+    async with resources.statements(Access.everyone()) as unit:
         if kind == "file":
-            await announce_files(unit, resources.settings, intents)
+            await quotas.announce(unit, resources.settings, intents)
         else:
-            await unit.blobs.announce(intents)
+            await unit.blobs.announce(intents, kind=kind)
     for intent, source in zip(intents, sources, strict=True):
         try:
             await resources.store.put(intent.key, source.path)
@@ -100,9 +98,7 @@ async def reap(resources: Resources) -> None:
     await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
-def new_intent(
-    customer_id: UUID, size_bytes: int, sha256: str, kind: BlobKind = "file"
-) -> BlobIntent:
+def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
     """Return an intent to write bytes under a fresh key (D2)."""
     return BlobIntent(
         id=new_id(),
@@ -110,5 +106,4 @@ def new_intent(
         key=f"{customer_id}/{secrets.token_hex(16)}",
         size_bytes=size_bytes,
         sha256=sha256,
-        kind=kind,
     )

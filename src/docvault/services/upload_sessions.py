@@ -35,10 +35,10 @@ from docvault.rules.upload_sessions import (
 )
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.upload_sessions import UploadCreate
+from docvault.services import quotas
 from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
-from docvault.services.quotas import announce_files
 from docvault.services.resources import Resources
 from docvault.services.stored_content import digest_of, inspect_stored
 from docvault.services.uploads import (
@@ -95,7 +95,7 @@ async def open_session(
         if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
             raise TooManyUploads
         lifetime = SESSION_LIFETIME + BYTES_MARGIN
-        await announce_files(unit, resources.settings, [intent], lifetime)
+        await quotas.announce(unit, resources.settings, [intent], lifetime)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
             document_type_id=slot.type.id,
