@@ -127,6 +127,23 @@ class TestNames:
         }
 
 
+class TestTrustedProxies:
+    """DOCVAULT_TRUSTED_PROXIES."""
+
+    def test_addresses_and_networks_are_separated_by_commas(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_TRUSTED_PROXIES", "10.0.0.0/8, ::1,192.0.2.7")
+        assert Settings().trusted_proxies == ("10.0.0.0/8", "::1", "192.0.2.7")
+
+    @pytest.mark.parametrize("value", ["*", "proxy", "10.0.0.1/8", "10.0.0.0/8;::1", "1.2.3"])
+    def test_anything_else_would_trust_nobody_or_everybody(
+        self, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_TRUSTED_PROXIES", value)
+        assert "addresses or networks" in refusal()
+
+
 class TestSecretsFolder:
     """Secrets as files, as container engines mount them."""
 

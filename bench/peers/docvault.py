@@ -24,6 +24,14 @@ WORKERS = 2
 PROGRAM = Path(sys.executable).with_name("docvault")
 # Of no worth: the database behind it lives as long as the run.
 SECRET = "bench-bench-bench-bench-bench-bench"
+OUT_OF_REACH = str(10**15)
+LIMITS = (
+    "DOCVAULT_CUSTOMER_UPLOADS_PER_MINUTE",
+    "DOCVAULT_CUSTOMER_REQUESTS_PER_MINUTE",
+    "DOCVAULT_CUSTOMER_MAX_PARALLEL_UPLOADS",
+    "DOCVAULT_CUSTOMER_MAX_FILES",
+    "DOCVAULT_CUSTOMER_MAX_BYTES",
+)
 
 
 @dataclass(slots=True)
@@ -98,7 +106,8 @@ def docvault(
 ) -> Iterator[Docvault]:
     """Run docvault on an empty database, or on a prepared one.
 
-    Everything is on: authentication, audit, checks, fsync. `settings` are environment variables.
+    Everything is on: authentication, audit, checks, fsync; limits are counted as always, and out
+    of reach. `settings` are environment variables.
     """
     folder, store = setup.folder(name), setup.store_folder(name)
     environment = {
@@ -106,6 +115,7 @@ def docvault(
         "DOCVAULT_SECRET_KEY": SECRET,
         "DOCVAULT_STORAGE_URL": store.as_uri(),
         "DOCVAULT_WORKER": "separate",
+        **dict.fromkeys(LIMITS, OUT_OF_REACH),
         **settings,
     }
     with postgres(folder / "postgres") as (own_url, database):

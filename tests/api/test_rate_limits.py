@@ -5,6 +5,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -567,7 +568,9 @@ class TestProxies:
     """DOCVAULT_TRUSTED_PROXIES, over sockets."""
 
     @asynccontextmanager
-    async def served(self, app: FastAPI, *trusted: str) -> AsyncIterator[httpx.AsyncClient]:
+    async def served(self, resources: Resources, *trusted: str) -> AsyncIterator[httpx.AsyncClient]:
+        app = create_app()  # of its own: once it has served, it says that it is stopping
+        app.state.resources = resources
         with listen("127.0.0.1", 0) as listener:
             server = Server(app, uvicorn_config(app, trusted), announcement=None)
             task = asyncio.create_task(server._serve([listener]))
@@ -586,29 +589,38 @@ class TestProxies:
             for h, f in zip(bad, forwarded, strict=True)
         ]
 
-    @pytest.mark.usefixtures("http")
     async def test_a_forged_header_from_elsewhere_does_not_reset_the_count(
-        self, app: FastAPI
+        self, resources: Resources
     ) -> None:
-        async with self.served(app) as client:
-            assert await self.statuses(client, "203.0.113.1", "203.0.113.2", "203.0.113.3") == [
-                401,
-                401,
-                429,
-            ]
+        async with self.served(resources) as client:
+            forged = [f"203.0.113.{n}" for n in range(3)]
+            assert await self.statuses(client, *forged) == [401, 401, 429]
 
-    @pytest.mark.usefixtures("http")
     @pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
-    async def test_a_trusted_proxy_says_who_is_behind_it(self, app: FastAPI, trusted: str) -> None:
-        async with self.served(app, trusted) as client:
+    async def test_a_trusted_proxy_says_who_is_behind_it(
+        self, resources: Resources, trusted: str
+    ) -> None:
+        async with self.served(resources, trusted) as client:
             one, other = "203.0.113.1", "203.0.113.2"
             assert await self.statuses(client, one, one, one, other) == [401, 401, 429, 401]
 
-    @pytest.mark.usefixtures("http")
-    async def test_only_the_last_address_that_is_no_proxys_counts(self, app: FastAPI) -> None:
-        async with self.served(app, "127.0.0.1", "10.0.0.0/8") as client:
+    async def test_only_the_last_address_that_is_no_proxys_counts(
+        self, resources: Resources
+    ) -> None:
+        async with self.served(resources, "127.0.0.1", "10.0.0.0/8") as client:
             forwarded = [f"198.51.100.{n}, 203.0.113.1, 10.0.0.{n}" for n in range(3)]
             assert await self.statuses(client, *forwarded) == [401, 401, 429]
+
+    @pytest.mark.usefixtures("contract")
+    @pytest.mark.parametrize(("trusted", "scheme"), [(["127.0.0.1"], "https"), ([], "http")])
+    async def test_a_trusted_proxy_says_how_clients_reach_it(
+        self, resources: Resources, customer_of: CustomerClients, trusted: list[str], scheme: str
+    ) -> None:
+        headers = {**customer_of("c-1").headers, "X-Forwarded-Proto": "https"}
+        announced = {"filename": "a.pdf", "size_bytes": 1, "sha256": "0" * 64}
+        async with self.served(resources, *trusted) as client:
+            answer = await client.post(f"{SLOT}/uploads", json=announced, headers=headers)
+        assert answer.json()["url"].startswith(f"{scheme}://")
 
 
 @pytest.mark.usefixtures("contract")
@@ -690,3 +702,15 @@ async def test_with_every_limit_off_nothing_is_counted(
         assert (await customer_of("c-1").put(SLOT, **upload_of())).is_success
     await http.get(TYPES, headers=numbered(1)[0])
     assert await counts(resources) == []
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "10.1.2.3"])
+def test_an_ipv4_network_is_known_on_an_ipv6_socket_too(network: str) -> None:
+    trusted = uvicorn_config(create_app(), [network]).forwarded_allow_ips
+    addresses = ("10.1.2.3", "::ffff:10.1.2.3", "11.1.2.3", "::ffff:11.1.2.3", "::1")
+    known = {
+        address
+        for address in addresses
+        if any(ip_address(address) in ip_network(one) for one in trusted)
+    }
+    assert known == {"10.1.2.3", "::ffff:10.1.2.3"}

@@ -423,7 +423,8 @@ async def trusting(
     migrated_url: str, provider: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service that trusts the provider's keys, opened once: nothing is written."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("tokens") / "data")
+    folder = tmp_path_factory.mktemp("tokens") / "data"
+    settings = Settings(data_dir=folder, failed_credentials_per_minute=0)
     async with open_resources(settings, migrated_url) as resources:
         app = create_app()
         tokens = TokenVerifier(settings, ISSUER, StaticKeys(provider.jwks))

@@ -30,6 +30,7 @@ from docvault.schemas.documents import FieldValuesInput
 from docvault.services import quotas
 from docvault.services.resources import Resources
 from docvault.services.uploads import ReceivedFile, Submission, max_file_bytes
+from docvault.settings import Settings
 from docvault.storage.spool import SpoolFile
 
 FILE_PART = "file"
@@ -99,11 +100,11 @@ async def received_parts(call: Call, limits: PartLimits) -> AsyncIterator[Receiv
 @asynccontextmanager
 async def received_submission(call: Call, document_type: TypeFacts) -> AsyncIterator[Submission]:
     """Receive the files and values for one slot; sets the fingerprint of the call."""
-    largest = max_file_bytes(document_type, call.resources.settings)
+    settings = call.resources.settings
     limits = PartLimits(
         max_files=document_type.max_files,
-        max_file_bytes=largest,
-        body_bytes=document_type.max_files * largest + OVERHEAD_BYTES,
+        max_file_bytes=max_file_bytes(document_type, settings),
+        body_bytes=_max_body_bytes(document_type, settings),
         file_names=frozenset({FILE_PART}),
         value_names=frozenset({VALUES_PART}),
     )
@@ -119,17 +120,22 @@ async def check_room(call: Call, unit: Unit) -> None:
 
     Only a large one: a small one is read sooner than the database is asked, and every file is
     checked again, exactly, before it is stored. Of a batch some files may fit, so that it is
-    refused only when nothing would.
+    refused only when nothing would. What is too large in itself gets 413 for that.
     """
-    announced = announced_bytes(call.request)
+    announced, settings = announced_bytes(call.request), call.resources.settings
     least = 1
     if announced is not None:
         if announced <= OVERHEAD_BYTES:
             return
         if call.slot_or_none is not None:
+            if announced > _max_body_bytes(call.slot.type, settings):
+                return
             least = announced - OVERHEAD_BYTES
-    settings = call.resources.settings
     await quotas.check_room(unit, settings, call.customer.id, Volume(1, least))
+
+
+def _max_body_bytes(document_type: TypeFacts, settings: Settings) -> int:
+    return document_type.max_files * max_file_bytes(document_type, settings) + OVERHEAD_BYTES
 
 
 def part_pointer(name: str) -> str:
