@@ -3,13 +3,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 PORT ?= 8000
+# Each process of a test run starts its own servers, so that more than four help nobody.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
 
-.PHONY: help install run test test-system test-torture torture lint format openapi requirements lock
+# What is about bytes: all but the rules, the parsers, and what stores next to nothing.
+STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metrics.py \
+	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_customers.py \
+	admin/test_document_types.py admin/test_settings.py integration/test_document_types.py \
+	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
+	test_pagination.py)
+
+
+.PHONY: help install run test test-s3 test-system test-torture torture lint format openapi requirements lock bench
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
+	@echo "make test-s3       what is about bytes once more, on an S3 store"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
@@ -17,6 +28,7 @@ help:
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
 	@echo "make openapi       write the OpenAPI documents anew"
+	@echo "make bench         measure against the peers (ONLY=p1,p4 for some of the scenarios)"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
@@ -31,7 +43,10 @@ run: install
 	@exec $(BIN)/docvault serve --port $(PORT)
 
 test: install lint
-	$(BIN)/pytest -m "not system and not torture"
+	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
+
+test-s3: install
+	$(BIN)/pytest --store s3 $(PARALLEL) $(STORING)
 
 test-system: install
 	$(BIN)/pytest -m "system and not torture"
@@ -60,7 +75,11 @@ openapi: install
 requirements: install
 	@$(BIN)/python tests/requirements.py
 
+# For instance ONLY=p1,p4 for some, or BENCH="--quick" to see whether the bench itself works.
+bench: install
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
+
 # Names, versions and hashes; no address of any index.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --group dev pyproject.toml -o requirements-dev.lock

@@ -11,7 +11,15 @@ from secrets import token_hex
 
 import httpx
 import pytest
+from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.stored import (
+    flipped,
+    lose_the_bytes,
+    overwrite,
+    stored_bytes,
+    stored_keys,
+)
 from tests.fixtures.callers import with_headers
 
 from docvault import cli
@@ -94,15 +102,6 @@ async def stored(admin: httpx.AsyncClient) -> None:
     await make_type(admin, "Contract")
     await make_customer(admin, "c-1")
     assert (await admin.put(PATH, **upload_of())).status_code == 201
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def damage(path: Path) -> None:
-    """Change a byte and leave the size."""
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
 class TestToken:
@@ -215,31 +214,43 @@ class TestErase:
 class TestVerify:
     """docvault verify."""
 
-    @pytest.fixture
-    async def path(self, resources: Resources) -> Path:
-        (blob,) = [blob async for blob in resources.store.list_blobs()]
-        return resources.store.spool_dir.parent / blob.key.split("/")[0][-2:] / blob.key
-
     @pytest.mark.parametrize("options", [[], ["--rehash"]])
     async def test_a_sound_store_is_exit_status_0(self, run: Run, options: list[str]) -> None:
         outcome = await run("verify", *options)
         assert outcome.status == 0
         assert outcome.last_line == "1 checked, 0 missing, 0 damaged, 0 orphaned"
 
-    async def test_missing_bytes_are_exit_status_1(self, run: Run, path: Path) -> None:
-        remove(path)
+    async def test_missing_bytes_are_exit_status_1(self, run: Run, resources: Resources) -> None:
+        (key,) = await stored_keys(resources)
+        await lose_the_bytes(resources)
         outcome = await run("verify")
         assert outcome.status == 1
-        assert f"missing: {path.parent.name}/{path.name}" in outcome.output.splitlines()
+        place = "customer c-1, document contract, version 1, file 1"
+        assert f"missing: {key} ({place})" in outcome.output.splitlines()
+        assert "c-1" not in outcome.errors
 
     async def test_damaged_bytes_are_exit_status_1_when_rehashed(
-        self, run: Run, path: Path
+        self, run: Run, resources: Resources
     ) -> None:
-        damage(path)
+        (key,) = await stored_keys(resources)
+        await overwrite(resources, key, flipped(await stored_bytes(resources, key)))
         assert (await run("verify")).status == 0
         outcome = await run("verify", "--rehash")
         assert outcome.status == 1
-        assert f"damaged: {path.parent.name}/{path.name}" in outcome.output.splitlines()
+        place = "customer c-1, document contract, version 1, file 1"
+        assert f"damaged: {key} ({place})" in outcome.output.splitlines()
+
+    async def test_a_damaged_preview_is_told_from_its_file(
+        self, run: Run, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await admin.put(PATH, **upload_of(files.png(), "a.png"))
+        files_alone = set(await stored_keys(resources))
+        assert (await admin.get(f"{PATH}/preview?size=small")).status_code == 200
+        (key,) = set(await stored_keys(resources)) - files_alone
+        await overwrite(resources, key, b"x")
+        outcome = await run("verify")
+        place = "customer c-1, document contract, version 2, file 1, preview small"
+        assert f"damaged: {key} ({place})" in outcome.output.splitlines()
 
 
 @pytest.mark.req("R-114")

@@ -116,9 +116,20 @@ class TestJsonFormatter:
         assert any(frame.startswith("docvault/") for frame in frames)
         assert not any("site-packages" in frame for frame in frames)
 
-    def test_arguments_of_libraries_are_left_out(self) -> None:
-        line = formatted(record("connected to %s", "canary", name="httpx"))
-        assert line["message"] == "connected to %s"
+    @pytest.mark.parametrize(
+        ("message", "shown"),
+        [
+            ("error connecting in %r: %s", "error connecting in …: …"),
+            ("%(what)-10s took %5.2f s, 100%%", "… took … s, 100%"),
+        ],
+    )
+    def test_arguments_of_libraries_are_left_out(self, message: str, shown: str) -> None:
+        made = record(message, "canary", 1.0, name="psycopg.pool")
+        assert formatted(made)["message"] == shown
+
+    def test_a_percent_sign_of_a_library_without_arguments_stays(self) -> None:
+        made = record("90% done", name="psycopg.pool")
+        assert formatted(made)["message"] == "90% done"
 
     def test_further_lines_of_libraries_are_left_out(self) -> None:
         # asyncio adds the task and the exception, with its message, to the text itself.

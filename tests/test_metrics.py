@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import hashlib
+import json
 import re
 import socket
 import time
@@ -18,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.callers import CustomerClients
 from tests.fixtures.server import running_server
 
 from docvault import metrics
@@ -30,6 +33,7 @@ from docvault.services.resources import Resources
 from docvault.startup import metrics_served
 from docvault.storage.base import BlobMissing, BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
+from docvault.storage.s3 import S3BlobStore
 
 PATH = "/v1/admin/customers/c-1/documents/contract"
 
@@ -158,6 +162,38 @@ class TestFiles:
         await admin.put(PATH, **upload_of(body, "a.exe"))
         assert (received(), stored()) == (len(body), 0)
 
+    async def test_the_bytes_of_an_upload_session_are_counted_where_they_come_to_us(
+        self, admin: httpx.AsyncClient, uploaded: None, resources: Resources
+    ) -> None:
+        del uploaded
+        received = Grown("docvault_upload_bytes_total")
+        stored = Grown("docvault_files_stored_total")
+        body = files.pdf()
+        digest = hashlib.sha256(body).hexdigest()
+        announced = {"filename": "a.pdf", "size_bytes": len(body), "sha256": digest}
+        session = (await admin.post(f"{PATH}/uploads", json=announced)).json()
+        if resources.settings.storage_url is None:
+            await admin.put(session["url"], content=body)
+        else:
+            async with httpx.AsyncClient(headers=session["headers"]) as outside:
+                await outside.put(session["url"], content=body)
+        answer = await admin.post(f"{PATH}/uploads/{session['id']}/complete")
+        assert answer.status_code == 200
+        assert received() == (len(body) if resources.settings.storage_url is None else 0)
+        assert stored() == 1
+
+    async def test_problems_inside_a_batch_are_counted(
+        self, customer_of: CustomerClients, uploaded: None
+    ) -> None:
+        del uploaded
+        grown = Grown("docvault_http_problems_total", code="document-type-unknown")
+        items = json.dumps([{"key": "nothing", "field_values": {"a": "b"}}])
+        answer = await customer_of("c-1").post(
+            "/v1/customer/document-batches", files={"items": (None, items)}
+        )
+        assert answer.status_code == 207
+        assert grown() == 1
+
     async def test_an_upload_without_a_free_slot_is_counted(
         self, app: FastAPI, admin: httpx.AsyncClient, uploaded: None, resources: Resources
     ) -> None:
@@ -205,6 +241,13 @@ class TestStore:
         grown = self.operations("check", "ok")
         await blob_store.check()
         assert grown() == 1
+
+    async def test_signing_is_timed(self, s3_store: S3BlobStore) -> None:
+        put, get = self.operations("presign_put", "ok"), self.operations("presign_get", "ok")
+        key = f"{uuid4()}/{uuid4().hex}"
+        await s3_store.presign_put(key, 1, "0" * 64, 60)
+        await s3_store.presign_get(key, media_type="a/b", disposition="attachment", seconds=60)
+        assert (put(), get()) == (1, 1)
 
     async def test_a_missing_blob_is_no_failure_of_the_store(
         self, blob_store: FilesystemBlobStore
@@ -447,6 +490,9 @@ class TestServing:
                 time.sleep(0.2)
         assert counts == {10.0}
         assert found[size] == 30
+        # Of three processes; one alone has less than 80 MiB and 30 descriptors.
+        assert found["process_resident_memory_bytes{}"] > 150 * 1024 * 1024
+        assert found["process_open_fds{}"] > 30
 
 
 class TestMeasured:

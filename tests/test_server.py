@@ -290,3 +290,30 @@ class TestStopping:
         assert run(second.data_dir, "verify", "--rehash").returncode == 0
         assert second.end(signal.SIGTERM) == 0
         assert becomes_true(lambda: postgres_processes(second.data_dir) == [])
+
+    @pytest.mark.req("R-009")
+    def test_a_database_that_is_killed_comes_back_and_requests_get_503_until_then(
+        self, start: Callable[[], Server]
+    ) -> None:
+        server = start()
+        headers = store_contract(server, files.pdf())
+        postmaster = server.data_dir / "postgres" / "data" / "postmaster.pid"
+        psutil.Process(int(postmaster.read_text().splitlines()[0])).kill()
+        answers = []
+
+        def is_back() -> bool:
+            answers.append(server.client.get(CONTENT, headers=headers))
+            return answers[-1].status_code == 200 and "had died" in server.log
+
+        assert becomes_true(is_back, 60)
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        assert answers[-1].content == files.pdf()
+        # The worker inside goes on too.
+        erased = server.client.delete("/v1/admin/customers/c-1", headers=headers)
+        erasure = erased.headers["location"]
+        assert becomes_true(
+            lambda: server.client.get(erasure, headers=headers).json().get("state") == "completed",
+            60,
+        )
+        assert server.end(signal.SIGTERM) == 0
+        assert postgres_processes(server.data_dir) == []

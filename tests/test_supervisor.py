@@ -49,6 +49,16 @@ def test_a_killed_process_is_replaced_while_the_other_serves(server: RunningServ
     assert killed.pid not in [process.pid for process in serving(server)]
 
 
+def test_the_processes_stop_when_their_supervisor_is_killed(server: RunningServer) -> None:
+    everyone = psutil.Process(server.process.pid).children(recursive=True)
+    ours = [process for process in everyone if "docvault" in process.cmdline()]
+    assert len(ours) == 3
+    server.process.kill()
+    server.process.wait()
+    _, alive = psutil.wait_procs(ours, timeout=RESTART_LIMIT_SECONDS)
+    assert alive == []
+
+
 def test_all_processes_stop_together(server: RunningServer) -> None:
     everyone = psutil.Process(server.process.pid).children(recursive=True)
     assert len(serving(server)) == 2

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -29,19 +29,20 @@ from docvault.embedded.postgres import EmbeddedPostgresError
 from docvault.errors import DocvaultError, ValidationFailed
 from docvault.jobs.worker import run_worker, settle_leftovers
 from docvault.logs import configure_logging
-from docvault.metrics import SHARED_DIR
 from docvault.migrations import migrate
+from docvault.repositories.blobs import BlobPlace
 from docvault.schemas.api_keys import ApiKeyCreate
 from docvault.server import application, listen, serve
 from docvault.services.api_keys import create_api_key
 from docvault.services.customers import find_any_customer
 from docvault.services.erasures import erase_customer
 from docvault.services.resources import Resources
-from docvault.services.verification import Findings, count_stored_blobs, verify
+from docvault.services.verification import Findings, count_stored_blobs, places_of, verify
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings, SettingsError
+from docvault.shared_metrics import SHARED_DIR, shared_folder
 from docvault.startup import metrics_served, open_resources
-from docvault.supervisor import Supervisor
+from docvault.supervisor import Supervisor, end_with
 
 app = typer.Typer(
     help="A service through which a company collects documents from its customers.",
@@ -130,22 +131,25 @@ def _supervise(
     if settings.works_inside:
         asyncio.run(settle())
         commands.append(["worker"])
+    commands = [[*command, "--supervisor", str(os.getpid())] for command in commands]
     environment = {
         "DOCVAULT_DATABASE_URL": url,
         "DOCVAULT_SECRET_KEY": secret_key(settings),
         "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
     }
     typer.echo(announcement)
-    # The metrics of all processes add up in one folder, for as long as this one lives.
-    with TemporaryDirectory(prefix="docvault-metrics-") as folder:
+    with ExitStack() as stack:
         if settings.metrics_bind is not None:
-            environment[SHARED_DIR] = folder
+            environment[SHARED_DIR] = str(stack.enter_context(shared_folder()))
         Supervisor(commands, environment, listener.fileno()).run()
 
 
 @app.command("serve-process", hidden=True)
-def serve_process_command(descriptor: int) -> None:
+def serve_process_command(
+    descriptor: int, supervisor: Annotated[int, typer.Option(help="Ends with this process.")]
+) -> None:
     """Serve on a socket that the supervising process has opened."""
+    end_with(supervisor)
     settings = Settings()
     configure_logging(settings.log_level)
     if settings.database_url is None:
@@ -157,8 +161,14 @@ def serve_process_command(descriptor: int) -> None:
 
 
 @app.command("worker")
-def worker_command() -> None:
+def worker_command(
+    supervisor: Annotated[
+        int | None, typer.Option(hidden=True, help="Ends with this process.")
+    ] = None,
+) -> None:
     """Do the jobs: delete, erase, render, reap. Run any number beside the API processes."""
+    if supervisor is not None:
+        end_with(supervisor)
     settings = Settings()
     configure_logging(settings.log_level)
     if settings.database_url is None:
@@ -167,7 +177,7 @@ def worker_command() -> None:
 
     async def work() -> None:
         async with open_resources(settings, url) as resources, metrics_served(resources):
-            await run_worker(url, resources, handle_signals=True)
+            await run_worker(url, resources)
 
     asyncio.run(work())
 
@@ -255,20 +265,34 @@ def verify_command(
         total = await count_stored_blobs(resources)
         with Progress() as bar:
             task = bar.add_task("verifying", total=total)
-            return await verify(
+            findings = await verify(
                 resources, rehash=rehash, progress=lambda steps: bar.advance(task, steps)
             )
+        await _show_findings(resources, findings)
+        return findings
 
     findings = _run(check)
-    for label in ("missing", "damaged", "orphaned"):
-        for key in getattr(findings, label):
-            typer.echo(f"{label}: {key}")
     typer.echo(
         f"{findings.checked} checked, {len(findings.missing)} missing, "
         f"{len(findings.damaged)} damaged, {len(findings.orphaned)} orphaned"
     )
     if not findings.is_clean:
         raise SystemExit(1)
+
+
+async def _show_findings(resources: Resources, findings: Findings) -> None:
+    """Print the key of each, and which document it is: on standard output, never in a log."""
+    for label in ("missing", "damaged", "orphaned"):
+        async for key, place in places_of(resources, getattr(findings, label)):
+            typer.echo(f"{label}: {key}" + (f" ({_shown_place(place)})" if place else ""))
+
+
+def _shown_place(place: BlobPlace) -> str:
+    shown = (
+        f"customer {place.customer_id}, document {place.document_type}, "
+        f"version {place.version}, file {place.file}"
+    )
+    return f"{shown}, preview {place.preview}" if place.preview else shown
 
 
 def _run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Result:

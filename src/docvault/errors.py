@@ -240,10 +240,22 @@ class CustomerBeingErased(Conflict):
     code = "customer-being-erased"
 
 
+class DocumentQuarantined(Conflict):
+    """The file was found infected and is not given out"""
+
+    code = "document-quarantined"
+
+
 class UploadNotComplete(Conflict):
     """The bytes of the upload have not arrived"""
 
     code = "upload-not-complete"
+
+
+class TooManyUploads(Conflict):
+    """Too many uploads for this customer are waiting for their bytes"""
+
+    code = "too-many-uploads"
 
 
 class UploadExpired(DocvaultError):
@@ -357,6 +369,12 @@ class CorruptFile(Invalid):
     code = "corrupt-file"
 
 
+class MalwareDetected(Invalid):
+    """The file is infected"""
+
+    code = "malware-detected"
+
+
 class DigestMismatch(Invalid):
     """The bytes are not those that were announced"""
 
@@ -419,3 +437,9 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer"""
 
     code = "database-unavailable"
+
+
+class ScannerUnavailable(Unavailable):
+    """The malware scanner does not answer"""
+
+    code = "scanner-unavailable"

@@ -4,6 +4,7 @@ A reverse proxy belongs in front; this is for the time there is none, and a seco
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -16,10 +17,54 @@ from docvault.errors import DocvaultError, HeaderTooLarge, MalformedRequest, Req
 HEADER_BYTES = 32 * 1024
 URL_BYTES = 8 * 1024
 HEADER_SECONDS = 10
+# How long and how much a client may go on sending after a refusal, so that it reads the answer.
+LINGER_SECONDS = 5
+LINGER_BYTES = 32 * 1024 * 1024
+
+
+class StagedTransport(asyncio.Transport):
+    """The connection as uvicorn sees it: closed for writing when our side is done with it."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._close = close
+        self.is_done = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio
+        """Return what the connection knows."""
+        return self._transport.get_extra_info(name, default)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, unless the last answer is out."""
+        if not self.is_done:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Leave what comes to the kernel."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what comes again."""
+        self._transport.resume_reading()
+
+    def is_closing(self) -> bool:
+        """Return whether no further answer can be sent."""
+        return self.is_done or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close, perhaps in steps."""
+        self._close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Limits size and time of a request's head, and asks for exactly one Host."""
+    """Limits size and time of a request's head, and asks for exactly one Host.
+
+    A connection whose client is still sending is closed in steps (RFC 9112, section 9.6): a
+    socket closed over bytes that nobody read resets, and the reset can overtake the answer.
+    """
+
+    transport: StagedTransport
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - those of uvicorn
         super().__init__(*args, **kwargs)
@@ -27,15 +72,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_begun = False
         self._refusal: DocvaultError | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._lingering_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
-        super().connection_made(transport)
+        self._connection = transport
+        super().connection_made(StagedTransport(transport, self._close))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -74,6 +124,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; what is refused is answered in `send_400_response`."""
+        if self.transport.is_done:
+            self._drop(len(data))
+            return
         super().data_received(data)
         if self._has_begun and not self.transport.is_closing():
             # A header field that never ends is not reported by the parser.
@@ -116,6 +169,29 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _close(self) -> None:
+        """Close for uvicorn: at once, unless the rest of a refused body is on its way."""
+        if self.transport.is_done:
+            return
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._linger()
+        else:
+            self._connection.close()
+
+    def _linger(self) -> None:
+        """Say that no more will come from us, and wait for the client to close."""
+        self.transport.is_done = True
+        if self._connection.is_closing():
+            return
+        self.flow.resume_reading()
+        self._connection.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_SECONDS, self._connection.close)
+
+    def _drop(self, number: int) -> None:
+        self._lingering_bytes += number
+        if self._lingering_bytes > LINGER_BYTES:
+            self._connection.close()
+
     def _answer(self, error: DocvaultError) -> None:
         self._stop_timer()
         problem = problem_of(error, uuid_utils.compat.uuid7())
@@ -126,4 +202,4 @@ class BoundedProtocol(HttpToolsProtocol):
             "cache-control: no-store\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._linger()

@@ -23,9 +23,14 @@ ALLOWED_FIELDS = (
     "bytes_in",
     "bytes_out",
     "blob_key",
+    # The name clamd has for it; no part of a file or of its name.
+    "malware",
     "job",
     "attempts",
 )
+
+# Where an argument goes in a message, as in "%s" and "%(name)-10s".
+_PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*[\d*]*(?:\.[\d*]+)?[a-zA-Z]")
 
 # What comes before the package in the path of a source file.
 _LIBRARY_PATH = re.compile(r"^.*/(?:site-packages|src)/")
@@ -41,7 +46,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage() if ours else _first_line(record.msg),
+            "message": record.getMessage() if ours else _without_arguments(record),
         }
         line |= {name: getattr(record, name) for name in ALLOWED_FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
@@ -50,9 +55,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def _first_line(message: object) -> str:
-    """Return what happened; asyncio adds lines that quote the exception and its task."""
-    return str(message).partition("\n")[0]
+def _without_arguments(record: logging.LogRecord) -> str:
+    """Return what happened, with dots where something of ours could stand.
+
+    Only the first line: asyncio adds more, which quote the exception and its task.
+    """
+    message = str(record.msg).partition("\n")[0]
+    return _PLACEHOLDER.sub("…", message).replace("%%", "%") if record.args else message
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

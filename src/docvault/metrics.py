@@ -29,15 +29,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from docvault.errors import DocvaultError, StorageUnavailable
+from docvault.shared_metrics import SHARED_DIR, SharedCounters, SharedProcesses
 
 log = logging.getLogger(__name__)
 
-# The client reads it when it is imported; the supervisor sets it for its children.
-SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
 # How long a scrape may ask the database, and how long a scraper may be silent.
 READ_SECONDS = 3
 SCRAPER_SECONDS = 5
@@ -63,11 +61,16 @@ REQUESTS_IN_FLIGHT = Gauge(
     multiprocess_mode="livesum",
 )
 PROBLEMS = Counter(
-    "docvault_http_problems_total", "Problem answers by code.", ["code"], registry=REGISTRY
+    "docvault_http_problems_total",
+    "Problem answers by code, those to single items of a batch included.",
+    ["code"],
+    registry=REGISTRY,
 )
 
 UPLOAD_BYTES = Counter(
-    "docvault_upload_bytes_total", "Bytes of files received, refused ones too.", registry=REGISTRY
+    "docvault_upload_bytes_total",
+    "Bytes of files received here, refused ones too; not those that clients gave to the store.",
+    registry=REGISTRY,
 )
 FILES_STORED = Counter(
     "docvault_files_stored_total", "Files committed to documents.", registry=REGISTRY
@@ -111,7 +114,7 @@ STATEMENT_SECONDS = Histogram(
 )
 DATABASE_FAILURES = Counter(
     "docvault_database_failures_total",
-    "Transactions that failed: pool_exhausted or unavailable.",
+    "Transactions that failed: pool_exhausted, timed_out or unavailable.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -126,6 +129,20 @@ STORE_SECONDS = Histogram(
 BLOBS_DAMAGED = Counter(
     "docvault_blobs_damaged_total",
     "Reads that found stored bytes missing or not those that were stored.",
+    registry=REGISTRY,
+)
+
+SCAN_SECONDS = Histogram(
+    "docvault_scan_duration_seconds",
+    "Scans of files for malware; failed: no verdict.",
+    ["result"],
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
+SCANS = Counter(
+    "docvault_scans_total",
+    "Scans by what for (upload or rescan) and result: clean, infected, or failed for no verdict.",
+    ["kind", "result"],
     registry=REGISTRY,
 )
 
@@ -164,8 +181,11 @@ REAPER_SUCCEEDED = Gauge(
 
 # Series that alerts watch are there from the start: a rise from nothing to one is not seen.
 PROBLEMS.labels(DocvaultError.code)
-for _reason in ("pool_exhausted", "unavailable"):
+for _reason in ("pool_exhausted", "timed_out", "unavailable"):
     DATABASE_FAILURES.labels(_reason)
+for _kind in ("upload", "rescan"):
+    for _reason in ("clean", "infected", "failed"):
+        SCANS.labels(_kind, _reason)
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -339,47 +359,17 @@ class _Server(ThreadingTCPServer):
 
 def _handler(collectors: Sequence[Collector]) -> type[MetricsHandler]:
     registry = CollectorRegistry()
-    for collector in (_counters(), *collectors):
+    for collector in (*_counters(), *collectors):
         registry.register(collector)
     handler: type[MetricsHandler] = MetricsHandler.factory(registry)
     handler.timeout = SCRAPER_SECONDS
     return handler
 
 
-def _counters() -> Collector:
+def _counters() -> list[Collector]:
     folder = os.environ.get(SHARED_DIR)
     if folder is not None:
-        return _Shared(Path(folder))
+        return [SharedCounters(Path(folder)), SharedProcesses(Path(folder))]
     with suppress(ValueError):  # more than one server in a process of the tests
         ProcessCollector(registry=REGISTRY)
-    return REGISTRY
-
-
-class _Shared(Collector):
-    """The sums of the processes that share a folder; gauges are those of living ones."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._merged = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing to compare with: there is no other collector of these."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Add up."""
-        for file in self._folder.glob("gauge_live*_*.db"):
-            if not _lives(int(file.stem.rpartition("_")[2])):
-                file.unlink(missing_ok=True)
-        merged: Iterable[Metric] = self._merged.collect()  # type: ignore[no-untyped-call]
-        return merged
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return [REGISTRY]

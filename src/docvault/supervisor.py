@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -15,6 +16,8 @@ STOP_SECONDS = 30
 CHECK_SECONDS = 0.2
 # A process that dies at once is not started again faster than this.
 RESTART_SECONDS = 1.0
+# How often a process looks whether its supervisor still lives.
+WATCH_SECONDS = 1.0
 
 
 class Supervisor:
@@ -81,3 +84,18 @@ class Supervisor:
                 for process in self._processes:
                     process.kill()
             time.sleep(CHECK_SECONDS / 4)
+
+
+def end_with(supervisor: int) -> None:
+    """Stop this process in order when its supervisor is gone, which a kill can make of it.
+
+    Nobody would restart or stop it any more, and it would keep the address from the next one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == supervisor:
+            time.sleep(WATCH_SECONDS)
+        log.error("the supervisor is gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

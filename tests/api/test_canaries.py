@@ -1,10 +1,12 @@
 """Nothing of what callers send or own comes into the log, whatever goes wrong (D27)."""
 
+import hashlib
 import io
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -141,6 +143,7 @@ async def test_no_line_holds_anything_of_a_caller_and_every_line_is_json(
         await customer.put("/v1/customer/documents/canary-type", **upload("canary.pdf"))
         await admin.get(f"{PATH}/content")
         await admin.get("/v1/admin/document-types")
+    signed = await signed_uploads(http, customer, resources, monkeypatch)
     await with_failing_jobs(admin, resources, database_url, monkeypatch)
 
     text = lines.getvalue()
@@ -161,6 +164,46 @@ async def test_no_line_holds_anything_of_a_caller_and_every_line_is_json(
     assert "canary" not in text.lower()
     assert key.split("_", 2)[2] not in text
     assert all(part not in text for part in token.split("."))
+    assert all(secret not in text for secret in signed)
+
+
+async def signed_uploads(
+    http: httpx.AsyncClient,
+    customer: httpx.AsyncClient,
+    resources: Resources,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[str]:
+    """Use signed URLs in right and in wrong ways; return what is secret in them."""
+    body, slot = files.pdf("canary bytes"), "/v1/customer/documents/canary-type/uploads"
+    announced = {
+        "filename": "canary.pdf",
+        "size_bytes": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "field_values": {"canary-label": "canary-value"},
+    }
+    secrets = []
+    for sent in (body, b"canary", body + b"canary"):
+        session = (await customer.post(slot, json=announced)).json()
+        secrets.append(secret_of(session["url"]))
+        async with httpx.AsyncClient() as outside:
+            client = http if session["url"].startswith(str(http.base_url)) else outside
+            headers = session["headers"] | {"Content-Length": str(len(sent))}
+            await client.put(session["url"], content=sent, headers=headers)
+            await client.get(session["url"])
+        await customer.post(f"{slot}/{session['id']}/complete")
+        await customer.get(f"{slot}/{session['url'][-20:]}")
+        with monkeypatch.context() as patch:
+            patch.setattr("docvault.api.signed_uploads.expected_bytes", broken)
+            patch.setattr(resources.store, "open", broken)
+            await http.put(session["url"], content=sent)
+            await customer.post(f"{slot}/{session['id']}/complete")
+    return secrets
+
+
+def secret_of(url: str) -> str:
+    """Return the signature of a URL of ours or of S3."""
+    query = parse_qs(urlsplit(url).query)
+    return query["X-Amz-Signature"][0] if query else url[-64:]
 
 
 async def with_failing_jobs(

@@ -5,7 +5,6 @@ import base64
 import hashlib
 import io
 from email.message import Message
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ from sqlalchemy import text
 from tests.api.holdings import audited, holdings, multipart, part, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_type, upload_of
+from tests.factories.stored import lose_the_bytes, overwrite, stored_keys
 
 from docvault.services.previews import render_version
 from docvault.services.resources import Resources
@@ -53,12 +53,6 @@ async def store(client: httpx.AsyncClient, body: bytes, filename: str) -> dict[s
 def etag_of(body: bytes) -> str:
     """Return the entity tag that a file has."""
     return f'"{hashlib.sha256(body).hexdigest()}"'
-
-
-def blobs_on_disk(settings: Settings) -> list[Path]:
-    """Return the files of the store."""
-    root = settings.data_dir / "blobs"
-    return [path for path in root.glob("??/*/*") if path.is_file()]
 
 
 class TestHeaders:
@@ -291,9 +285,9 @@ class TestHead:
         assert (head.status_code, head.content) == (404, b"")
 
     async def test_missing_bytes_are_noticed(
-        self, digits: httpx.AsyncClient, settings: Settings
+        self, digits: httpx.AsyncClient, resources: Resources
     ) -> None:
-        blobs_on_disk(settings)[0].unlink()
+        await lose_the_bytes(resources)
         assert (await digits.head(CONTENT)).status_code == 503
 
 
@@ -301,48 +295,59 @@ class TestIntegrity:
     """Bytes that are not those that were stored (D9)."""
 
     @pytest.mark.req("R-009")
-    @pytest.mark.parametrize("damage", ["flipped", "shorter", "longer", "missing", "folder"])
+    @pytest.mark.parametrize("damaged", [b"0123456788", b"012345678", BODY + b"x", b""])
     async def test_damaged_bytes_are_never_a_complete_answer(
-        self, digits: httpx.AsyncClient, settings: Settings, damage: str
+        self, digits: httpx.AsyncClient, resources: Resources, damaged: bytes
     ) -> None:
-        (blob,) = blobs_on_disk(settings)
-        blob.unlink()
-        if damage == "folder":
-            blob.mkdir()
-        elif damage != "missing":
-            damaged = {"flipped": b"0123456788", "shorter": b"012345678", "longer": BODY + b"x"}
-            blob.write_bytes(damaged[damage])
+        (key,) = await stored_keys(resources)
+        await overwrite(resources, key, damaged)
         answer = await digits.get(CONTENT)
         assert refusal(answer)[:2] == (503, "storage-unavailable")
         assert "etag" not in answer.headers
 
-    async def test_swapped_bytes_are_noticed(
+    @pytest.mark.req("R-009")
+    async def test_lost_bytes_are_503(
+        self, digits: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        await lose_the_bytes(resources)
+        answer = await digits.get(CONTENT)
+        assert refusal(answer)[:2] == (503, "storage-unavailable")
+        assert "etag" not in answer.headers
+
+    @pytest.mark.own_store("they look at files")
+    async def test_a_folder_in_place_of_a_file_is_503(
         self, digits: httpx.AsyncClient, settings: Settings
     ) -> None:
-        (first,) = blobs_on_disk(settings)
+        (blob,) = (settings.data_dir / "blobs").glob("??/*/*")
+        blob.unlink()
+        blob.mkdir()
+        assert refusal(await digits.get(CONTENT))[:2] == (503, "storage-unavailable")
+
+    async def test_swapped_bytes_are_noticed(
+        self, digits: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        (first,) = await stored_keys(resources)
         await store(digits, BODY[::-1], "a.txt")
-        (second,) = set(blobs_on_disk(settings)) - {first}
-        one, two = first.read_bytes(), second.read_bytes()
-        first.write_bytes(two)
-        second.write_bytes(one)
+        (second,) = set(await stored_keys(resources)) - {first}
+        await overwrite(resources, first, BODY[::-1])
+        await overwrite(resources, second, BODY)
         answers = [await digits.get(CONTENT, params={"version": n}) for n in (1, 2)]
         assert [answer.status_code for answer in answers] == [503, 503]
 
     @pytest.mark.parametrize("position", [0, 1_500_000, 2_999_999])
     async def test_a_long_damaged_file_ends_before_its_end(
-        self, staff: httpx.AsyncClient, settings: Settings, position: int
+        self, staff: httpx.AsyncClient, resources: Resources, position: int
     ) -> None:
         await store(staff, b"x" * 3_000_000, "a.txt")
-        with blobs_on_disk(settings)[0].open("r+b") as file:
-            file.seek(position)
-            file.write(b"y")
+        (key,) = await stored_keys(resources)
+        await overwrite(resources, key, b"x" * position + b"y" + b"x" * (2_999_999 - position))
         answer = await staff.get(CONTENT)
         assert answer.status_code == 503 or len(answer.content) < 3_000_000
 
     async def test_a_download_that_fails_costs_nothing_else(
-        self, digits: httpx.AsyncClient, settings: Settings
+        self, digits: httpx.AsyncClient, resources: Resources
     ) -> None:
-        blobs_on_disk(settings)[0].unlink()
+        await lose_the_bytes(resources)
         assert (await digits.get(CONTENT)).status_code == 503
         assert (await digits.get(CARD)).json()["upload_state"] == "uploaded"
         await store(digits, BODY, "again.txt")
@@ -458,10 +463,11 @@ class TestPreview:
         assert content.content == files.png_claiming(30_000, 30_000)
 
     async def test_a_preview_of_damaged_bytes_is_not_made(
-        self, staff: httpx.AsyncClient, settings: Settings
+        self, staff: httpx.AsyncClient, resources: Resources
     ) -> None:
         await store(staff, files.png(), "a.png")
-        blobs_on_disk(settings)[0].write_bytes(files.png(63, 48))
+        (key,) = await stored_keys(resources)
+        await overwrite(resources, key, files.png(63, 48))
         assert refusal(await staff.get(PREVIEW))[:2] == (503, "storage-unavailable")
         assert (await staff.get(CARD)).json()["files"][0]["has_preview"] is True
 

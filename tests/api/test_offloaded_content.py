@@ -1,6 +1,5 @@
 """Downloads that others send: the S3 store after a redirect, nginx by X-Accel-Redirect."""
 
-from itertools import count
 from pathlib import Path
 
 import httpx
@@ -8,14 +7,16 @@ import pytest
 from tests.api.holdings import audited, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
-from tests.fixtures.storage import BUCKET, S3Server
+from tests.factories.stored import lose_the_bytes
+from tests.fixtures.storage import S3Server, use_s3
 
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 
 SLOT = "/v1/admin/customers/c-1/documents/contract"
 CONTENT = f"{SLOT}/content"
-_PREFIXES = count()
+
+pytestmark = pytest.mark.own_store("they are about one store alone")
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +28,6 @@ async def contract(admin: httpx.AsyncClient) -> None:
     assert answer.status_code == 201
 
 
-async def lose_the_bytes(resources: Resources) -> None:
-    for blob in [blob async for blob in resources.store.list_blobs()]:
-        await resources.store.delete(blob.key)
-
-
 class TestRedirect:
     """DOCVAULT_REDIRECT_DOWNLOADS with an S3 store."""
 
@@ -39,13 +35,8 @@ class TestRedirect:
     def settings(
         self, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Settings:
-        for name, value in s3_server.environment().items():
-            monkeypatch.setenv(name, value)
-        return Settings(
-            data_dir=tmp_path / "data",
-            storage_url=f"s3://{BUCKET}/offloaded-{next(_PREFIXES)}",
-            redirect_downloads=True,
-        )
+        use_s3(s3_server, monkeypatch)
+        return Settings(data_dir=tmp_path / "data", redirect_downloads=True)
 
     async def test_the_store_sends_the_bytes_under_our_name_and_type(
         self, admin: httpx.AsyncClient

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from tests.api.holdings import Chunks, audited, holdings, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients, KeyClients
-from tests.fixtures.storage import BUCKET, S3Server
+from tests.fixtures.storage import use_s3
 
 from docvault.auth.principals import Access
 from docvault.auth.scopes import Scope
@@ -27,7 +26,8 @@ from docvault.settings import Settings
 SLOT = "/v1/customer/documents/contract"
 ADMIN_SLOT = "/v1/admin/customers/c-1/documents/contract"
 KEY_SLOT = "/v1/integration/customers/c-1/documents/contract"
-_PREFIXES = count()
+
+pytestmark = pytest.mark.own_store("they run on both stores as it is")
 
 
 @pytest.fixture(params=["filesystem", "s3"])
@@ -35,14 +35,9 @@ def settings(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """The defaults, with each of the stores."""
-    if request.param == "filesystem":
-        return Settings(data_dir=tmp_path / "data")
-    server: S3Server = request.getfixturevalue("s3_server")
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return Settings(
-        data_dir=tmp_path / "data", storage_url=f"s3://{BUCKET}/sessions-{next(_PREFIXES)}"
-    )
+    if request.param == "s3":
+        use_s3(request.getfixturevalue("s3_server"), monkeypatch)
+    return Settings(data_dir=tmp_path / "data")
 
 
 @pytest.fixture
@@ -594,6 +589,52 @@ class TestCompleting:
         path.write_bytes(b"x" * len(body))
         await resources.store.put(facts.blob_key, path)
         assert refusal(await complete(customer, session))[:2] == (422, "digest-mismatch")
+
+
+class TestTooMany:
+    """A bound on what is announced and does not come."""
+
+    @pytest.fixture(autouse=True)
+    def only_three(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("docvault.services.upload_sessions.MAX_PENDING_UPLOADS", 3)
+
+    async def test_one_more_is_refused_and_changes_nothing(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        body = files.pdf()
+        answers = await asyncio.gather(
+            *(customer.post(f"{SLOT}/uploads", json=announcement(body)) for _ in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
+        refused = [answer for answer in answers if answer.status_code == 409]
+        assert {refusal(answer)[1] for answer in refused} == {"too-many-uploads"}
+        assert await sessions(resources) == 3
+
+    async def test_what_is_completed_makes_room(
+        self, customer: httpx.AsyncClient, sender: Sender
+    ) -> None:
+        for _ in range(4):
+            session = await sent(customer, sender, files.pdf())
+            assert (await complete(customer, session)).status_code in {200, 201}
+
+    async def test_what_is_given_up_makes_none_until_its_bytes_can_come_no_more(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        for _ in range(3):
+            session = await opened(customer, files.pdf())
+            assert (await customer.delete(session["path"])).status_code == 204
+        answer = await customer.post(f"{SLOT}/uploads", json=announcement(files.pdf()))
+        assert refusal(answer)[:2] == (409, "too-many-uploads")
+        await shift(resources, "46 minutes")
+        await opened(customer, files.pdf())
+
+    async def test_others_are_not_counted(
+        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient, customer_of: CustomerClients
+    ) -> None:
+        for _ in range(3):
+            await opened(customer, files.pdf())
+        await make_customer(admin, "c-2")
+        await opened(customer_of("c-2"), files.pdf())
 
 
 class TestExpiry:

@@ -647,6 +647,7 @@ class TestDeploymentLimits:
 class TestStoreOutOfOrder:
     """Uploads while the blob store does not take bytes."""
 
+    @pytest.mark.own_store("they look at files")
     async def test_the_upload_is_refused_and_works_again_later(
         self, customer: httpx.AsyncClient, resources: Resources, settings: Settings
     ) -> None:

@@ -329,6 +329,36 @@ def test_start_after_kill_9_of_the_server(make: Make, data_dir: Path):
     assert_remembered(server.start())
 
 
+def test_a_server_that_died_is_revived_under_the_same_url(
+    make: Make, awkward_dir: Path, base: Path
+):
+    for directory in (base / "docvault", awkward_dir):
+        server = make(directory, durable=True)
+        url = server.start()
+        remember(url)
+        assert server.revive() is False
+        kill(postmaster_pid(directory / "postgres"))
+        assert server.revive() is True
+        assert server.url == url
+        assert_remembered(url)
+        server.stop()
+        assert processes_of(directory) == []
+
+
+def test_a_server_that_cannot_be_revived_now_can_be_later(make: Make, data_dir: Path):
+    server = make(durable=True)
+    url = server.start()
+    remember(url)
+    kill(postmaster_pid(data_dir / "postgres"))
+    control = data_dir / "postgres" / "data" / "global" / "pg_control"
+    control.rename(control.with_suffix(".away"))
+    with pytest.raises(EmbeddedPostgresError, match="ended at once"):
+        server.revive()
+    control.with_suffix(".away").rename(control)
+    assert server.revive() is True
+    assert_remembered(url)
+
+
 def test_adoption_of_a_running_server(make: Make, data_dir: Path):
     first, second = make(), make()
     url = first.start()

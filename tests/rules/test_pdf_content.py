@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from tests.factories import files
 
+from docvault.rules import pdf_content
 from docvault.rules.media_types import CorruptContent, inspect_content
 
 
@@ -41,6 +42,18 @@ def test_much_behind_the_end_marker_is_corrupt(appended: bytes):
 def test_a_cut_off_pdf_is_corrupt():
     with pytest.raises(CorruptContent, match="no end"):
         is_active(files.pdf()[:-10])
+
+
+# How much is searched
+
+
+@pytest.mark.parametrize(("more", "active"), [(0, False), (1, True)])
+def test_what_is_too_large_to_be_searched_counts_as_active(
+    more: int, active: bool, monkeypatch: pytest.MonkeyPatch
+):
+    body = files.pdf()
+    monkeypatch.setattr(pdf_content, "MAX_SEARCHED_BYTES", len(body) - more)
+    assert is_active(body) is active
 
 
 # What does nothing by itself

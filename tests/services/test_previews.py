@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.stored import flipped, overwrite
 
 from docvault.errors import StorageUnavailable, Unavailable
 from docvault.previews.renderer import (
@@ -179,8 +180,7 @@ class TestReadPreview:
         renderer = Renderer()
         using(app, resources, renderer)
         (key,) = await keys(resources)
-        path = resources.store.spool_dir.parent / key.split("/")[0][-2:] / key
-        path.write_bytes(files.jpeg(1000, 500)[:-1] + b"x")
+        await overwrite(resources, key, flipped(files.jpeg(1000, 500)))
         answer = await admin.get(PREVIEW)
         assert (answer.status_code, renderer.calls) == (503, [])
         assert await has_preview(admin)

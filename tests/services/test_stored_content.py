@@ -13,6 +13,7 @@ from tests.factories import files
 from docvault.errors import StorageUnavailable
 from docvault.rules.content import CorruptContent, UnknownContent
 from docvault.rules.media_types import inspect_content
+from docvault.rules.pdf_content import MAX_SEARCHED_BYTES
 from docvault.services.stored_content import BLOCK_BYTES, RangedFile, digest_of, inspect_stored
 
 
@@ -99,6 +100,12 @@ class TestInspectStored:
         reader = Reader(large_pdf(16 * BLOCK_BYTES))
         await inspect_stored(reader, "a.pdf")
         assert reader.fetched <= reader.size_bytes + 2 * BLOCK_BYTES
+
+    async def test_of_a_very_large_pdf_both_ends_are_fetched(self) -> None:
+        reader = Reader(large_pdf(MAX_SEARCHED_BYTES))
+        content = await inspect_stored(reader, "a.pdf")
+        assert content.has_active_content
+        assert reader.fetched <= 3 * BLOCK_BYTES
 
     async def test_more_at_once_than_there_are_threads_do_not_wait_for_each_other(self) -> None:
         body = large_pdf(3 * BLOCK_BYTES)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,10 @@ class DoubtfulDatabase:
         if lost:
             self.in_doubt += 1
             raise DatabaseUnavailable
+
+    def statements(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """The statement that attaches, in a transaction whose end can be in doubt."""
+        return self.transaction()
 
 
 def use(app: FastAPI, resources: Resources, **parts: Any) -> None:

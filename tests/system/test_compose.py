@@ -4,11 +4,13 @@ There is no container engine here. The files are read, and then their commands r
 machine, with nginx from Debian in front.
 """
 
+import hashlib
 import importlib.util
 import json
 import re
 import socket
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -79,7 +81,7 @@ class TestComposeFile:
     def test_what_stays_comes_back_and_is_watched(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
-        if name in ONE_SHOT | {"worker"}:
+        if name in ONE_SHOT | {"signatures"}:
             assert service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"][0] == "CMD"
@@ -96,10 +98,32 @@ class TestComposeFile:
         assert [without_variables(port) for port in published["proxy"]] == ["127.0.0.1:8080:8080"]
 
     def test_database_and_store_are_out_of_the_proxys_reach_and_of_the_worlds(self) -> None:
-        assert COMPOSE["networks"]["inside"] == {"internal": True}
-        assert SERVICES["proxy"]["networks"] == ["outside"]
-        for name in ("database", "store", "worker", "migrate", "bucket"):
-            assert SERVICES[name]["networks"] == ["inside"]
+        members = {
+            network: {name for name, s in SERVICES.items() if network in s["networks"]}
+            for network in COMPOSE["networks"]
+        }
+        assert members == {
+            "outside": {"proxy", "api"},
+            "updates": {"signatures"},
+            "signed": {"proxy", "store"},
+            "monitoring": {"api", "worker"},
+            "inside": {"api", "worker", "migrate", "bucket", "database", "store", "scanner"},
+        }
+        for network in members.keys() - {"outside", "updates"}:
+            assert COMPOSE["networks"][network] == {"internal": True}
+
+    def test_only_a_profile_starts_the_scanner(self) -> None:
+        optional = {name for name, s in SERVICES.items() if "profiles" in s}
+        assert optional == {"scanner", "signatures"}
+
+    def test_freshclam_understands_its_configuration(self) -> None:
+        done = subprocess.run(
+            ["freshclam", "--version", "--config-file", ROOT / "deploy" / "freshclam.conf"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_everything_waits_for_what_it_needs(self) -> None:
         waits = {
@@ -109,7 +133,7 @@ class TestComposeFile:
         }
         done, healthy = "service_completed_successfully", "service_healthy"
         assert waits == {
-            "proxy": {"api": healthy},
+            "proxy": {"api": healthy, "store": healthy},
             "api": {"migrate": done, "bucket": done},
             "worker": {"migrate": done, "bucket": done},
             "migrate": {"database": healthy},
@@ -291,7 +315,9 @@ class TestProxy:
                     connection.sendall(b"X-A: b\r\n")
         assert 9 < time.monotonic() - began < 13
 
-    @pytest.mark.parametrize("path", ["/", "/readyz", "/metrics", "/v2/x", "/livez/x"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/readyz", "/metrics", "/v2/x", "/livez/x", "/documents/x"]
+    )
     def test_what_is_not_for_the_outside_is_not_there(
         self, deployment: Deployment, path: str
     ) -> None:
@@ -356,6 +382,56 @@ class TestDeployment:
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+
+    def test_an_upload_session_sends_its_bytes_through_the_proxy_to_the_store(
+        self, deployment: Deployment
+    ) -> None:
+        body = files.pdf("signed")
+        announced = {
+            "filename": "a.pdf",
+            "size_bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        with client_of_staff(deployment) as client:
+            assert client.post("/v1/admin/document-types", json={"name": "Deed"}).is_success
+            assert client.put("/v1/admin/customers/signed", json={}).is_success
+            slot = "/v1/admin/customers/signed/documents/deed"
+            session = client.post(f"{slot}/uploads", json=announced).json()
+            url, headers = session["url"], session["headers"]
+            assert url.startswith(f"{deployment.url}/documents/docvault/")
+            with httpx.Client(trust_env=False) as anybody:
+                forged = url[:-1] + ("0" if url[-1] != "0" else "1")
+                assert anybody.put(forged, content=body, headers=headers).status_code == 403
+                assert anybody.put(
+                    url, content=b"x", headers=headers | {"Content-Length": "1"}
+                ).is_error
+                assert anybody.get(url).is_error
+                stored = anybody.put(url, content=body, headers=headers)
+                assert stored.status_code == 200, stored.text
+                assert stored.headers["x-content-type-options"] == "nosniff"
+                assert anybody.put(url, content=body, headers=headers).status_code == 412
+            assert client.post(f"{slot}/uploads/{session['id']}/complete").status_code == 201
+            assert client.get(f"{slot}/content").content == body
+        assert "X-Amz-Signature" not in deployment.logs()
+
+    @pytest.mark.parametrize("name", ["api-1", "api-2", "worker"])
+    def test_prometheus_can_read_every_container(self, deployment: Deployment, name: str) -> None:
+        url = f"http://127.0.0.1:{deployment.ports[f'{name}-metrics']}/metrics"
+        deployment.wait_for(url)
+        scraped = httpx.get(url, trust_env=False, timeout=20).text
+        assert "\ndocvault_backlog_readable 1" in scraped
+        assert "\nprocess_resident_memory_bytes" in scraped
+
+    def test_the_worker_says_whether_it_is_well(self, deployment: Deployment) -> None:
+        _, python, *arguments = SERVICES["worker"]["healthcheck"]["test"]
+        assert python == "python"
+        port = deployment.ports["worker-metrics"]
+        command = [sys.executable, *(a.replace(":9100", f":{port}") for a in arguments)]
+        assert f":{port}" in command[-1]
+        assert subprocess.run(command, check=False).returncode == 0
+        deployment.kill("worker")
+        assert subprocess.run(command, check=False, capture_output=True).returncode != 0
+        deployment.start_worker()
 
     @pytest.mark.req("R-009")
     def test_processes_killed_under_load_lose_nothing(self, deployment: Deployment) -> None:

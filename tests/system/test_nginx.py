@@ -1,6 +1,7 @@
 """Downloads sent by a real nginx (Debian's package) in front of the service."""
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -14,6 +15,8 @@ from tests.factories.setups import upload_of
 from tests.fixtures.server import DOCVAULT, running_server
 
 pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parents[2]
 
 CONFIGURATION = """
 daemon off;
@@ -33,20 +36,17 @@ http {{
         location / {{
             proxy_pass {service};
         }}
-        location /blobs/ {{
-            internal;
-            alias {blobs}/;
-            etag off;
-            add_header ETag $upstream_http_etag;
-            add_header Repr-Digest $upstream_http_repr_digest;
-            add_header X-Content-Type-Options $upstream_http_x_content_type_options;
-            add_header Content-Security-Policy $upstream_http_content_security_policy;
-            add_header Cross-Origin-Resource-Policy $upstream_http_cross_origin_resource_policy;
-            add_header Referrer-Policy $upstream_http_referrer_policy;
-        }}
+        {sends_files}
     }}
 }}
 """
+
+
+def shipped_location() -> str:
+    """Return what deploy/nginx.conf has commented out for files."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text()
+    (block,) = re.findall(r"^ *# location /blobs/ \{\n(?: *# .*\n)*? *# \}\n", text, re.MULTILINE)
+    return re.sub(r"^ *# ", "", block, flags=re.MULTILINE)
 
 
 def free_port() -> int:
@@ -86,7 +86,7 @@ def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
                 folder=tmp_path,
                 port=port,
                 service=server.url,
-                blobs=data_dir / "blobs",
+                sends_files=shipped_location().replace("/data/blobs", f"{data_dir}/blobs"),
             )
         )
         nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])

@@ -51,19 +51,19 @@ class CustomerRoute(GuardedRoute):
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the customer, who has to be known."""
         try:
-            customer = await customer_from_claims(unit, await token_claims(request))
+            found = await customer_from_claims(unit, await token_claims(request))
         except InvalidToken as error:
             error.headers.update(INVALID_TOKEN_CHALLENGE)
             raise
-        request.state.customer = customer
+        request.state.found = found
+        customer = found[0]
         return CustomerCaller(customer.id, customer.external_id)
 
     async def admit(self, call: Call, unit: Unit) -> None:
         """Say whose request it is; close the section when it is switched off (A-07)."""
-        call.customer_or_none = call.request.state.customer
-        if self.operation.works_without_section:
-            return
-        if not (await unit.settings.portal()).section_enabled:
+        del unit
+        call.customer_or_none, call.switches_or_none = call.request.state.found
+        if not (call.switches.section_enabled or self.operation.works_without_section):
             raise PortalSectionDisabled
 
 

@@ -6,11 +6,13 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.portal import PortalSwitches
 from docvault.rules.slots import Slot
 from docvault.rules.stored_answers import StoredAnswer
-from docvault.services.idempotency_keys import Claim
+from docvault.services.idempotency_keys import Claim, keep_answer
 from docvault.services.resources import Resources
 from docvault.services.work import Asker, Work
 
@@ -27,6 +29,7 @@ class Call:
     resources: Resources
     asker: Asker
     customer_or_none: CustomerFacts | None = None
+    switches_or_none: PortalSwitches | None = None
     slot_or_none: Slot | None = None
     claim: Claim | None = None
     fingerprint: bytes = b""
@@ -49,6 +52,13 @@ class Call:
         return self.customer_or_none
 
     @property
+    def switches(self) -> PortalSwitches:
+        """What was switched on when the customer was looked up."""
+        if self.switches_or_none is None:
+            raise RuntimeError("this endpoint is not about a customer")
+        return self.switches_or_none
+
+    @property
     def slot(self) -> Slot:
         """The slot to write to, as it was before the body was read."""
         if self.slot_or_none is None:
@@ -60,12 +70,16 @@ class Call:
         self.work_or_none = self.asker.work(unit)
         return self
 
+    def completion(self, answer: StoredAnswer) -> Completion | None:
+        """Return what is to be kept of the answer for repeated requests."""
+        if self.claim is None:
+            return None
+        customer = self.customer_or_none
+        return self.claim.completion(answer, self.concerns or (customer.id if customer else None))
+
     async def complete(self, work: Work, answer: StoredAnswer) -> None:
         """Keep the answer for repeated requests, in the transaction of the change."""
-        if self.claim is not None:
-            customer = self.customer_or_none
-            concerns = self.concerns or (customer.id if customer else None)
-            await self.claim.complete(work, answer, concerns)
+        await keep_answer(work, self.completion(answer))
 
 
 def _current_call(request: Request) -> Call:

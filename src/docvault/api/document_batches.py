@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import Response
 
+from docvault import metrics
 from docvault.api.calls import Call
-from docvault.api.denials import record_denial
+from docvault.api.denials import DENIALS, record_denial
 from docvault.api.idempotency_keys import replayed, stored
 from docvault.api.problems import problem_of
 from docvault.api.responses import json_response, resource_response
@@ -22,7 +23,6 @@ from docvault.api.views import document_view
 from docvault.errors import (
     DocvaultError,
     ErrorDetail,
-    Forbidden,
     Unavailable,
     ValidationFailed,
 )
@@ -39,7 +39,6 @@ from docvault.schemas.documents import DocumentRead
 from docvault.services import documents, uploads
 from docvault.services.idempotency_keys import Claim, claim_key
 from docvault.services.uploads import ReceivedFile, Submission
-from docvault.services.work import Work
 
 ITEMS_PART = "items"
 MAX_BATCH_FILES = 40
@@ -142,11 +141,12 @@ async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:
         return _saved(item, status, document)
     except DocvaultError as error:
         await _give_back(call, claim)
-        if isinstance(error, Forbidden):
+        if isinstance(error, DENIALS):
             await record_denial(
                 call.request, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key
             )
         problem = problem_of(error, call.asker.request_id)
+        metrics.PROBLEMS.labels(problem.code).inc()
         return DocumentBatchResult(key=item.data.key, status=error.status, problem=problem)
 
 
@@ -171,18 +171,17 @@ async def _give_back(call: Call, claim: Claim | None) -> None:
 async def _store(call: Call, item: _Item, claim: Claim | None) -> tuple[int, DocumentRead]:
     """Save files with values, or values alone."""
 
-    async def respond(work: Work, slot: Slot, created: bool) -> tuple[int, DocumentRead]:
+    def respond(slot: Slot, created: bool) -> uploads.Reply[tuple[int, DocumentRead]]:
         view = document_view(call, slot)
         status = 201 if created else 200
-        if claim is not None:
-            answer = stored(call.fingerprint, resource_response(call.request, view, status))
-            await claim.complete(work, answer, call.customer.id)
-        return status, view
+        answer = stored(call.fingerprint, resource_response(call.request, view, status))
+        completion = claim.completion(answer, call.customer.id) if claim else None
+        return uploads.Reply((status, view), completion)
 
     values = item.data.field_values or {}
     if not item.files:
         return await _update_values(call, item, respond)
-    async with call.resources.unit(call.asker.access) as unit:
+    async with call.resources.statements(call.asker.access) as unit:
         slot = await documents.authorise_write(call.asker.work(unit), call.customer, item.data.key)
     return await uploads.store_submission(
         call.resources,
@@ -208,4 +207,4 @@ async def _update_values(
         updated = await documents.update_field_values(
             work, call.customer, slot, item.data.field_values or {}
         )
-        return await respond(work, updated, False)
+        return await uploads.settle(work, respond(updated, False))

@@ -21,15 +21,18 @@ from docvault.api.uploads import received_submission
 from docvault.errors import (
     AdminOnlyDocument,
     CorruptFile,
+    DocumentQuarantined,
     DocumentTypeUnknown,
     DocvaultError,
     EmptyFile,
     FieldsNotEnabled,
     FileRequired,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NoFile,
     PreconditionFailed,
     RangeNotSatisfiable,
+    ScannerUnavailable,
     StorageUnavailable,
     TooManyFiles,
     UnknownField,
@@ -38,13 +41,13 @@ from docvault.rules.slots import Slot
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentUpdate
 from docvault.services import documents, uploads
-from docvault.services.work import Work
 
 View = Callable[[Call, Slot], BaseModel]
 
 CONTENT_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeUnknown,
     NoFile,
+    DocumentQuarantined,
     PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
@@ -61,6 +64,8 @@ UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     TooManyFiles,
     CorruptFile,
     MediaTypeNotAllowed,
+    MalwareDetected,
+    ScannerUnavailable,
 )
 CUSTOMER_ERRORS: tuple[type[DocvaultError], ...] = (AdminOnlyDocument,)
 
@@ -90,11 +95,6 @@ async def upload_document(call: Call, view: View) -> Response:
         if replay is not None:
             return replayed(replay)
 
-        async def respond(work: Work, slot: Slot, created: bool) -> Response:
-            response = resource_response(call.request, view(call, slot), 201 if created else 200)
-            await call.complete(work, stored(call.fingerprint, response))
-            return response
-
         return await uploads.store_submission(
             call.resources,
             call.asker,
@@ -102,8 +102,18 @@ async def upload_document(call: Call, view: View) -> Response:
             call.slot,
             submission,
             precondition=lambda current: check_slot(call, current, view),
-            respond=respond,
+            respond=document_reply(call, view),
         )
+
+
+def document_reply(call: Call, view: View) -> uploads.Respond[Response]:
+    """Return what answers with the filled document: 201 when it was empty, else 200."""
+
+    def respond(slot: Slot, created: bool) -> uploads.Reply[Response]:
+        response = resource_response(call.request, view(call, slot), 201 if created else 200)
+        return uploads.Reply(response, call.completion(stored(call.fingerprint, response)))
+
+    return respond
 
 
 async def update_document(call: Call, key: str, data: DocumentUpdate, view: View) -> Response:

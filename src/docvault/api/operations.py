@@ -6,6 +6,7 @@ fails when the application is built.
 """
 
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_origin
 
@@ -14,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
-from docvault.api.denials import record_denial
+from docvault.api.denials import DENIALS, record_denial
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
 from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
@@ -23,6 +24,7 @@ from docvault.api.parameters import (
     header_parameters,
 )
 from docvault.api.problems import error_responses
+from docvault.api.uploads import require_free_slot
 from docvault.auth.principals import Access, Caller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
@@ -32,7 +34,6 @@ from docvault.errors import (
     DatabaseUnavailable,
     DocvaultError,
     FileTooLarge,
-    Forbidden,
     IdempotencyKeyReused,
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -156,20 +157,38 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             resources: Resources = request.app.state.resources
+            if self.operation.body == "upload":
+                # Before the database is asked: refusing must cost less than what it protects.
+                require_free_slot(resources)
             try:
-                async with resources.unit(Access.everyone()) as unit:
+                async with self._opened(resources) as unit:
                     call = await self._enter(request, unit)
                     check_parameters(request, known_query)
-                    if self.operation.body == "none" and self.operation.in_transaction:
+                    if self._answers_at_once:
                         call.inside(unit.narrowed(call.asker.access))
                         return await handle(request)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
-            except Forbidden:
+            except DENIALS:
                 await record_denial(request, self.operation.action)
                 raise
 
         return guarded
+
+    @property
+    def _answers_at_once(self) -> bool:
+        """Whether the endpoint works in the unit of the guard: there is no body to wait for."""
+        return self.operation.body == "none" and self.operation.in_transaction
+
+    def _opened(self, resources: Resources) -> AbstractAsyncContextManager[Unit]:
+        """Open what the guard looks things up in.
+
+        It writes nothing that depends on anything else, and neither does a GET: single
+        statements do. Only a change without a body needs a transaction here.
+        """
+        if self._answers_at_once and "GET" not in (self.methods or ()):
+            return resources.unit(Access.everyone())
+        return resources.statements(Access.everyone())
 
     async def _enter(self, request: Request, unit: Unit) -> Call:
         resources: Resources = request.app.state.resources
@@ -193,7 +212,8 @@ class GuardedRoute(APIRoute):
         check_customer_id(external_id)
         if self.operation.customer == "existing":
             to_write = call.request.method != "GET"
-            call.customer_or_none = await find_customer(unit, external_id, to_write=to_write)
+            found = await find_customer(unit, external_id, to_write=to_write)
+            call.customer_or_none, call.switches_or_none = found
 
     async def _claim(self, call: Call, unit: Unit) -> None:
         if self.operation.idempotent:

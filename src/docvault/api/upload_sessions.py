@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import Response
 
 from docvault.api.calls import Call
-from docvault.api.documents import UPDATE_ERRORS, View, check_slot
+from docvault.api.documents import UPDATE_ERRORS, View, check_slot, document_reply
 from docvault.api.idempotency_keys import fingerprint_of, replayed, stored
 from docvault.api.responses import json_response, no_content, resource_response
 from docvault.errors import (
@@ -15,13 +15,15 @@ from docvault.errors import (
     DocvaultError,
     EmptyFile,
     FileTooLarge,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NotFound,
+    ScannerUnavailable,
     StorageUnavailable,
+    TooManyUploads,
     UploadExpired,
     UploadNotComplete,
 )
-from docvault.rules.slots import Slot
 from docvault.rules.upload_sessions import UploadSessionFacts
 from docvault.schemas.upload_sessions import UploadCreate, UploadCreated, UploadRead
 from docvault.services import upload_sessions
@@ -33,6 +35,7 @@ OPEN_ERRORS: tuple[type[DocvaultError], ...] = (
     *UPDATE_ERRORS,
     EmptyFile,
     FileTooLarge,
+    TooManyUploads,
     StorageUnavailable,
 )
 SESSION_ERRORS: tuple[type[DocvaultError], ...] = (DocumentTypeUnknown, NotFound)
@@ -45,6 +48,8 @@ COMPLETE_ERRORS: tuple[type[DocvaultError], ...] = (
     MediaTypeNotAllowed,
     CorruptFile,
     DigestMismatch,
+    MalwareDetected,
+    ScannerUnavailable,
     StorageUnavailable,
 )
 
@@ -95,18 +100,13 @@ async def complete_upload(call: Call, key: str, upload_id: UUID, view: View) -> 
     if replay is not None:
         return replayed(replay)
 
-    async def respond(work: Work, slot: Slot, created: bool) -> Response:
-        response = resource_response(call.request, view(call, slot), 201 if created else 200)
-        await call.complete(work, stored(call.fingerprint, response))
-        return response
-
     return await upload_sessions.complete_session(
         call.resources,
         call.asker,
         SlotPlace(call.customer, key),
         upload_id,
         precondition=lambda slot: check_slot(call, slot, view),
-        respond=respond,
+        respond=document_reply(call, view),
     )
 
 

@@ -231,6 +231,24 @@ class EmbeddedPostgres:
             raise
         return self.url
 
+    def revive(self) -> bool:
+        """Starts the server again if it has ended by itself; returns whether it had.
+
+        The URL stays the same. Waits as ``start`` does.
+
+        Raises:
+            EmbeddedPostgresError: the server cannot be started; it can be tried again.
+        """
+        server = self._started()
+        if server.is_running:
+            return False
+        try:
+            server.start()
+        except (OSError, psycopg.Error) as error:
+            message = f"The embedded PostgreSQL server cannot be started again: {error}"
+            raise EmbeddedPostgresError(message) from error
+        return True
+
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Creates a database, as a copy of ``template`` if given; returns its libpq URL.
 
@@ -287,6 +305,10 @@ class _Server:
         host = quote(str(self._socket_directory), safe="")
         # The port is named because $PGPORT would otherwise change it.
         return f"postgresql://{_ROLE}@/{quote(database, safe='')}?host={host}&port={_PORT}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._running_pid() is not None
 
     def start(self) -> None:
         self._reap()
@@ -427,6 +449,11 @@ class _Server:
                 file.write(text)
 
     def _choose_socket_directory(self) -> Path:
+        if self._socket_directory != self._home and self._account.owns_privately(
+            self._socket_directory
+        ):
+            # Started again: clients know the server by this address.
+            return self._socket_directory
         # libpq reads a comma as the end of a host.
         short = len(os.fsencode(self._home / _SOCKET)) <= _SOCKET_PATH_LIMIT
         if short and "," not in str(self._home):
@@ -440,9 +467,10 @@ class _Server:
         # by any process of its account, as after the restart of a container.
         lines = _lock_lines(self._data)
         if len(lines) > _SOCKET_DIRECTORY_LINE:
-            self._remove_socket_directory(Path(lines[_SOCKET_DIRECTORY_LINE]))
-        self._remove_socket_directory(self._socket_directory)
-        for lock in (self._data / "postmaster.pid", self._home / f"{_SOCKET}.lock"):
+            left = Path(lines[_SOCKET_DIRECTORY_LINE])
+            if left != self._socket_directory:
+                self._remove_socket_directory(left)
+        for lock in (self._data / "postmaster.pid", self._socket_directory / f"{_SOCKET}.lock"):
             lock.unlink(missing_ok=True)
 
     def _remove_socket_directory(self, directory: Path) -> None:

@@ -1,6 +1,8 @@
 """Running the tasks, inside the server process or as a process of its own."""
 
 import asyncio
+import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -12,14 +14,23 @@ from docvault.jobs.tasks import queue_app, retry_stalled_jobs
 from docvault.repositories.jobs import JobName
 from docvault.services.resources import Resources
 
+log = logging.getLogger(__name__)
+
 CONCURRENCY = 2
+# How long jobs may go on after the order to stop; then they are given back. Inside the server
+# that comes on top of the time which requests have.
 SHUTDOWN_SECONDS = 20
+SHUTDOWN_INSIDE_SECONDS = 5
+RESTART_SECONDS = 1
 
 
-async def run_worker(database_url: str, resources: Resources, *, handle_signals: bool) -> None:
-    """Work until cancelled, or until SIGINT or SIGTERM when it handles signals itself."""
+async def run_worker(database_url: str, resources: Resources) -> None:
+    """Work until SIGINT or SIGTERM; the second one does not wait for the jobs under way."""
     async with queue_app(database_url, resources).open_async() as app:
-        await _work(app, handle_signals=handle_signals)
+        work = asyncio.create_task(_work(app, SHUTDOWN_SECONDS))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        await asyncio.gather(work, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -31,7 +42,7 @@ async def worker_inside(database_url: str, resources: Resources) -> AsyncIterato
     """
     async with queue_app(database_url, resources).open_async() as app:
         await _settle(app, resources)
-        task = asyncio.create_task(_work(app, handle_signals=False))
+        task = asyncio.create_task(_work(app, SHUTDOWN_INSIDE_SECONDS))
         try:
             yield
         finally:
@@ -53,10 +64,22 @@ async def _settle(app: App, resources: Resources) -> None:
         await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
 
 
-async def _work(app: App, *, handle_signals: bool) -> None:
-    await app.run_worker_async(
-        concurrency=CONCURRENCY,
-        delete_jobs="always",
-        shutdown_graceful_timeout=SHUTDOWN_SECONDS,
-        install_signal_handlers=handle_signals,
-    )
+async def _work(app: App, shutdown_seconds: float) -> None:
+    """Work until cancelled; jobs under way are waited for.
+
+    The library's worker ends at the first statement that fails, with an exception or without:
+    after a restart of the database it has to be started again.
+    """
+    task = asyncio.current_task()
+    # Asked, for a worker that stops without a database raises another error than the cancellation.
+    while task is not None and not task.cancelling():
+        try:
+            await app.run_worker_async(
+                concurrency=CONCURRENCY,
+                delete_jobs="always",
+                shutdown_graceful_timeout=shutdown_seconds,
+                install_signal_handlers=False,
+            )
+        except Exception:
+            log.exception("the worker failed, starting again")
+        await asyncio.sleep(RESTART_SECONDS)

@@ -1,12 +1,13 @@
 """What every table shares: constraint names by convention, UUIDv7 keys, UTC times."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import DateTime, MetaData, Text, Uuid
+from sqlalchemy import Column, DateTime, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 # A convention, so that a violated constraint can be turned into a named conflict.
 NAMING_CONVENTION = {
@@ -32,3 +33,8 @@ class Base(DeclarativeBase):
         UUID: Uuid(),
         datetime: DateTime(timezone=True),
     }
+
+
+def columns(model: type[Base]) -> ReadOnlyColumnCollection[str, Column[Any]]:
+    """Return the columns of a model's table, for the hot queries that want rows, not objects."""
+    return model.metadata.tables[model.__tablename__].columns

@@ -1,16 +1,40 @@
 """SQL about API keys."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, func, or_, select, tuple_, update
 
 from docvault.models import ApiKey
+from docvault.models.base import columns
 from docvault.repositories.base import Repository
 
 LAST_USE_RESOLUTION = timedelta(minutes=1)
+
+_keys = columns(ApiKey)
+_USE_IS_DUE = or_(
+    _keys.last_used_at.is_(None), _keys.last_used_at < func.now() - LAST_USE_RESOLUTION
+)
+_IS_VALID = and_(
+    _keys.revoked_at.is_(None), or_(_keys.expires_at.is_(None), _keys.expires_at > func.now())
+)
+_FIND = select(_keys.id, _keys.secret_hash, _keys.scopes, _IS_VALID, _USE_IS_DUE).where(
+    _keys.public_id == bindparam("public_id")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What checking a key needs: its hash, its scopes, and how it stands at this moment."""
+
+    id: UUID
+    secret_hash: bytes
+    scopes: list[str]
+    is_valid: bool
+    use_is_due: bool
 
 
 class ApiKeyRepository(Repository):
@@ -30,9 +54,10 @@ class ApiKeyRepository(Repository):
             query = query.with_for_update()
         return await self._session.scalar(query.execution_options(populate_existing=True))
 
-    async def find_public(self, public_id: str) -> ApiKey | None:
+    async def find_public(self, public_id: str) -> KnownKey | None:
         """Return a key by the id that stands in it."""
-        return await self._session.scalar(select(ApiKey).where(ApiKey.public_id == public_id))
+        row = (await self._session.execute(_FIND, {"public_id": public_id})).one_or_none()
+        return None if row is None else KnownKey(*row)
 
     async def record_use(self, key_id: UUID) -> None:
         """Set the time of last use, at most once a minute, never waiting for another request."""
@@ -40,10 +65,7 @@ class ApiKeyRepository(Repository):
             select(ApiKey.id)
             .where(
                 ApiKey.id == key_id,
-                or_(
-                    ApiKey.last_used_at.is_(None),
-                    ApiKey.last_used_at < func.now() - LAST_USE_RESOLUTION,
-                ),
+                _USE_IS_DUE,
             )
             .with_for_update(skip_locked=True)
         )

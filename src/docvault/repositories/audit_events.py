@@ -1,14 +1,26 @@
 """SQL about the audit trail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
 
 from docvault.models import AuditDetail, AuditEvent, new_id
+from docvault.models.base import Base
 from docvault.repositories.base import Repository
 
 
@@ -40,35 +52,31 @@ class AuditFilter:
     until: datetime | None = None
 
 
+def _columns(model: type[Base], *names: str) -> dict[str, BindParameter[Any]]:
+    columns = model.__table__.columns
+    return {name: bindparam(name, type_=columns[name].type) for name in names}
+
+
+_ADD = insert(AuditEvent).values(
+    id=bindparam("event_id", type_=Uuid()),
+    **_columns(AuditEvent, "actor_kind", "actor_id", "action", "customer_pseudonym"),
+    **_columns(AuditEvent, "document_type", "version", "result", "request_id"),
+)
+_ADD_WITH_DETAILS = (
+    insert(AuditDetail)
+    .values(**_columns(AuditDetail, "event_id", "customer_id", "customer", "changes"))
+    .add_cte(_ADD.cte("event"))
+)
+
+
 class AuditEventRepository(Repository):
     """Append-only but for the details, which erasure deletes."""
 
     async def add(self, event: NewAuditEvent) -> None:
         """Record an event in the transaction of the change it tells of (D26)."""
-        event_id = new_id()
-        await self._session.execute(
-            insert(AuditEvent).values(
-                id=event_id,
-                actor_kind=event.actor_kind,
-                actor_id=event.actor_id,
-                action=event.action,
-                customer_pseudonym=event.customer_pseudonym,
-                document_type=event.document_type,
-                version=event.version,
-                result=event.result,
-                request_id=event.request_id,
-            )
-        )
-        if event.customer is None and event.changes is None:
-            return
-        await self._session.execute(
-            insert(AuditDetail).values(
-                event_id=event_id,
-                customer_id=event.customer_id,
-                customer=event.customer,
-                changes=event.changes,
-            )
-        )
+        has_details = event.customer is not None or event.changes is not None
+        statement = _ADD_WITH_DETAILS if has_details else _ADD
+        await self._session.execute(statement, {"event_id": new_id(), **asdict(event)})
 
     async def list_page(
         self, filter_: AuditFilter, *, before: tuple[datetime, UUID] | None, limit: int

@@ -1,5 +1,7 @@
 """What every repository is built from."""
 
+from uuid import UUID
+
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -19,3 +21,8 @@ class Repository:
         if self._access.customer_id is None:
             return true()
         return customer_id == self._access.customer_id
+
+    def _reachable_id(self, customer_id: UUID) -> UUID | None:
+        """Return the id for a prepared statement: null, which no row has, when out of reach."""
+        reachable = self._access.customer_id in (None, customer_id)
+        return customer_id if reachable else None

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
-from docvault.models import Blob
+from docvault.models import (
+    Blob,
+    Customer,
+    Document,
+    DocumentFile,
+    DocumentType,
+    DocumentVersion,
+    Preview,
+)
 from docvault.repositories.base import Repository
 
 # Longer than any write to the store may take, so that the reaper never races a live one.
@@ -23,6 +31,17 @@ class BlobIntent:
     key: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """What attached bytes are: a file of a document, or a preview of it in some size."""
+
+    customer_id: str
+    document_type: str
+    version: int
+    file: int
+    preview: str | None
 
 
 class BlobRepository(Repository):
@@ -115,6 +134,19 @@ class BlobRepository(Repository):
         rows = await self._session.execute(query.group_by(Blob.state))
         return {state: (number, float(seconds)) for state, number, seconds in rows}
 
+    async def count_pending(self, customer_id: UUID) -> int:
+        """Return how many blobs of a customer are announced and neither attached nor expired.
+
+        Of a session that was given up too: the holder of its URL may still send the bytes.
+        """
+        query = select(func.count()).where(
+            Blob.customer_id == customer_id,
+            Blob.state == "pending",
+            Blob.expires_at > func.now(),
+            self._reachable(Blob.customer_id),
+        )
+        return await self._session.scalar(query) or 0
+
     async def pending_keys(self, customer_id: UUID) -> list[str]:
         """Return the keys under which bytes of a customer may lie or may still arrive."""
         query = select(Blob.key).where(Blob.customer_id == customer_id, Blob.state == "pending")
@@ -131,6 +163,35 @@ class BlobRepository(Repository):
         if after is not None:
             query = query.where(Blob.id > after)
         return list(await self._session.scalars(query))
+
+    async def places(self, keys: Sequence[str]) -> dict[str, BlobPlace]:
+        """Return by key what those bytes are that are attached."""
+        query = (
+            select(
+                Blob.key,
+                Customer.external_id,
+                DocumentType.key,
+                DocumentVersion.number,
+                DocumentFile.number,
+                Preview.size,
+            )
+            .select_from(Blob)
+            .outerjoin(Preview, Preview.blob_id == Blob.id)
+            .join(
+                DocumentFile,
+                or_(DocumentFile.blob_id == Blob.id, DocumentFile.id == Preview.file_id),
+            )
+            .join(DocumentVersion, DocumentVersion.id == DocumentFile.version_id)
+            .join(Document, Document.id == DocumentVersion.document_id)
+            .join(DocumentType, DocumentType.id == Document.document_type_id)
+            .join(Customer, Customer.id == Document.customer_id)
+            .where(Blob.key.in_(keys), self._reachable(Blob.customer_id))
+        )
+        rows = await self._session.execute(query)
+        return {
+            key: BlobPlace(customer_id, document_type, version, file, preview)
+            for key, customer_id, document_type, version, file, preview in rows
+        }
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Return those of the keys that have a row, in whatever state."""

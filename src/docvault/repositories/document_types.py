@@ -1,13 +1,27 @@
 """SQL about document types and their fields."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
 from docvault.errors import DocumentTypeInUse, KeyConflict, NameConflict
 from docvault.models import Document, DocumentType, DocumentTypeField
+from docvault.models.base import columns
 from docvault.repositories.base import Repository
 from docvault.rules.slots import FieldFacts, TypeFacts, TypePosition, UploadMode
 
@@ -23,8 +37,7 @@ class DocumentTypeRepository(Repository):
         if after is not None:
             place = tuple_(DocumentType.position, DocumentType.id)
             query = query.where(place > tuple_(after.position, after.id))
-        rows = (await self._session.scalars(query)).all()
-        return await self._with_fields(rows)
+        return [type_facts(row) for row in await self._session.execute(query)]
 
     async def count(self, *, archived: bool) -> int:
         """Return how many types are active, or archived."""
@@ -33,15 +46,13 @@ class DocumentTypeRepository(Repository):
 
     async def get(self, key: str) -> TypeFacts | None:
         """Return a type by its key, archived or not."""
-        row = await self._session.scalar(select(DocumentType).where(DocumentType.key == key))
-        return None if row is None else (await self._with_fields([row]))[0]
+        return (await self.get_many([key])).get(key)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, TypeFacts]:
         """Return those of the types that exist, by key."""
-        rows = (
-            await self._session.scalars(select(DocumentType).where(DocumentType.key.in_(keys)))
-        ).all()
-        return {facts.key: facts for facts in await self._with_fields(rows)}
+        query = select(*TYPE_COLUMNS).where(DocumentType.key.in_(keys))
+        found = [type_facts(row) for row in await self._session.execute(query)]
+        return {facts.key: facts for facts in found}
 
     async def lock_row(self, key: str) -> DocumentType | None:
         """Return the row itself, locked until the transaction ends, to change it."""
@@ -136,63 +147,69 @@ class DocumentTypeRepository(Repository):
         except IntegrityError as error:
             raise DocumentTypeInUse from error
 
-    async def _with_fields(self, rows: Sequence[DocumentType]) -> list[TypeFacts]:
-        fields = await self.active_fields([row.id for row in rows])
-        return [type_facts(row, fields.get(row.id, ())) for row in rows]
-
-    async def active_fields(
-        self, document_type_ids: Sequence[UUID]
-    ) -> dict[UUID, tuple[FieldFacts, ...]]:
-        """Return the fields that are not retired, by type, in their order."""
-        if not document_type_ids:
-            return {}
-        query = (
-            select(
-                DocumentTypeField.document_type_id,
-                DocumentTypeField.key,
-                DocumentTypeField.label,
-                DocumentTypeField.required,
-            )
-            .where(
-                DocumentTypeField.document_type_id.in_(document_type_ids),
-                DocumentTypeField.retired_at.is_(None),
-            )
-            .order_by(DocumentTypeField.position, DocumentTypeField.id)
-        )
-        fields: dict[UUID, tuple[FieldFacts, ...]] = {}
-        for type_id, key, label, required in await self._session.execute(query):
-            fields[type_id] = (*fields.get(type_id, ()), FieldFacts(key, label, required))
-        return fields
-
 
 _ORDER_LOCK = 0x646F6376_00000001  # "docv", 1
 
 
-def type_facts(row: DocumentType, fields: tuple[FieldFacts, ...]) -> TypeFacts:
-    """Return the facts of a row."""
-    accepted = row.accepted_media_types
+_types, _fields = columns(DocumentType), columns(DocumentTypeField)
+_FIELDS = (
+    select(
+        func.json_agg(
+            aggregate_order_by(
+                func.json_build_array(_fields.key, _fields.label, _fields.required),
+                _fields.position,
+                _fields.id,
+            ),
+            type_=JSON,
+        )
+    )
+    .where(
+        _fields.document_type_id == _types.id,
+        _fields.retired_at.is_(None),
+    )
+    .correlate(DocumentType.__table__)
+    .scalar_subquery()
+)
+# What a select needs for `type_facts`, in the order of `TypeFacts`.
+TYPE_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    _types.id,
+    _types.key,
+    _types.name,
+    _types.upload_mode,
+    _types.collects_fields,
+    _FIELDS.label("fields"),
+    _types.instructions,
+    _types.accepted_media_types,
+    _types.max_size_bytes,
+    _types.max_files,
+    _types.position,
+    _types.archived_at.is_not(None).label("archived"),
+    _types.created_at,
+    _types.updated_at,
+)
+
+
+def type_facts(row: Sequence[Any]) -> TypeFacts:
+    """Return the facts of a row of `TYPE_COLUMNS`."""
+    type_id, key, name, mode, collects_fields, fields, instructions, accepted, *others = row
     return TypeFacts(
-        id=row.id,
-        key=row.key,
-        name=row.name,
-        upload_mode=UploadMode(row.upload_mode),
-        collects_fields=row.collects_fields,
-        fields=fields,
-        instructions=row.instructions,
-        accepted_media_types=None if accepted is None else tuple(accepted),
-        max_size_bytes=row.max_size_bytes,
-        max_files=row.max_files,
-        position=row.position,
-        archived=row.archived_at is not None,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        type_id,
+        key,
+        name,
+        UploadMode(mode),
+        collects_fields,
+        tuple(FieldFacts(*field) for field in fields or ()),
+        instructions,
+        None if accepted is None else tuple(accepted),
+        *others,
     )
 
 
-def _in_order(*, archived: bool) -> Select[DocumentType]:
+def _in_order(*, archived: bool) -> Select[*tuple[Any, ...]]:
     column = DocumentType.archived_at
     condition = column.is_not(None) if archived else column.is_(None)
-    return select(DocumentType).where(condition).order_by(DocumentType.position, DocumentType.id)
+    query = select(*TYPE_COLUMNS).where(condition)
+    return query.order_by(DocumentType.position, DocumentType.id)
 
 
 def _conflict(error: IntegrityError) -> Exception:

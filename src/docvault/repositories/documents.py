@@ -1,25 +1,30 @@
 """SQL about documents: slots, versions and files."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
-    Row,
+    Integer,
+    ScalarSelect,
     Select,
+    Uuid,
     and_,
+    bindparam,
     delete,
     exists,
     func,
-    insert,
     or_,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 
 from docvault.errors import DocumentTypeUnknown
@@ -32,23 +37,11 @@ from docvault.models import (
     Preview,
     new_id,
 )
+from docvault.models.base import columns
 from docvault.repositories.base import Repository
-from docvault.repositories.document_types import DocumentTypeRepository, type_facts
+from docvault.repositories.document_types import TYPE_COLUMNS, type_facts
+from docvault.rules.scans import ScanState
 from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
-
-
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    """A file to attach; its bytes are in a pending blob."""
-
-    blob_id: UUID
-    number: int
-    filename: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    has_active_content: bool
-    scan: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,76 @@ class LockedDocument:
     field_values: dict[str, str]
 
 
-_SlotsQuery = Select[DocumentType, dict[str, str], DocumentVersion]
+_types, _documents = columns(DocumentType), columns(Document)
+_versions, _files, _blobs = columns(DocumentVersion), columns(DocumentFile), columns(Blob)
+
+
+def _files_of(version_id: ColumnElement[UUID]) -> ScalarSelect[Any]:
+    """Return the files of a version as one JSON array, each in the order of `FileFacts`."""
+    facts = func.json_build_array(
+        _files.id,
+        _files.number,
+        _files.filename,
+        _files.media_type,
+        _files.size_bytes,
+        _files.sha256,
+        _files.has_active_content,
+        _files.scan,
+        _files.preview_failed,
+        _blobs.key,
+    )
+    return (
+        select(func.json_agg(aggregate_order_by(facts, _files.number), type_=JSON))
+        .join(Blob.__table__, _blobs.id == _files.blob_id)
+        .where(_files.version_id == version_id)
+        .correlate(DocumentVersion.__table__)
+        .scalar_subquery()
+    )
+
+
+# What a select needs for `_version_facts`, in the order of `VersionFacts`.
+_VERSION_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    _versions.id,
+    _versions.number,
+    _versions.uploaded_at,
+    _versions.uploaded_by_kind,
+    _versions.uploaded_by_id,
+    _versions.field_values,
+    _files_of(_versions.id).label("files"),
+)
+_SlotsQuery = Select[*tuple[Any, ...]]
+
+
+@cache
+def _slots_query(*, with_archived: bool, by_key: bool, by_place: bool) -> _SlotsQuery:
+    """Return the prepared query of a customer's slots; the hot path of every reader.
+
+    Its parameters are `customer_id` and, where asked for, `key`, `position` and `type_id`.
+    """
+    active = _types.archived_at.is_(None)
+    shown = or_(active, _documents.current_version_id.is_not(None)) if with_archived else active
+    query = (
+        select(*TYPE_COLUMNS, _documents.field_values, _documents.last_version, *_VERSION_COLUMNS)
+        .select_from(DocumentType.__table__)
+        .outerjoin(
+            Document.__table__,
+            and_(
+                _documents.document_type_id == _types.id,
+                _documents.customer_id == bindparam("customer_id", type_=Uuid()),
+            ),
+        )
+        .outerjoin(DocumentVersion.__table__, _versions.id == _documents.current_version_id)
+        .where(shown)
+        .order_by(_types.position, _types.id)
+        .limit(bindparam("limit", type_=Integer()))
+    )
+    if by_key:
+        query = query.where(_types.key == bindparam("key"))
+    if by_place:
+        place = tuple_(_types.position, _types.id)
+        after = tuple_(bindparam("position", type_=Integer()), bindparam("type_id", type_=Uuid()))
+        query = query.where(place > after)
+    return query
 
 
 class DocumentRepository(Repository):
@@ -80,19 +142,20 @@ class DocumentRepository(Repository):
 
         Archived types show only with `with_archived`, and only while they hold a file.
         """
-        query = self._slots_query(customer_id, with_archived=with_archived)
-        if key is not None:
-            query = query.where(DocumentType.key == key)
+        query = _slots_query(
+            with_archived=with_archived, by_key=key is not None, by_place=after is not None
+        )
+        parameters = {"customer_id": self._reachable_id(customer_id), "limit": limit, "key": key}
         if after is not None:
-            place = tuple_(DocumentType.position, DocumentType.id)
-            query = query.where(place > tuple_(after.position, after.id))
-        rows = (await self._session.execute(query.limit(limit))).all()
-        return await self._build_slots(rows)
+            parameters |= {"position": after.position, "type_id": after.id}
+        return [_slot(row) for row in await self._session.execute(query, parameters)]
 
     async def count_slots(self, customer_id: UUID, *, with_archived: bool) -> int:
         """Return how many slots `slots` would return."""
-        query = self._slots_query(customer_id, with_archived=with_archived).order_by(None)
-        return await self._session.scalar(select(func.count()).select_from(query.subquery())) or 0
+        slots = _slots_query(with_archived=with_archived, by_key=False, by_place=False)
+        query = select(func.count()).select_from(slots.order_by(None).subquery())
+        parameters = {"customer_id": self._reachable_id(customer_id), "limit": None}
+        return await self._session.scalar(query, parameters) or 0
 
     async def lock(self, customer_id: UUID, document_type_id: UUID) -> LockedDocument:
         """Return the slot's row, made when it is not there, for this transaction alone."""
@@ -117,51 +180,6 @@ class DocumentRepository(Repository):
         except IntegrityError as error:
             # The type was deleted while the bytes arrived.
             raise DocumentTypeUnknown from error
-
-    async def add_version(
-        self,
-        document: LockedDocument,
-        *,
-        version_id: UUID,
-        uploaded_by_kind: str,
-        uploaded_by_id: str,
-        field_values: dict[str, str],
-        files: Sequence[NewFile],
-    ) -> int:
-        """Add a version with its files, make it the current one, return its number."""
-        number = document.last_version + 1
-        await self._session.execute(
-            insert(DocumentVersion).values(
-                id=version_id,
-                document_id=document.id,
-                number=number,
-                uploaded_by_kind=uploaded_by_kind,
-                uploaded_by_id=uploaded_by_id,
-                field_values=field_values,
-            )
-        )
-        await self._session.execute(
-            insert(DocumentFile),
-            [
-                {
-                    "id": new_id(),
-                    "version_id": version_id,
-                    **{name: getattr(file, name) for name in NewFile.__dataclass_fields__},
-                }
-                for file in files
-            ],
-        )
-        await self._session.execute(
-            update(Document)
-            .where(Document.id == document.id, self._reachable(Document.customer_id))
-            .values(
-                current_version_id=version_id,
-                last_version=number,
-                field_values=field_values,
-                updated_at=func.clock_timestamp(),
-            )
-        )
-        return number
 
     async def save_values(self, document_id: UUID, field_values: dict[str, str]) -> None:
         """Replace the field values of a slot; file, version and upload date stay (R-045)."""
@@ -195,9 +213,7 @@ class DocumentRepository(Repository):
         if number is not None:
             query = query.where(DocumentVersion.number == number)
         query = query.order_by(DocumentVersion.number.desc()).limit(limit)
-        rows = (await self._session.scalars(query)).all()
-        files = await self._files([row.id for row in rows])
-        return [_version_facts(row, files[row.id]) for row in rows]
+        return [_version_facts(row) for row in await self._session.execute(query)]
 
     async def count_versions(self, customer_id: UUID, key: str) -> int:
         """Return how many versions of a slot are stored."""
@@ -224,15 +240,12 @@ class DocumentRepository(Repository):
     async def version(self, version_id: UUID) -> tuple[UUID, VersionFacts] | None:
         """Return a version and whose it is, None when it is gone."""
         query = (
-            select(Document.customer_id, DocumentVersion)
+            select(Document.customer_id, *_VERSION_COLUMNS)
             .join(Document, Document.id == DocumentVersion.document_id)
             .where(DocumentVersion.id == version_id, self._reachable(Document.customer_id))
         )
         row = (await self._session.execute(query)).one_or_none()
-        if row is None:
-            return None
-        files = await self._files([version_id])
-        return row[0], _version_facts(row[1], files[version_id])
+        return None if row is None else (row[0], _version_facts(row[1:]))
 
     async def version_exists(self, version_id: UUID) -> bool:
         """Return whether a version was committed (D4)."""
@@ -252,29 +265,9 @@ class DocumentRepository(Repository):
         )
         return [blob_id for _, blob_id in files] + list(previews)
 
-    def _slots_query(self, customer_id: UUID, *, with_archived: bool) -> _SlotsQuery:
-        active = DocumentType.archived_at.is_(None)
-        shown = or_(active, Document.current_version_id.is_not(None)) if with_archived else active
+    def _versions_query(self, customer_id: UUID, key: str) -> Select[*tuple[Any, ...]]:
         return (
-            select(DocumentType, Document.field_values, DocumentVersion)
-            .outerjoin(
-                Document,
-                and_(
-                    Document.document_type_id == DocumentType.id,
-                    Document.customer_id == customer_id,
-                    self._reachable(Document.customer_id),
-                ),
-            )
-            .outerjoin(DocumentVersion, DocumentVersion.id == Document.current_version_id)
-            .where(shown)
-            .order_by(DocumentType.position, DocumentType.id)
-            # A slot can have changed in this very transaction.
-            .execution_options(populate_existing=True)
-        )
-
-    def _versions_query(self, customer_id: UUID, key: str) -> Select[DocumentVersion]:
-        return (
-            select(DocumentVersion)
+            select(*_VERSION_COLUMNS)
             .join(Document, Document.id == DocumentVersion.document_id)
             .join(DocumentType, DocumentType.id == Document.document_type_id)
             .where(
@@ -284,59 +277,28 @@ class DocumentRepository(Repository):
             )
         )
 
-    async def _build_slots(
-        self, rows: Sequence[Row[DocumentType, dict[str, str], DocumentVersion]]
-    ) -> list[Slot]:
-        types = DocumentTypeRepository(self._session, self._access)
-        fields = await types.active_fields([row.id for row, _, _ in rows])
-        files = await self._files([version.id for _, _, version in rows if version])
-        return [
-            Slot(
-                type=type_facts(row, fields.get(row.id, ())),
-                version=_version_facts(version, files[version.id]) if version else None,
-                field_values=values or {},
-            )
-            for row, values, version in rows
-        ]
 
-    async def _files(self, version_ids: Sequence[UUID]) -> dict[UUID, tuple[FileFacts, ...]]:
-        files: dict[UUID, tuple[FileFacts, ...]] = defaultdict(tuple)
-        if not version_ids:
-            return files
-        query = (
-            select(DocumentFile, Blob.key)
-            .join(Blob, Blob.id == DocumentFile.blob_id)
-            .where(DocumentFile.version_id.in_(version_ids))
-            .order_by(DocumentFile.number)
-            .execution_options(populate_existing=True)
-        )
-        for row, blob_key in await self._session.execute(query):
-            files[row.version_id] += (_file_facts(row, blob_key),)
-        return files
-
-
-def _file_facts(row: DocumentFile, blob_key: str) -> FileFacts:
-    return FileFacts(
-        id=row.id,
-        number=row.number,
-        filename=row.filename,
-        media_type=row.media_type,
-        size_bytes=row.size_bytes,
-        sha256=row.sha256,
-        has_active_content=row.has_active_content,
-        scan=row.scan,
-        preview_failed=row.preview_failed,
-        blob_key=blob_key,
+def _slot(row: Sequence[Any]) -> Slot:
+    types = len(TYPE_COLUMNS)
+    field_values, last_version = row[types : types + 2]
+    version = row[types + 2 :]
+    return Slot(
+        type=type_facts(row[:types]),
+        version=None if version[0] is None else _version_facts(version),
+        field_values=field_values or {},
+        last_version=last_version or 0,
     )
 
 
-def _version_facts(row: DocumentVersion, files: tuple[FileFacts, ...]) -> VersionFacts:
-    return VersionFacts(
-        id=row.id,
-        number=row.number,
-        uploaded_at=row.uploaded_at,
-        uploaded_by_kind=row.uploaded_by_kind,
-        uploaded_by_id=row.uploaded_by_id,
-        field_values=row.field_values,
-        files=files,
+def _version_facts(row: Sequence[Any]) -> VersionFacts:
+    version_id, number, uploaded_at, kind, uploader, field_values, files = row
+    facts = tuple(_file_facts(file) for file in files or ())
+    return VersionFacts(version_id, number, uploaded_at, kind, uploader, field_values, facts)
+
+
+def _file_facts(file: Sequence[Any]) -> FileFacts:
+    file_id, number, name, media_type, size, sha256, active, scan, failed, key = file
+    verdict = ScanState(scan)
+    return FileFacts(
+        UUID(file_id), number, name, media_type, size, sha256, active, verdict, failed, key
     )

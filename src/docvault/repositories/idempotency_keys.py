@@ -1,5 +1,6 @@
 """SQL about idempotency keys."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,16 @@ from docvault.rules.stored_answers import StoredAnswer
 ANSWER_LIFETIME = timedelta(hours=24)
 # How long a claim holds without a sign of life; a retry after a crash waits no longer.
 LEASE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer to keep for a claimed key."""
+
+    key_id: bytes
+    token: UUID
+    answer: StoredAnswer
+    customer_id: UUID | None
 
 
 class IdempotencyKeyRepository(Repository):
@@ -69,19 +80,18 @@ class IdempotencyKeyRepository(Repository):
         )
         return result.first() is not None
 
-    async def complete(
-        self, key_id: bytes, token: UUID, answer: StoredAnswer, customer_id: UUID | None
-    ) -> bool:
+    async def complete(self, completion: Completion) -> bool:
         """Store the answer in the transaction of the change; False when the claim was lost."""
+        answer = completion.answer
         result = await self._session.scalars(
             update(IdempotencyKey)
-            .where(IdempotencyKey.id == key_id, IdempotencyKey.token == token)
+            .where(IdempotencyKey.id == completion.key_id, IdempotencyKey.token == completion.token)
             .values(
                 fingerprint=answer.fingerprint,
                 status=answer.status,
                 headers=answer.headers,
                 body=answer.body,
-                customer_id=customer_id,
+                customer_id=completion.customer_id,
             )
             .returning(IdempotencyKey.id)
         )

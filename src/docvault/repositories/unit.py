@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from docvault.auth.principals import Access
 from docvault.repositories.api_keys import ApiKeyRepository
+from docvault.repositories.attachments import AttachmentRepository
 from docvault.repositories.audit_events import AuditEventRepository
 from docvault.repositories.blobs import BlobRepository
 from docvault.repositories.customers import CustomerRepository
@@ -15,6 +16,7 @@ from docvault.repositories.erasures import ErasureRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
 from docvault.repositories.previews import PreviewRepository
+from docvault.repositories.scans import ScanRepository
 from docvault.repositories.settings import SettingsRepository
 from docvault.repositories.upload_sessions import UploadSessionRepository
 
@@ -34,6 +36,11 @@ class Unit:
     def api_keys(self) -> ApiKeyRepository:
         """API keys."""
         return ApiKeyRepository(self._session, self._access)
+
+    @cached_property
+    def attachments(self) -> AttachmentRepository:
+        """Attaching stored bytes to slots."""
+        return AttachmentRepository(self._session, self._access)
 
     @cached_property
     def audit_events(self) -> AuditEventRepository:
@@ -79,6 +86,11 @@ class Unit:
     def previews(self) -> PreviewRepository:
         """Previews."""
         return PreviewRepository(self._session, self._access)
+
+    @cached_property
+    def scans(self) -> ScanRepository:
+        """Stored files as the scanner sees them."""
+        return ScanRepository(self._session, self._access)
 
     @cached_property
     def settings(self) -> SettingsRepository:

@@ -2,7 +2,8 @@
 
 Names are searched for in the raw bytes and in object streams, the one place where objects are
 compressed; encryption leaves names readable everywhere else. What cannot be looked into counts
-as active, which only means that the file is never shown inline.
+as active, which only means that the file is never shown inline; that includes what is large, so
+that the time for a file has a bound.
 """
 
 import re
@@ -19,6 +20,9 @@ from docvault.rules.pdf_objects import (
     find_raw_object,
     raw_windows,
 )
+
+# More than the default limit of a document, and some tens of milliseconds.
+MAX_SEARCHED_BYTES = 32 * 1024 * 1024
 
 # Readers look for the end in the last 1 KiB; scanners pad with zeros to a block size.
 _END_REACH_BYTES = 2048
@@ -68,7 +72,9 @@ def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
     tail = read_at(file, max(0, size_bytes - _MAX_PADDING_BYTES), _MAX_PADDING_BYTES)
     if b"%%EOF" not in tail.rstrip(_PADDING)[-_END_REACH_BYTES:]:
         raise CorruptContent("The PDF has no end.")
-    return Content("application/pdf", has_active_content=_is_active(file))
+    return Content(
+        "application/pdf", has_active_content=size_bytes > MAX_SEARCHED_BYTES or _is_active(file)
+    )
 
 
 @dataclass(slots=True)

@@ -11,6 +11,9 @@ from docvault.auth.principals import Caller
 SESSION_LIFETIME = timedelta(minutes=15)
 # A PUT that begins in time may end later; what it writes must still have a row by then.
 BYTES_MARGIN = timedelta(minutes=30)
+# How many announced files of one customer may wait at once: each is room in the store that is not
+# used yet, until the session is completed or its bytes can come no more.
+MAX_PENDING_UPLOADS = 50
 # Completed sessions are kept as long as the answers of repeated requests.
 KEPT_AFTER_END = timedelta(hours=24)
 

@@ -10,6 +10,7 @@ from docvault.auth.tokens import TokenClaims
 from docvault.errors import CallerUnknown, InsufficientScope, InvalidApiKey, InvalidToken
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.portal import PortalSwitches
 
 
 def staff_from_claims(claims: TokenClaims) -> Staff:
@@ -19,21 +20,24 @@ def staff_from_claims(claims: TokenClaims) -> Staff:
     return Staff(claims.subject)
 
 
-async def customer_from_claims(unit: Unit, claims: TokenClaims) -> CustomerFacts:
-    """Return the customer of a valid token; never creates one.
+async def customer_from_claims(
+    unit: Unit, claims: TokenClaims
+) -> tuple[CustomerFacts, PortalSwitches]:
+    """Return the customer of a valid token, and what is switched on; never creates one.
 
     Raises `InsufficientScope`, `CallerUnknown` for a customer that does not exist or is being
     erased, and `InvalidToken` for a token from before an erasure (R-104).
     """
     if not claims.is_customer or claims.customer is None:
         raise InsufficientScope(f"The token lacks the scope {CUSTOMER_SCOPE}.")
-    customer = await unit.customers.find(claims.customer)
-    if customer is None or customer.erasure_id is not None:
+    found = await unit.customers.find_in_portal(claims.customer)
+    if found is None or found[0].erasure_id is not None:
         raise CallerUnknown
+    customer = found[0]
     valid_from = customer.tokens_valid_from
     if valid_from is not None and datetime.fromtimestamp(claims.issued_at, UTC) < valid_from:
         raise InvalidToken("The token was issued before the customer was erased.")
-    return customer
+    return found
 
 
 async def integration_from_key(unit: Unit, keyring: Keyring, text: str) -> Integration:
@@ -44,12 +48,12 @@ async def integration_from_key(unit: Unit, keyring: Keyring, text: str) -> Integ
     presented = parse_key(text)
     if presented is None:
         raise InvalidApiKey
-    row = await unit.api_keys.find_public(presented.public_id)
-    stored = None if row is None else row.secret_hash
-    if not secret_matches(keyring.api_key_pepper, presented.secret, stored) or row is None:
+    key = await unit.api_keys.find_public(presented.public_id)
+    stored = None if key is None else key.secret_hash
+    if not secret_matches(keyring.api_key_pepper, presented.secret, stored) or key is None:
         raise InvalidApiKey
-    expired = row.expires_at is not None and row.expires_at <= datetime.now(UTC)
-    if row.revoked_at is not None or expired:
+    if not key.is_valid:
         raise InvalidApiKey
-    await unit.api_keys.record_use(row.id)
-    return Integration(row.id, frozenset(Scope(scope) for scope in row.scopes))
+    if key.use_is_due:
+        await unit.api_keys.record_use(key.id)
+    return Integration(key.id, frozenset(Scope(scope) for scope in key.scopes))

@@ -39,7 +39,7 @@ async def store_bytes(
     On any failure the announcement stays, and the reaper removes what may have been written.
     """
     intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
-    async with resources.unit(Access.everyone()) as unit:
+    async with resources.statements(Access.everyone()) as unit:
         await unit.blobs.announce(intents)
     for intent, source in zip(intents, sources, strict=True):
         try:

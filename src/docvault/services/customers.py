@@ -20,22 +20,25 @@ from docvault.rules.customers import (
     CustomerPlace,
     CustomerSort,
 )
+from docvault.rules.portal import PortalSwitches
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.customers import CustomerCreate, CustomerPut, CustomerUpdate
 from docvault.services.work import Work, difference
 
 
-async def find_customer(unit: Unit, external_id: str, *, to_write: bool) -> CustomerFacts:
-    """Return a customer; raises `CustomerUnknown`.
+async def find_customer(
+    unit: Unit, external_id: str, *, to_write: bool
+) -> tuple[CustomerFacts, PortalSwitches]:
+    """Return a customer and what is switched on; raises `CustomerUnknown`.
 
     One that is being erased is unknown to readers and `CustomerBeingErased` to writers.
     """
-    customer = await unit.customers.find(external_id)
-    if customer is None:
+    found = await unit.customers.find_in_portal(external_id)
+    if found is None:
         raise CustomerUnknown
-    if customer.erasure_id is not None:
+    if found[0].erasure_id is not None:
         raise CustomerBeingErased if to_write else CustomerUnknown
-    return customer
+    return found
 
 
 async def list_customers(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from docvault.errors import DatabaseUnavailable, IdempotencyKeyReused, RequestInProgress
+from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit import Unit
 from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.resources import Resources
@@ -47,13 +48,11 @@ class Claim:
             if not await unit.idempotency_keys.extend(self.key_id, self.token):
                 raise RequestInProgress
 
-    async def complete(self, work: Work, answer: StoredAnswer, customer_id: UUID | None) -> None:
-        """Store the answer in the transaction of the change."""
+    def completion(self, answer: StoredAnswer, customer_id: UUID | None) -> Completion | None:
+        """Return what is to be kept of the answer; nothing of one that is repeated."""
         if self.token is None:
-            return
-        keys = work.unit.idempotency_keys
-        if not await keys.complete(self.key_id, self.token, answer, customer_id):
-            raise RequestInProgress
+            return None
+        return Completion(self.key_id, self.token, answer, customer_id)
 
     async def release(self, resources: Resources, asker: Asker) -> None:
         """Let the request be tried again after a refusal."""
@@ -63,6 +62,12 @@ class Claim:
         with suppress(DatabaseUnavailable):
             async with resources.unit(asker.access) as unit:
                 await unit.idempotency_keys.release(self.key_id, self.token)
+
+
+async def keep_answer(work: Work, completion: Completion | None) -> None:
+    """Store an answer in the transaction of its change; raises `RequestInProgress`."""
+    if completion is not None and not await work.unit.idempotency_keys.complete(completion):
+        raise RequestInProgress
 
 
 async def claim_key(unit: Unit, key_id: bytes, customer_id: UUID | None) -> Claim:

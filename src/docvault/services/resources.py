@@ -11,6 +11,7 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit import Unit
+from docvault.scanning.clamd import Scanner
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -27,10 +28,17 @@ class Resources:
     spool: Spool
     tokens: TokenVerifier
     renderer: PreviewRenderer
+    scanner: Scanner | None
     upload_slots: asyncio.Semaphore
 
     @asynccontextmanager
     async def unit(self, access: Access) -> AsyncIterator[Unit]:
         """Open a transaction; it commits when the block ends."""
         async with self.database.transaction() as session:
+            yield Unit(session, access)
+
+    @asynccontextmanager
+    async def statements(self, access: Access) -> AsyncIterator[Unit]:
+        """Read, or write what is complete with each statement; see `Database.statements`."""
+        async with self.database.statements() as session:
             yield Unit(session, access)

@@ -14,19 +14,23 @@ from docvault.errors import (
     DigestMismatch,
     EmptyFile,
     FileTooLarge,
+    MalwareDetected,
     NotFound,
     PreconditionFailed,
+    TooManyUploads,
     UploadExpired,
     UploadNotComplete,
 )
-from docvault.repositories.documents import NewFile
+from docvault.repositories.attachments import NewFile
 from docvault.rules.content import Content
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import merge_values
 from docvault.rules.permissions import require_write
+from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import Slot, TypeFacts
 from docvault.rules.upload_sessions import (
     BYTES_MARGIN,
+    MAX_PENDING_UPLOADS,
     SESSION_LIFETIME,
     UploadSessionFacts,
     UploadSessionState,
@@ -37,6 +41,7 @@ from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
 from docvault.services.resources import Resources
+from docvault.services.scans import scan_arrived
 from docvault.services.stored_content import digest_of, inspect_stored
 from docvault.services.uploads import (
     Attachment,
@@ -47,6 +52,7 @@ from docvault.services.uploads import (
     check_content,
     check_filename,
     max_file_bytes,
+    settle,
 )
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
@@ -74,7 +80,8 @@ async def open_session(
 ) -> _Answer:
     """Announce a file; return what `respond` makes of the session inside the transaction.
 
-    `respond` gets the store's own signed request; without one the bytes come to us.
+    `respond` gets the store's own signed request; without one the bytes come to us. Raises what
+    an upload to the slot raises before its bytes are looked at, and `TooManyUploads`.
     """
     async with resources.unit(asker.access) as unit:
         slot = await authorise_write(asker.work(unit), place.customer, place.key)
@@ -85,7 +92,10 @@ async def open_session(
     )
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
-        await lock_customer(unit, place.customer.id)
+        # Alone, so that the count is exact.
+        await lock_customer(unit, place.customer.id, exclusively=True)
+        if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
+            raise TooManyUploads
         await unit.blobs.announce([intent], SESSION_LIFETIME + BYTES_MARGIN)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
@@ -132,7 +142,7 @@ async def complete_session(
     """Make the bytes that came a version of the document; see `uploads.store_submission`.
 
     Completing again changes nothing and answers with the document as it is. Raises `NotFound`,
-    `UploadExpired`, `UploadNotComplete`, and what an upload raises.
+    `UploadExpired`, `UploadNotComplete`, and what an upload raises; infected bytes end the session.
     """
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
@@ -140,13 +150,19 @@ async def complete_session(
         slot = await get_slot(work, place.customer, place.key)
         require_write(work.caller, slot.type)
         if session.state is UploadSessionState.COMPLETED:
-            return await respond(work, slot, False)
+            return await settle(work, respond(slot, False))
     _require_open(session)
-    content = await _check_arrived(resources, slot.type, session)
+    try:
+        file = await _check_arrived(resources, slot.type, session)
+    except MalwareDetected:
+        # Nobody may try it again; the bytes go when their blob expires.
+        async with resources.unit(asker.access) as unit:
+            await unit.upload_sessions.delete(session.id)
+        raise
     attachment = Attachment(
         place.customer,
         place.key,
-        [_new_file(session, content)],
+        [file],
         session.field_values,
         precondition,
         session_id=session.id,
@@ -219,15 +235,16 @@ def _require_open(session: UploadSessionFacts) -> None:
 
 async def _check_arrived(
     resources: Resources, document_type: TypeFacts, session: UploadSessionFacts
-) -> Content:
-    """Return what the stored bytes are, once they are known to be the announced ones."""
+) -> NewFile:
+    """Return the file to attach, once its bytes are known to be those announced, and good."""
     _check_size(document_type, session.size_bytes, resources.settings, pointer=None)
     reader = await _open(resources, session)
     try:
         if reader.size_bytes != session.size_bytes or await digest_of(reader) != session.sha256:
             raise DigestMismatch
         inspection = inspect_stored(reader, session.filename)
-        return await check_content(document_type, inspection, pointer=None)
+        content = await check_content(document_type, inspection, pointer=None)
+        return _new_file(session, content, await scan_arrived(resources, reader))
     finally:
         await reader.close()
 
@@ -239,7 +256,7 @@ async def _open(resources: Resources, session: UploadSessionFacts) -> BlobReader
         raise UploadNotComplete from None
 
 
-def _new_file(session: UploadSessionFacts, content: Content) -> NewFile:
+def _new_file(session: UploadSessionFacts, content: Content, scan: ScanVerdict) -> NewFile:
     return NewFile(
         blob_id=session.blob_id,
         number=1,
@@ -248,5 +265,6 @@ def _new_file(session: UploadSessionFacts, content: Content) -> NewFile:
         size_bytes=session.size_bytes,
         sha256=session.sha256,
         has_active_content=content.has_active_content,
-        scan="not_configured",
+        scan=scan.state,
+        scanned_with=scan.scanned_with,
     )

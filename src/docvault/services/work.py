@@ -1,7 +1,7 @@
 """The circumstances of a use case: who asks, in which transaction."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from docvault.auth.keyring import Keyring
@@ -11,6 +11,17 @@ from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.settings import Settings
+
+
+class EventFacts(TypedDict, total=False):
+    """What an audit event tells beside who did what."""
+
+    result: Literal["ok", "denied"]
+    customer: CustomerFacts | None
+    document_type: str | None
+    version: int | None
+    changes: dict[str, Any] | None
+    anonymous: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,29 @@ class Asker:
         """Which customers' rows the caller may reach."""
         return Access.of(self.caller)
 
+    def event(self, action: AuditAction, **facts: Unpack[EventFacts]) -> NewAuditEvent:
+        """Return an audit event of what the caller does (D26).
+
+        An anonymous one names the customer by pseudonym alone, for there will be no erasure
+        after it to take the name away.
+        """
+        caller, customer = self.caller, facts.get("customer")
+        is_customer = isinstance(caller, CustomerCaller)
+        named = None if facts.get("anonymous") else customer
+        return NewAuditEvent(
+            actor_kind=caller.kind,
+            actor_id=self.keyring.pseudonym(caller.id) if is_customer else caller.id,
+            action=action,
+            result=facts.get("result", "ok"),
+            request_id=self.request_id,
+            customer_pseudonym=self.keyring.pseudonym(customer.external_id) if customer else None,
+            customer_id=named.id if named else None,
+            customer=named.external_id if named else None,
+            document_type=facts.get("document_type"),
+            version=facts.get("version"),
+            changes=facts.get("changes"),
+        )
+
     def work(self, unit: Unit) -> "Work":
         """Return the same in a transaction."""
         return Work(self.caller, self.request_id, self.keyring, self.settings, unit)
@@ -38,42 +72,9 @@ class Work(Asker):
 
     unit: Unit
 
-    async def record(
-        self,
-        action: AuditAction,
-        *,
-        result: Literal["ok", "denied"] = "ok",
-        customer: CustomerFacts | None = None,
-        document_type: str | None = None,
-        version: int | None = None,
-        changes: dict[str, Any] | None = None,
-        anonymous: bool = False,
-    ) -> None:
-        """Write an audit event in this transaction (D26).
-
-        An anonymous one names the customer by pseudonym alone, for there will be no erasure
-        after it to take the name away.
-        """
-        caller = self.caller
-        is_customer = isinstance(caller, CustomerCaller)
-        named = None if anonymous else customer
-        await self.unit.audit_events.add(
-            NewAuditEvent(
-                actor_kind=caller.kind,
-                actor_id=self.keyring.pseudonym(caller.id) if is_customer else caller.id,
-                action=action,
-                result=result,
-                request_id=self.request_id,
-                customer_pseudonym=(
-                    self.keyring.pseudonym(customer.external_id) if customer else None
-                ),
-                customer_id=named.id if named else None,
-                customer=named.external_id if named else None,
-                document_type=document_type,
-                version=version,
-                changes=changes,
-            )
-        )
+    async def record(self, action: AuditAction, **facts: Unpack[EventFacts]) -> None:
+        """Write an audit event in this transaction; see `Asker.event`."""
+        await self.unit.audit_events.add(self.event(action, **facts))
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,36 +1,29 @@
 """Where an upload waits while it is read, hashed and checked (D1 step b)."""
 
-import fcntl
 import hashlib
-import os
-import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 from docvault.errors import StorageUnavailable
+from docvault.locked_folders import LockedFolder
 from docvault.storage.threads import in_thread
 
 # Hashing and writing go to a thread in batches of this size; a hop costs about as much as
 # hashing 50 KiB, so smaller bodies are done in place.
 BATCH_BYTES = 1024 * 1024
 
-_LOCK_NAME = ".lock"
-
 
 class Spool:
-    """This process's own folder of files in transit.
-
-    The folder is locked for as long as the process lives, so that another process can tell
-    what was left behind by a kill and remove it.
-    """
+    """This process's own folder of files in transit."""
 
     def __init__(self, parent: Path) -> None:
-        self._parent = parent
         try:
-            self._folder, self._lock = _new_locked_folder(parent)
+            self._locked = LockedFolder(parent)
         except OSError as error:
             raise StorageUnavailable from error
+        self._folder = self._locked.path
 
     def create(self) -> "SpoolFile":
         """Return a new, empty file."""
@@ -41,22 +34,11 @@ class Spool:
 
     def remove_leftovers(self) -> int:
         """Remove the folders of processes that are gone; return how many."""
-        removed = 0
-        for folder in self._parent.iterdir():
-            if folder == self._folder or not folder.is_dir():
-                continue
-            lock = _lock_folder(folder)
-            if lock is None:
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-            removed += 1
-        return removed
+        return self._locked.remove_leftovers()
 
     def close(self) -> None:
         """Remove this process's folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.close(self._lock)
+        self._locked.close()
 
 
 class SpoolFile:
@@ -89,6 +71,11 @@ class SpoolFile:
         await self._flush(blocks=self._pending_bytes >= BATCH_BYTES // 2)
         self._file.close()
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield what was written, a mebibyte at a time; only once it is finished."""
+        for start in range(0, self.size_bytes, BATCH_BYTES):
+            yield await self._read(start)
+
     def discard(self) -> None:
         """Close and remove the file, unless the store has taken it."""
         self._file.close()
@@ -106,32 +93,21 @@ class SpoolFile:
         except OSError as error:
             raise StorageUnavailable from error
 
+    async def _read(self, start: int) -> bytes:
+        try:
+            if self.size_bytes >= BATCH_BYTES // 2:
+                return await in_thread(self._read_batch, start)
+            return self._read_batch(start)
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def _read_batch(self, start: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(BATCH_BYTES)
+
     def _append(self, batch: bytes) -> None:
         self._hash.update(batch)
         view = memoryview(batch)
         while view:
             view = view[self._file.write(view) :]
-
-
-def _new_locked_folder(parent: Path) -> tuple[Path, int]:
-    # A process that clears leftovers may lock the new folder first; then make another.
-    while True:
-        folder = parent / uuid4().hex
-        folder.mkdir(mode=0o700, parents=True)
-        lock = _lock_folder(folder)
-        if lock is not None:
-            return folder, lock
-
-
-def _lock_folder(folder: Path) -> int | None:
-    """Return the descriptor that holds the folder's lock, or None when another process does."""
-    try:
-        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

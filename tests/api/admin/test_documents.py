@@ -9,6 +9,7 @@ from sqlalchemy import text
 from tests.api.holdings import NOTHING, audited, holdings, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.factories.stored import flipped, overwrite, stored_keys
 from tests.fixtures.callers import CustomerClients
 
 from docvault.services.resources import Resources
@@ -534,11 +535,11 @@ class TestCopy:
         assert await holdings(resources) == before
 
     async def test_damaged_bytes_are_not_copied(
-        self, staff: httpx.AsyncClient, settings: Settings
+        self, staff: httpx.AsyncClient, resources: Resources
     ) -> None:
         await upload(staff, CARD)
-        (blob,) = (settings.data_dir / "blobs").glob("??/*/*")
-        blob.write_bytes(b"x" * len(files.pdf()))
+        (key,) = await stored_keys(resources)
+        await overwrite(resources, key, flipped(files.pdf()))
         answer = await staff.post(f"{DIPLOMA}/copy", json={"from": {"key": "identity-card"}})
         assert refusal(answer)[:2] == (503, "storage-unavailable")
         assert (await staff.get(DIPLOMA)).json()["upload_state"] == "missing"

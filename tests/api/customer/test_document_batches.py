@@ -337,6 +337,7 @@ class TestRepeated:
         assert refused.status_code == 422
         assert outcome(answer) == [("diploma", 201, None)]
 
+    @pytest.mark.own_store("they look at files")
     @pytest.mark.req("R-117")
     async def test_what_the_store_refused_is_done_by_the_retry_and_the_rest_is_not_done_twice(
         self,

@@ -207,4 +207,4 @@ async def admin_read_customer_summary(call: CurrentCall, customer_id: CustomerId
 async def admin_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return whether the host may give this customer full access."""
     del customer_id
-    return json_response(gate_view(await gate.read_gate(call.work, call.customer)))
+    return json_response(gate_view(await gate.read_gate(call.work, call.customer, call.switches)))

@@ -18,4 +18,4 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 @operation(AuditAction.GATE_READ, works_without_section=True)
 async def customer_read_gate(call: CurrentCall) -> Response:
     """Return whether this customer has delivered everything required."""
-    return json_response(gate_view(await read_gate(call.work, call.customer)))
+    return json_response(gate_view(await read_gate(call.work, call.customer, call.switches)))

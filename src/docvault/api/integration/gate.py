@@ -24,4 +24,4 @@ async def integration_read_gate(call: CurrentCall, customer_id: CustomerIdPath) 
     Treat anything but `open` as blocked, an error too.
     """
     del customer_id
-    return json_response(gate_view(await read_gate(call.work, call.customer)))
+    return json_response(gate_view(await read_gate(call.work, call.customer, call.switches)))

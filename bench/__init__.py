@@ -1,0 +1,1 @@
+"""Measures docvault against its peers: `make bench`; see `docs/benchmarks.md`."""

@@ -1,0 +1,171 @@
+"""Turns and rounds: contestants take turns, and only what one round holds is compared."""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+
+from bench.load import Load, Requests, closed_loop
+from bench.processes import MEBIBYTE, NotStarted, Tree
+from bench.setup import Missing, Setup
+
+# What one turn measured, by name; the unit is part of the name.
+Sample = Mapping[str, float]
+
+_Peer = TypeVar("_Peer")
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Somebody who is measured."""
+
+    name: str
+    turn: Callable[[], Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A figure beside its target."""
+
+    what: str
+    figure: float
+    target: float
+    better: Literal["higher", "lower"]
+    stretch: float | None = None
+    unit: str = "x"
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return self.figure >= self.target if self.better == "higher" else self.figure <= self.target
+
+
+@dataclass(slots=True)
+class Result:
+    """What a scenario found; a peer that could not be had stands in `missing` with the reason."""
+
+    id: str
+    title: str
+    rounds: dict[str, list[Sample]] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    # What is more than figures by contestant: series of a plot, plans of statements.
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def median(self, name: str, figure: str) -> float:
+        """Return the median over the rounds of a contestant."""
+        return statistics.median(sample[figure] for sample in self.rounds[name])
+
+    def ratio(self, name: str, other: str, figure: str) -> float | None:
+        """Return the median over the rounds of the ratio inside a round; None without a peer."""
+        if name not in self.rounds or other not in self.rounds:
+            return None
+        pairs = zip(self.rounds[name], self.rounds[other], strict=True)
+        return statistics.median(ours[figure] / theirs[figure] for ours, theirs in pairs)
+
+    def check_ratio(
+        self,
+        name: str,
+        other: str,
+        figure: str,
+        *,
+        at_least: tuple[float, float] | None = None,
+        at_most: tuple[float, float] | None = None,
+    ) -> None:
+        """Compare with a peer, if it is there; the pair is target and stretch."""
+        ratio = self.ratio(name, other, figure)
+        bounds = at_least or at_most
+        if ratio is not None and bounds is not None:
+            what = f"{figure}: {name} / {other}"
+            better: Literal["higher", "lower"] = "higher" if at_least else "lower"
+            self.checks.append(Check(what, ratio, bounds[0], better, bounds[1]))
+
+    @contextmanager
+    def peers(self) -> Iterator["Peers"]:
+        """Give what starts peers and remembers those that cannot be had."""
+        with ExitStack() as stack:
+            yield Peers(self, stack)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it, with the medians."""
+        medians = {
+            name: {figure: self.median(name, figure) for figure in samples[0]}
+            for name, samples in self.rounds.items()
+            if samples
+        }
+        checks = [{**asdict(check), "met": check.met} for check in self.checks]
+        return {**asdict(self), "checks": checks, "medians": medians}
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The peers of one result."""
+
+    result: Result
+    stack: ExitStack
+
+    def start(self, name: str, peer: AbstractContextManager[_Peer]) -> _Peer | None:
+        """Start a peer; None when it cannot be had, which the result then says."""
+        try:
+            return self.stack.enter_context(peer)
+        except (Missing, NotStarted) as error:
+            self.result.missing[name] = str(error)
+            print(f"  {name} is missing: {error}", flush=True)
+            return None
+
+
+def interleave(result: Result, contestants: Sequence[Contestant], rounds: int) -> None:
+    """Let everybody have a turn in each round; one more turn before is not counted.
+
+    The order turns by one in each round, so that nobody always comes after the same one.
+    """
+    for contestant in contestants:
+        contestant.turn()
+    for number in range(rounds):
+        first = number % len(contestants)
+        for contestant in [*contestants[first:], *contestants[:first]]:
+            sample = contestant.turn()
+            result.rounds.setdefault(contestant.name, []).append(sample)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in sample.items())
+            print(f"  {result.id} {number + 1}/{rounds} {contestant.name}: {shown}", flush=True)
+
+
+def under_load(
+    setup: Setup,
+    port: int,
+    supply: Requests,
+    *,
+    after: Callable[[], None] = lambda: None,
+    **trees: Tree,
+) -> Callable[[], Sample]:
+    """Return a turn of load on a server; `after` tidies up when the clock stands."""
+
+    def turn() -> Sample:
+        sample = load_sample(lambda: closed_loop(port, supply, seconds=setup.seconds), **trees)
+        after()
+        return sample
+
+    return turn
+
+
+def load_sample(run: Callable[[], Load], **trees: Tree) -> Sample:
+    """Run a load; return its rate and latencies, and what it cost each process tree."""
+    before = {name: tree.cpu_seconds() for name, tree in trees.items()}
+    for tree in trees.values():
+        tree.forget_peak()
+    load = run()
+    if not load.requests:
+        raise RuntimeError(f"no good answer at all, but {dict(load.failures)}")
+    sample = {
+        "per_second": load.rate,
+        "p50_ms": load.percentile(0.50) * 1e3,
+        "p95_ms": load.percentile(0.95) * 1e3,
+        "p99_ms": load.percentile(0.99) * 1e3,
+        "failures": float(load.failures.total()),
+    }
+    for name, tree in trees.items():
+        sample[f"{name}_cpu_us"] = (tree.cpu_seconds() - before[name]) / load.requests * 1e6
+        sample[f"{name}_peak_mib"] = tree.peak_bytes() / MEBIBYTE
+    return sample

@@ -1,0 +1,1 @@
+"""One adapter a peer: starts it, and knows how it is asked."""

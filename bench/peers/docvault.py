@@ -1,0 +1,131 @@
+"""docvault as it runs in production: two API processes, a separate worker, PostgreSQL."""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+
+from bench.processes import Tree, answers, free_port, running
+from bench.setup import Setup
+from docvault.auth.local_tokens import LocalIssuer
+from docvault.embedded.postgres import EmbeddedPostgres
+from docvault.migrations import migrate
+from docvault.settings import Settings
+
+WORKERS = 2
+PROGRAM = Path(sys.executable).with_name("docvault")
+# Of no worth: the database behind it lives as long as the run.
+SECRET = "bench-bench-bench-bench-bench-bench"
+
+
+@dataclass(slots=True)
+class Docvault:
+    """A running docvault."""
+
+    port: int
+    server: Tree
+    worker: Tree
+    database: Tree
+    database_url: str
+    store: Path
+    issuer: LocalIssuer
+    types: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def admin_headers(self) -> dict[str, str]:
+        """Return the credential of a staff member."""
+        return {"Authorization": f"Bearer {self.issuer.admin_token('bench')}"}
+
+    def customer_headers(self, customer_id: str) -> dict[str, str]:
+        """Return the credential of a customer."""
+        return {"Authorization": f"Bearer {self.issuer.customer_token(customer_id)}"}
+
+    def client(self) -> httpx.Client:
+        """Return a client for setting things up as staff."""
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", headers=self.admin_headers(), timeout=60
+        )
+
+    def add_types(self, number: int, **properties: Any) -> list[str]:
+        """Ask for documents; return the keys of the new types."""
+        with self.client() as client:
+            for _ in range(number):
+                name = f"Document {len(self.types) + 1}"
+                answer = client.post("/v1/admin/document-types", json={"name": name, **properties})
+                answer.raise_for_status()
+                self.types.append(answer.json()["key"])
+        return self.types[-number:]
+
+    def add_customers(self, number: int) -> list[str]:
+        """Make customers known; return their ids."""
+        ids = [f"c-{next(self._numbers)}" for _ in range(number)]
+        with self.client() as client:
+            for customer_id in ids:
+                client.put(
+                    f"/v1/admin/customers/{customer_id}", json={"name": f"Customer {customer_id}"}
+                ).raise_for_status()
+        return ids
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[tuple[str, Tree]]:
+    """Run docvault's own PostgreSQL, durable; give its URL and its processes."""
+    with EmbeddedPostgres(folder) as server, psycopg.connect(server.url) as connection:
+        yield server.url, postmaster(connection)
+
+
+def postmaster(connection: psycopg.Connection) -> Tree:
+    """Return the processes of the server behind a connection."""
+    return Tree(psutil.Process(connection.info.backend_pid).ppid())
+
+
+@contextmanager
+def docvault(
+    setup: Setup,
+    *,
+    name: str = "docvault",
+    workers: int = WORKERS,
+    database_url: str | None = None,
+    **settings: str,
+) -> Iterator[Docvault]:
+    """Run docvault on an empty database, or on a prepared one.
+
+    Everything is on: authentication, audit, checks, fsync. `settings` are environment variables.
+    """
+    folder, store = setup.folder(name), setup.store_folder(name)
+    environment = {
+        "DOCVAULT_DATA_DIR": str(folder / "data"),
+        "DOCVAULT_SECRET_KEY": SECRET,
+        "DOCVAULT_STORAGE_URL": store.as_uri(),
+        "DOCVAULT_WORKER": "separate",
+        **settings,
+    }
+    with postgres(folder / "postgres") as (own_url, database):
+        url = database_url or own_url
+        migrate(url)
+        environment["DOCVAULT_DATABASE_URL"] = url
+        port = free_port()
+        serve: list[str | Path] = [PROGRAM, "serve", "--port", str(port), "--workers", str(workers)]
+        log = folder / "log"
+        ready = answers(port, "/readyz")
+        with (
+            running(serve, log, environment=environment, ready=ready) as server,
+            running([PROGRAM, "worker"], log, environment=environment, ready=lambda: True) as jobs,
+        ):
+            issuer = LocalIssuer(Settings(data_dir=folder / "data"))
+            yield Docvault(port, server, jobs, database, url, store, issuer)
+
+
+def items(answer: httpx.Response) -> list[dict[str, Any]]:
+    """Return the items of a page."""
+    answer.raise_for_status()
+    found: list[dict[str, Any]] = json.loads(answer.content)["items"]
+    return found

@@ -1,0 +1,51 @@
+"""@tus/server: an upload server without a database, without authentication, without fsync."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import requests
+from bench.peers.npm import installed
+from bench.processes import Tree, answers, free_port, running
+from bench.setup import Missing, Setup
+
+FOLDER = Path(__file__).with_name("tus_server")
+
+
+@dataclass(frozen=True, slots=True)
+class Tus:
+    """A running server; one process, as its maintainers show it."""
+
+    port: int
+    server: Tree
+
+    def upload(self, content: bytes) -> bytes:
+        """Return the request that creates an upload together with its bytes."""
+        return requests.raw(
+            "POST",
+            "/files",
+            content,
+            {
+                "Tus-Resumable": "1.0.0",
+                "Upload-Length": str(len(content)),
+                "Content-Type": "application/offset+octet-stream",
+            },
+        )
+
+
+@contextmanager
+def tus(setup: Setup) -> Iterator[Tus]:
+    """Run the server until the block ends; raises `Missing`."""
+    installed(FOLDER)
+    node = shutil.which("node")
+    if node is None:
+        raise Missing("node is not installed (Debian: apt-get install nodejs)")
+    port = free_port()
+    command: list[str | Path] = [node, "server.mjs", setup.store_folder("tus"), str(port)]
+    environment = {"NODE_ENV": "production"}
+    log = setup.folder("tus") / "log"
+    ready = answers(port, "/files")
+    with running(command, log, environment=environment, folder=FOLDER, ready=ready) as server:
+        yield Tus(port, server)

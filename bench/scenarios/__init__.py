@@ -1,0 +1,1 @@
+"""One scenario a file, named after its row of targets."""
