@@ -31,6 +31,8 @@ from tests.torture.settling import Settler, settler_of
 
 pytestmark = pytest.mark.torture
 
+ATTEMPTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -276,10 +278,18 @@ class Executioner:
         for point in points:
             await self._restart(point.failpoint())
             await self._look()
-            if not await self._attempt(point.failpoint()):
+            if not await self._reach(point):
                 self.unreached.append(point)
         await self._restart(None)
         await self._look()
+
+    async def _reach(self, point: Point) -> bool:
+        """Go there; which folders have to be made depends on the random id of the customer."""
+        for _ in range(ATTEMPTS):
+            if await self._attempt(point.failpoint()):
+                return True
+            await self._restart(point.failpoint())
+        return False
 
     async def _attempt(self, failpoint: dict[str, Any]) -> bool:
         """Go the way with a new customer; return whether the process died."""
