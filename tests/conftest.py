@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.storage",
+    "tests.fixtures.clamd",
     "tests.fixtures.callers",
     "tests.fixtures.client",
     "tests.fixtures.server",

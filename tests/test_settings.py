@@ -44,6 +44,44 @@ class TestSecrets:
         assert Settings().embedded
 
 
+class TestClamd:
+    """Where the malware scanner is."""
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "unix:///run/clamav/clamd.ctl",
+            "tcp://scanner:3310",
+            "tcp://127.0.0.1:3310",
+            "tcp://[::1]:3310",
+        ],
+    )
+    def test_a_socket_is_taken(self, address: str) -> None:
+        assert Settings(clamd=address).clamd == address
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "scanner:3310",
+            "tcp://scanner",
+            "tcp://scanner:port",
+            "tcp://scanner:0",
+            "tcp://scanner:65536",
+            "tcp://scanner:3310/x",
+            "tcp://u@scanner:3310",
+            "http://scanner:3310",
+            "unix:relative",
+            "unix:///run/clamd?x",
+            "unix:///",
+            "unix://host/path",
+            "/run/clamd",
+        ],
+    )
+    def test_anything_else_is_refused_at_the_start(self, address: str) -> None:
+        with pytest.raises(ValidationError):
+            Settings(clamd=address)
+
+
 class TestSecretsFolder:
     """Secrets as files, as container engines mount them."""
 

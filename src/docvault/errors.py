@@ -240,6 +240,12 @@ class CustomerBeingErased(Conflict):
     code = "customer-being-erased"
 
 
+class DocumentQuarantined(Conflict):
+    """The file was found infected and is not given out"""
+
+    code = "document-quarantined"
+
+
 class UploadNotComplete(Conflict):
     """The bytes of the upload have not arrived"""
 
@@ -363,6 +369,12 @@ class CorruptFile(Invalid):
     code = "corrupt-file"
 
 
+class MalwareDetected(Invalid):
+    """The file is infected"""
+
+    code = "malware-detected"
+
+
 class DigestMismatch(Invalid):
     """The bytes are not those that were announced"""
 
@@ -425,3 +437,9 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer"""
 
     code = "database-unavailable"
+
+
+class ScannerUnavailable(Unavailable):
+    """The malware scanner does not answer"""
+
+    code = "scanner-unavailable"

@@ -23,6 +23,8 @@ ALLOWED_FIELDS = (
     "bytes_in",
     "bytes_out",
     "blob_key",
+    # The name clamd has for it; no part of a file or of its name.
+    "malware",
     "job",
     "attempts",
 )

@@ -132,6 +132,20 @@ BLOBS_DAMAGED = Counter(
     registry=REGISTRY,
 )
 
+SCAN_SECONDS = Histogram(
+    "docvault_scan_duration_seconds",
+    "Scans of files for malware; failed: no verdict.",
+    ["result"],
+    buckets=_SLOW,
+    registry=REGISTRY,
+)
+SCANS = Counter(
+    "docvault_scans_total",
+    "Scans by what for (upload or rescan) and result: clean, infected, or failed for no verdict.",
+    ["kind", "result"],
+    registry=REGISTRY,
+)
+
 PREVIEW_SECONDS = Histogram(
     "docvault_preview_render_duration_seconds",
     "Renderings of previews; failed: the file is to blame; unavailable: we are.",
@@ -169,6 +183,9 @@ REAPER_SUCCEEDED = Gauge(
 PROBLEMS.labels(DocvaultError.code)
 for _reason in ("pool_exhausted", "timed_out", "unavailable"):
     DATABASE_FAILURES.labels(_reason)
+for _kind in ("upload", "rescan"):
+    for _reason in ("clean", "infected", "failed"):
+        SCANS.labels(_kind, _reason)
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -22,6 +23,7 @@ KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 25
 # How long a load balancer has to notice that the process is no longer ready.
 DRAIN_SECONDS = 2
+DRAIN_CHECK_SECONDS = 0.1
 BACKLOG = 2048
 
 
@@ -65,8 +67,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say that we are not ready, go on serving for a moment, finish what is under way."""
         self._app.state.stopping = True
-        if self._drains and not self.force_exit:
-            await asyncio.sleep(DRAIN_SECONDS)
+        drained_at = time.monotonic() + (DRAIN_SECONDS if self._drains else 0)
+        while time.monotonic() < drained_at and not self.force_exit:  # noqa: ASYNC110 - set by a signal handler
+            await asyncio.sleep(DRAIN_CHECK_SECONDS)
         await super().shutdown(sockets)
 
 

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     body_idle_seconds: float = Field(default=15, gt=0)
     body_total_seconds: float = Field(default=600, gt=0)
     keep_versions: int = Field(default=10, ge=1)
+    clamd: str | None = None
 
     worker: Literal["auto", "inside", "separate"] = "auto"
     metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
@@ -85,6 +86,19 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s?#]+", value):
             raise ValueError("must be like https://docvault.example.org")
         return value.rstrip("/")
+
+    @field_validator("clamd")
+    @classmethod
+    def a_socket(cls, value: str | None) -> str | None:
+        """Refuse what is neither `unix:///path` nor `tcp://host:port`."""
+        if value is None:
+            return None
+        url = urlsplit(value)
+        is_unix = value == f"unix://{url.path}" and len(url.path) > 1
+        is_tcp = value == f"tcp://{url.netloc}" and "@" not in value and url.hostname and url.port
+        if not (is_unix or is_tcp):
+            raise ValueError("must be like unix:///run/clamd.sock or tcp://scanner:3310")
+        return value
 
     @field_validator("jwt_algorithms")
     @classmethod

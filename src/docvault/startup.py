@@ -13,6 +13,7 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
 from docvault.metrics import Backlog, served
 from docvault.previews.renderer import PreviewRenderer
+from docvault.scanning.clamd import Scanner
 from docvault.services.backlog import read_backlog
 from docvault.services.resources import Resources
 from docvault.settings import Settings, SettingsError
@@ -37,6 +38,7 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             spool=spool,
             tokens=await _token_verifier(settings, stack),
             renderer=PreviewRenderer(),
+            scanner=Scanner(settings.clamd) if settings.clamd else None,
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
         )
 

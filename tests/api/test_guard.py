@@ -250,6 +250,21 @@ class TestUploads:
         assert (raw.received, headers["connection"]) == (0, "close")
         assert int(headers["retry-after"]) > 0
 
+    async def test_a_busy_service_does_not_even_ask_the_database(
+        self, app: FastAPI, raw: Client, issuer: LocalIssuer, resources: Resources
+    ) -> None:
+        import asyncio
+
+        from docvault.database import Database
+
+        # Nothing listens there: whoever asks is told `database-unavailable`.
+        nowhere = Database("postgresql://docvault@127.0.0.1:1/docvault")
+        app.state.resources = dataclasses.replace(
+            resources, upload_slots=asyncio.Semaphore(0), database=nowhere
+        )
+        status, _, body = await self.put(raw, issuer)
+        assert (status, body["code"]) == (503, "overloaded")
+
     async def test_a_key_that_is_still_running_refuses_before_the_body(
         self, raw: Client, issuer: LocalIssuer, resources: Resources
     ) -> None:

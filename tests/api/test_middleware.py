@@ -118,3 +118,18 @@ class TestAccessLine:
         await http.head("/livez")
         line = last(lines)
         assert (line["method"], line["bytes_out"]) == ("HEAD", 0)
+
+
+class TestStopping:
+    """A process that has been told to stop."""
+
+    async def test_its_answers_end_the_connection(
+        self, app: FastAPI, http: httpx.AsyncClient
+    ) -> None:
+        assert "connection" not in (await http.get("/livez")).headers
+        app.state.stopping = True
+        try:
+            assert (await http.get("/livez")).headers["connection"] == "close"
+            assert (await http.get("/readyz")).status_code == 503
+        finally:
+            app.state.stopping = False

@@ -358,6 +358,11 @@ def docx_bomb(unpacked_bytes: int = 101 << 20) -> bytes:
     return archive(docx_parts() | {"word/media/image1.bmp": b"\0" * unpacked_bytes})
 
 
+# In two halves, so that no scanner takes this file for what it is about.
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+"""The text by which every scanner can be tried; harmless."""
+
+
 GOOD_FILES = {
     "image/jpeg": (jpeg, "jpg"),
     "image/png": (png, "png"),

@@ -17,6 +17,7 @@ from docvault.models import new_id
 from docvault.repositories.attachments import NewFile, NewVersion
 from docvault.repositories.idempotency_keys import Completion
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.scans import ScanState
 from docvault.rules.slots import Slot
 from docvault.rules.stored_answers import StoredAnswer
 from docvault.schemas.audit_events import AuditAction
@@ -103,7 +104,9 @@ async def prepare(resources: Resources) -> Attempt:
         await unit.blobs.announce([intent])
         token = await unit.idempotency_keys.claim(KEY_ID, facts.id)
     assert token is not None
-    file = NewFile(intent.id, 1, "a.pdf", "application/pdf", 3, "0" * 64, False, "clean")
+    file = NewFile(
+        intent.id, 1, "a.pdf", "application/pdf", 3, "0" * 64, False, ScanState.CLEAN, None
+    )
     version = NewVersion(
         id=new_id(),
         slot=slot,

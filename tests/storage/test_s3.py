@@ -1,13 +1,16 @@
 """What is particular to the S3 store; what all stores promise is in `test_blob_store.py`."""
 
+import asyncio
 import os
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests.fixtures.faultproxy import FaultProxy, Faults
 from tests.fixtures.storage import BUCKET, S3Server, opened
 
+from docvault import breaker
 from docvault.errors import StorageUnavailable
 from docvault.storage.base import BlobExists
 from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
@@ -122,3 +125,27 @@ async def test_a_signed_put_asks_for_the_encryption_at_rest(s3_server: S3Server)
         assert name in signed.url
     assert signed.headers["x-amz-server-side-encryption"] == "aws:kms"
     assert signed.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
+
+
+async def test_nobody_waits_for_a_store_that_keeps_failing(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "OPEN_SECONDS", 1.0)
+    port = int(s3_server.endpoint_url.rpartition(":")[2])
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        location = S3Location(BUCKET, f"{uuid4()}/", f"http://127.0.0.1:{proxy.port}")
+        async with opened(s3_server, location) as store:
+            key = a_key()
+            await store.put(key, a_file(tmp_path, b"x"))
+            proxy.faults = Faults(refuse=True)
+            proxy.reset_all()
+            for _ in range(breaker.FAILURES):
+                with pytest.raises(StorageUnavailable):
+                    await store.open(key)
+            proxy.faults = Faults()
+            asked = proxy.connections_accepted
+            with pytest.raises(StorageUnavailable):
+                await store.open(key)
+            assert proxy.connections_accepted == asked
+            await asyncio.sleep(1)
+            assert await read(store, key) == b"x"

@@ -67,6 +67,20 @@ async def written(spool: Spool, *chunks: bytes) -> SpoolFile:
 class TestSpoolFile:
     """A file being received."""
 
+    @pytest.mark.parametrize("size", [0, 1, BATCH_BYTES - 1, BATCH_BYTES, 2 * BATCH_BYTES + 1])
+    async def test_what_was_written_comes_back_in_batches(self, spool: Spool, size: int) -> None:
+        body = bytes(range(251)) * (size // 251 + 1)
+        file = await written(spool, body[:size])
+        chunks = [chunk async for chunk in file.chunks()]
+        assert b"".join(chunks) == body[:size]
+        assert all(0 < len(chunk) <= BATCH_BYTES for chunk in chunks)
+
+    async def test_a_file_that_cannot_be_read_is_the_stores_fault(self, spool: Spool) -> None:
+        file = await written(spool, b"hello")
+        file.path.unlink()
+        with pytest.raises(StorageUnavailable):
+            _ = [chunk async for chunk in file.chunks()]
+
     @pytest.mark.parametrize(
         "chunks",
         [

@@ -81,7 +81,7 @@ class TestComposeFile:
     def test_what_stays_comes_back_and_is_watched(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
-        if name in ONE_SHOT:
+        if name in ONE_SHOT | {"signatures"}:
             assert service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"][0] == "CMD"
@@ -104,12 +104,26 @@ class TestComposeFile:
         }
         assert members == {
             "outside": {"proxy", "api"},
+            "updates": {"signatures"},
             "signed": {"proxy", "store"},
             "monitoring": {"api", "worker"},
-            "inside": {"api", "worker", "migrate", "bucket", "database", "store"},
+            "inside": {"api", "worker", "migrate", "bucket", "database", "store", "scanner"},
         }
-        for network in members.keys() - {"outside"}:
+        for network in members.keys() - {"outside", "updates"}:
             assert COMPOSE["networks"][network] == {"internal": True}
+
+    def test_only_a_profile_starts_the_scanner(self) -> None:
+        optional = {name for name, s in SERVICES.items() if "profiles" in s}
+        assert optional == {"scanner", "signatures"}
+
+    def test_freshclam_understands_its_configuration(self) -> None:
+        done = subprocess.run(
+            ["freshclam", "--version", "--config-file", ROOT / "deploy" / "freshclam.conf"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_everything_waits_for_what_it_needs(self) -> None:
         waits = {

@@ -7,10 +7,13 @@ from fastapi import Request
 from docvault.api.calls import Call
 from docvault.auth.principals import Access
 from docvault.auth.tokens import TokenClaims
-from docvault.errors import DatabaseUnavailable
+from docvault.errors import DatabaseUnavailable, Forbidden, MalwareDetected
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.audit_events import record_stranger
 from docvault.services.resources import Resources
+
+# Refusals of the caller or of what the caller brings, rather than of a mistake.
+DENIALS = (Forbidden, MalwareDetected)
 
 
 async def record_denial(

@@ -8,7 +8,7 @@ from fastapi import Response
 
 from docvault import metrics
 from docvault.api.calls import Call
-from docvault.api.denials import record_denial
+from docvault.api.denials import DENIALS, record_denial
 from docvault.api.idempotency_keys import replayed, stored
 from docvault.api.problems import problem_of
 from docvault.api.responses import json_response, resource_response
@@ -23,7 +23,6 @@ from docvault.api.views import document_view
 from docvault.errors import (
     DocvaultError,
     ErrorDetail,
-    Forbidden,
     Unavailable,
     ValidationFailed,
 )
@@ -142,7 +141,7 @@ async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:
         return _saved(item, status, document)
     except DocvaultError as error:
         await _give_back(call, claim)
-        if isinstance(error, Forbidden):
+        if isinstance(error, DENIALS):
             await record_denial(
                 call.request, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key
             )

@@ -21,15 +21,18 @@ from docvault.api.uploads import received_submission
 from docvault.errors import (
     AdminOnlyDocument,
     CorruptFile,
+    DocumentQuarantined,
     DocumentTypeUnknown,
     DocvaultError,
     EmptyFile,
     FieldsNotEnabled,
     FileRequired,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NoFile,
     PreconditionFailed,
     RangeNotSatisfiable,
+    ScannerUnavailable,
     StorageUnavailable,
     TooManyFiles,
     UnknownField,
@@ -44,6 +47,7 @@ View = Callable[[Call, Slot], BaseModel]
 CONTENT_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeUnknown,
     NoFile,
+    DocumentQuarantined,
     PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
@@ -60,6 +64,8 @@ UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     TooManyFiles,
     CorruptFile,
     MediaTypeNotAllowed,
+    MalwareDetected,
+    ScannerUnavailable,
 )
 CUSTOMER_ERRORS: tuple[type[DocvaultError], ...] = (AdminOnlyDocument,)
 

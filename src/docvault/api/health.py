@@ -2,20 +2,30 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
 
 from docvault.api.problems import error_responses
 from docvault.api.responses import JsonResponse
-from docvault.errors import DatabaseUnavailable, Overloaded, StorageUnavailable
+from docvault.errors import (
+    DatabaseUnavailable,
+    Overloaded,
+    ScannerUnavailable,
+    StorageUnavailable,
+)
 from docvault.migrations import current_revision, head_revision
 from docvault.services.resources import Resources
+from docvault.storage.base import BlobStore
 
 router = APIRouter()
 
 DATABASE_SECONDS = 1
-STORE_CHECK_SECONDS = 5
+STORE_SECONDS = 2
+# How long the store and the scanner count as there once they were.
+CHECK_SECONDS = 5
 
 
 @router.get("/livez", summary="Is the process alive?", operation_id="read_liveness")
@@ -28,15 +38,19 @@ async def read_liveness() -> Response:
     "/readyz",
     summary="Can the process serve?",
     operation_id="read_readiness",
-    responses=error_responses([DatabaseUnavailable, StorageUnavailable, Overloaded]),
+    responses=error_responses(
+        [DatabaseUnavailable, StorageUnavailable, ScannerUnavailable, Overloaded]
+    ),
 )
 async def read_readiness(request: Request) -> Response:
-    """Ask the database, its migrations and the blob store."""
+    """Ask the database, its migrations, the blob store and the malware scanner, if there is one."""
     resources: Resources = request.app.state.resources
     if getattr(request.app.state, "stopping", False):
         raise Overloaded("The process is stopping.")
     await _check_database(resources)
-    await _check_store(request, resources)
+    await _check(request, "store", partial(_check_store, resources.store))
+    if resources.scanner is not None:
+        await _check(request, "scanner", resources.scanner.version)
     return JsonResponse(b'{"status":"ok"}')
 
 
@@ -52,12 +66,18 @@ async def _check_database(resources: Resources) -> None:
         raise DatabaseUnavailable("The database is not migrated to this version.")
 
 
-async def _check_store(request: Request, resources: Resources) -> None:
-    """Check the store at most every five seconds."""
+async def _check(request: Request, name: str, check: Callable[[], Awaitable[object]]) -> None:
+    """Check at most every five seconds what is slow to answer."""
     state = request.app.state
-    if time.monotonic() - getattr(state, "store_checked_at", -STORE_CHECK_SECONDS) < (
-        STORE_CHECK_SECONDS
-    ):
-        return
-    await resources.store.check()
-    state.store_checked_at = time.monotonic()
+    checked_at = getattr(state, f"{name}_checked_at", -CHECK_SECONDS)
+    if time.monotonic() - checked_at >= CHECK_SECONDS:
+        await check()
+        setattr(state, f"{name}_checked_at", time.monotonic())
+
+
+async def _check_store(store: BlobStore) -> None:
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await store.check()
+    except TimeoutError:
+        raise StorageUnavailable from None

@@ -102,8 +102,10 @@ class _Exchange:
             (b"x-request-id", str(self.request_id).encode()),
             (b"x-content-type-options", b"nosniff"),
         ]
-        if self._body_pending:
-            # What is still coming will not be read (SECURITY F28).
+        stopping = getattr(self.scope["app"].state, "stopping", False)
+        if self._body_pending or stopping:
+            # What is still coming will not be read (SECURITY F28); and a client that keeps the
+            # connection of a stopping process would lose its next request.
             headers.append((b"connection", b"close"))
         return headers
 

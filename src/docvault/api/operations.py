@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
-from docvault.api.denials import record_denial
+from docvault.api.denials import DENIALS, record_denial
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
 from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
@@ -24,6 +24,7 @@ from docvault.api.parameters import (
     header_parameters,
 )
 from docvault.api.problems import error_responses
+from docvault.api.uploads import require_free_slot
 from docvault.auth.principals import Access, Caller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
@@ -33,7 +34,6 @@ from docvault.errors import (
     DatabaseUnavailable,
     DocvaultError,
     FileTooLarge,
-    Forbidden,
     IdempotencyKeyReused,
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -157,6 +157,9 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             resources: Resources = request.app.state.resources
+            if self.operation.body == "upload":
+                # Before the database is asked: refusing must cost less than what it protects.
+                require_free_slot(resources)
             try:
                 async with self._opened(resources) as unit:
                     call = await self._enter(request, unit)
@@ -166,7 +169,7 @@ class GuardedRoute(APIRoute):
                         return await handle(request)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
-            except Forbidden:
+            except DENIALS:
                 await record_denial(request, self.operation.action)
                 raise
 

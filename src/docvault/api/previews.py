@@ -13,6 +13,7 @@ from docvault.api.content import (
     unchanged,
 )
 from docvault.errors import (
+    DocumentQuarantined,
     DocumentTypeUnknown,
     DocvaultError,
     NoFile,
@@ -33,6 +34,7 @@ PREVIEW_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeUnknown,
     NoFile,
     NoPreview,
+    DocumentQuarantined,
     RangeNotSatisfiable,
     StorageUnavailable,
     Overloaded,

@@ -11,7 +11,7 @@ from docvault import metrics
 from docvault.api.bodies import announced_bytes, stream_body
 from docvault.api.parameters import check_parameters
 from docvault.api.problems import error_responses
-from docvault.api.uploads import upload_slot
+from docvault.api.uploads import require_free_slot, upload_slot
 from docvault.errors import (
     DatabaseUnavailable,
     DigestMismatch,
@@ -65,6 +65,7 @@ UploadToken = Annotated[str, Path(description="From the answer that opened the u
 async def send_upload(request: Request, token: UploadToken) -> Response:
     """Take exactly the announced bytes, once. The URL is opaque and of a session's own."""
     resources: Resources = request.app.state.resources
+    require_free_slot(resources)
     check_parameters(request, {})
     session = await expected_bytes(resources, token)
     too_large = FileTooLarge(members={"limit_bytes": session.size_bytes})

@@ -15,8 +15,10 @@ from docvault.errors import (
     DocvaultError,
     EmptyFile,
     FileTooLarge,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NotFound,
+    ScannerUnavailable,
     StorageUnavailable,
     TooManyUploads,
     UploadExpired,
@@ -46,6 +48,8 @@ COMPLETE_ERRORS: tuple[type[DocvaultError], ...] = (
     MediaTypeNotAllowed,
     CorruptFile,
     DigestMismatch,
+    MalwareDetected,
+    ScannerUnavailable,
     StorageUnavailable,
 )
 

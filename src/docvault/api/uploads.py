@@ -191,9 +191,14 @@ class _Receiver:
 @asynccontextmanager
 async def upload_slot(resources: Resources) -> AsyncIterator[None]:
     """Take one of the places for uploads; raises `Overloaded` when none is free (D30)."""
-    if resources.upload_slots.locked():
-        metrics.UPLOADS_REFUSED.inc()
-        raise Overloaded("Too many uploads are under way.")
+    require_free_slot(resources)
     async with resources.upload_slots:
         with metrics.UPLOADS_IN_FLIGHT.track_inprogress():
             yield
+
+
+def require_free_slot(resources: Resources) -> None:
+    """Raise `Overloaded` when every place for uploads is taken."""
+    if resources.upload_slots.locked():
+        metrics.UPLOADS_REFUSED.inc()
+        raise Overloaded("Too many uploads are under way.")

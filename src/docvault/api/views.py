@@ -121,7 +121,7 @@ def _file_view(file: FileFacts) -> FileRead:
         sha256=file.sha256,
         has_preview=can_preview(file),
         has_active_content=file.has_active_content,
-        scan=cast("Literal['clean', 'infected', 'error', 'not_configured']", file.scan),
+        scan=file.scan,
     )
 
 

@@ -1,20 +1,22 @@
 """The tasks of the worker. Arguments are internal ids; everything else is read when it runs."""
 
 import logging
+from contextlib import suppress
 from uuid import UUID
 
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import Job
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from docvault import metrics
-from docvault.database import connection_options, libpq_url
+from docvault.database import POOL_WAIT_SECONDS, connection_options, libpq_url
 from docvault.repositories.jobs import JobName
 from docvault.services.blobs import delete_queued_blobs, reap
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.previews import render_version
 from docvault.services.resources import Resources
+from docvault.services.scans import rescan
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,10 @@ def queue_app(database_url: str, resources: Resources) -> App:
             kwargs={"options": connection_options()},
             min_size=1,
             max_size=4,
+            timeout=POOL_WAIT_SECONDS,
+            # After that the next request tries anew, at once: else the pool waits twice as long
+            # each time, and minutes at the end of a long outage.
+            reconnect_timeout=POOL_WAIT_SECONDS,
         )
     )
 
@@ -79,6 +85,22 @@ def queue_app(database_url: str, resources: Resources) -> App:
             await finish_erasures(resources)
         metrics.REAPER_SUCCEEDED.set_to_current_time()
 
+    @app.periodic(cron="* * * * *")
+    @app.task(
+        name=JobName.RESCAN,
+        queueing_lock=JobName.RESCAN,
+        lock=JobName.RESCAN,
+        retry=False,
+        pass_context=False,
+    )
+    async def rescan_files(timestamp: int) -> None:
+        del timestamp
+        with metrics.measured(metrics.JOB_SECONDS, JobName.RESCAN):
+            has_more = await rescan(resources)
+        if has_more:
+            with suppress(AlreadyEnqueued):
+                await app.configure_task(JobName.RESCAN).defer_async(timestamp=0)
+
     return app
 
 
@@ -87,6 +109,9 @@ async def retry_stalled_jobs(app: App, seconds: float) -> None:
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
         try:
             await app.job_manager.retry_job(job)
+        except UniqueViolation:
+            # One like it is queued, which would wait for ever for the lock of this one.
+            await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
         except ConnectorException:
             # It ended, or another worker gave it back, while we looked.
             continue

@@ -17,14 +17,17 @@ from docvault.services.resources import Resources
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 2
+# How long jobs may go on after the order to stop; then they are given back. Inside the server
+# that comes on top of the time which requests have.
 SHUTDOWN_SECONDS = 20
+SHUTDOWN_INSIDE_SECONDS = 5
 RESTART_SECONDS = 1
 
 
 async def run_worker(database_url: str, resources: Resources) -> None:
     """Work until SIGINT or SIGTERM; the second one does not wait for the jobs under way."""
     async with queue_app(database_url, resources).open_async() as app:
-        work = asyncio.create_task(_work(app))
+        work = asyncio.create_task(_work(app, SHUTDOWN_SECONDS))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         await asyncio.gather(work, return_exceptions=True)
@@ -39,7 +42,7 @@ async def worker_inside(database_url: str, resources: Resources) -> AsyncIterato
     """
     async with queue_app(database_url, resources).open_async() as app:
         await _settle(app, resources)
-        task = asyncio.create_task(_work(app))
+        task = asyncio.create_task(_work(app, SHUTDOWN_INSIDE_SECONDS))
         try:
             yield
         finally:
@@ -61,7 +64,7 @@ async def _settle(app: App, resources: Resources) -> None:
         await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
 
 
-async def _work(app: App) -> None:
+async def _work(app: App, shutdown_seconds: float) -> None:
     """Work until cancelled; jobs under way are waited for.
 
     The library's worker ends at the first statement that fails, with an exception or without:
@@ -74,7 +77,7 @@ async def _work(app: App) -> None:
             await app.run_worker_async(
                 concurrency=CONCURRENCY,
                 delete_jobs="always",
-                shutdown_graceful_timeout=SHUTDOWN_SECONDS,
+                shutdown_graceful_timeout=shutdown_seconds,
                 install_signal_handlers=False,
             )
         except Exception:

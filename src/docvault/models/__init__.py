@@ -8,7 +8,9 @@ from docvault.models.customers import Customer
 from docvault.models.document_types import DocumentType, DocumentTypeField
 from docvault.models.documents import Document, DocumentFile, DocumentVersion, Preview
 from docvault.models.erasures import Erasure
+from docvault.models.holdings import Holding
 from docvault.models.idempotency_keys import IdempotencyKey
+from docvault.models.scans import ScanPass
 from docvault.models.settings import PortalSettings
 from docvault.models.upload_sessions import UploadSession
 
@@ -25,9 +27,11 @@ __all__ = [
     "DocumentTypeField",
     "DocumentVersion",
     "Erasure",
+    "Holding",
     "IdempotencyKey",
     "PortalSettings",
     "Preview",
+    "ScanPass",
     "UploadSession",
     "new_id",
 ]

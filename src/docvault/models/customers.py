@@ -3,12 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy import Computed, ForeignKey, Index, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
 
 from docvault.models.base import Base, new_id
+
+# In the order of code points, the same in every database; a prefix is a range of it.
+_BY_CODE_POINT = Text(collation="C")
+
+
+def _lower(expression: str) -> Computed:
+    return Computed(f"lower({expression})", persisted=True)
 
 
 class Customer(Base):
@@ -19,17 +26,9 @@ class Customer(Base):
     """
 
     __tablename__ = "customers"
-    __table_args__ = (
-        Index("ix_customers_created_at_id", "created_at", "external_id"),
-        Index(
-            "ix_customers_name",
-            text("lower(coalesce(name, ''))"),
-            "external_id",
-        ),
-    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    external_id: Mapped[str] = mapped_column(unique=True)
+    external_id: Mapped[str] = mapped_column(_BY_CODE_POINT, unique=True)
     name: Mapped[str | None]
     email: Mapped[str | None]
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text))
@@ -38,16 +37,60 @@ class Customer(Base):
     tokens_valid_from: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-# For the case-insensitive prefix search; LIKE uses an index only with this operator class.
-for _name, _column in {
-    "id": Customer.external_id,
-    "name": Customer.name,
-    "email": Customer.email,
-}.items():
-    Index(
-        f"ix_customers_lower_{_name}",
-        func.lower(_column).label("lowered"),
-        postgresql_ops={"lowered": "text_pattern_ops"},
+    # Written by the triggers on `documents` alone.
+    holding_id: Mapped[int] = mapped_column(ForeignKey("holdings.id"), server_default=text("0"))
+    # For search and order; only queries use them.
+    lower_external_id: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("external_id"), deferred=True
     )
+    lower_name: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("coalesce(name, '')"), deferred=True
+    )
+    lower_email: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("coalesce(email, '')"), deferred=True
+    )
+
+
+# Each answers its part of a list without the table: what follows the key comes along.
+_LISTED = text("erasure_id IS NULL")
+Index(
+    "ix_customers_created_at",
+    Customer.created_at,
+    Customer.external_id,
+    postgresql_include=["holding_id"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_name",
+    Customer.lower_name,
+    Customer.external_id,
+    postgresql_include=["holding_id", "created_at"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_external_id",
+    Customer.lower_external_id,
+    postgresql_include=["external_id", "holding_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_email",
+    Customer.lower_email,
+    postgresql_include=["external_id", "holding_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+# Those by holding have every row: removing holdings looks here too.
+Index(
+    "ix_customers_holding_id_created_at",
+    Customer.holding_id,
+    Customer.created_at,
+    Customer.external_id,
+    postgresql_include=["erasure_id"],
+)
+Index(
+    "ix_customers_holding_id_lower_name",
+    Customer.holding_id,
+    Customer.lower_name,
+    Customer.external_id,
+    postgresql_include=["erasure_id"],
+)

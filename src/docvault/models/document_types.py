@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
 
 from docvault.models.base import Base, new_id
+from docvault.models.holdings import HOLDING_NUMBERS
 
 
 class DocumentType(Base):
@@ -29,6 +30,10 @@ class DocumentType(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    # Stands for "has a current file of this type" in `holdings`.
+    number: Mapped[int] = mapped_column(
+        HOLDING_NUMBERS, unique=True, server_default=HOLDING_NUMBERS.next_value()
+    )
     key: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     folded_name: Mapped[str]
@@ -70,6 +75,10 @@ class DocumentTypeField(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     document_type_id: Mapped[UUID] = mapped_column(
         ForeignKey("document_types.id", ondelete="CASCADE")
+    )
+    # Stands for "the file has a value of this field" in `holdings`.
+    number: Mapped[int] = mapped_column(
+        HOLDING_NUMBERS, unique=True, server_default=HOLDING_NUMBERS.next_value()
     )
     key: Mapped[str]
     label: Mapped[str]

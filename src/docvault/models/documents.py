@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,7 +14,8 @@ from docvault.models.base import Base, new_id
 class Document(Base):
     """The slot of one customer for one document type.
 
-    `last_version` only grows, so that a version number is never given out twice.
+    `last_version` only grows, so that a version number is never given out twice. Triggers keep
+    the customer's `holding_id` in step with the files and values; see `holdings`.
     """
 
     __tablename__ = "documents"
@@ -24,12 +25,6 @@ class Document(Base):
             "customer_id",
             "document_type_id",
             unique=True,
-        ),
-        Index(
-            "ix_documents_filled",
-            "document_type_id",
-            "customer_id",
-            postgresql_where=text("current_version_id IS NOT NULL"),
         ),
         CheckConstraint("last_version >= 0", "last_version"),
     )
@@ -89,6 +84,8 @@ class DocumentFile(Base):
     sha256: Mapped[str]
     has_active_content: Mapped[bool]
     scan: Mapped[str]
+    # The versions of the scanner and its signatures; none when it gave no verdict or was not there.
+    scanned_with: Mapped[str | None]
     preview_failed: Mapped[bool] = mapped_column(default=False)
 
 

@@ -36,6 +36,7 @@ from docvault.repositories.audit_events import NewAuditEvent
 from docvault.repositories.base import Repository
 from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.jobs import JobName
+from docvault.rules.scans import ScanState
 from docvault.rules.slots import Slot
 
 
@@ -111,13 +112,15 @@ _ATTACH = text(
     files AS (
         INSERT INTO document_files (
             id, version_id, blob_id, number, filename, media_type, size_bytes, sha256,
-            has_active_content, scan, preview_failed
+            has_active_content, scan, scanned_with, preview_failed
         )
         SELECT file.id, :version_id, file.blob_id, file.number, file.filename, file.media_type,
-            file.size_bytes, file.sha256, file.has_active_content, file.scan, false
+            file.size_bytes, file.sha256, file.has_active_content, file.scan,
+            file.scanned_with, false
         FROM document, json_to_recordset(:files) AS file (
             id uuid, blob_id uuid, number integer, filename text, media_type text,
-            size_bytes bigint, sha256 text, has_active_content boolean, scan text
+            size_bytes bigint, sha256 text, has_active_content boolean, scan text,
+            scanned_with text
         )
     ),
     stored AS (
@@ -179,7 +182,8 @@ class NewFile:
     size_bytes: int
     sha256: str
     has_active_content: bool
-    scan: str
+    scan: ScanState
+    scanned_with: str | None
     id: UUID = field(default_factory=new_id)
 
 

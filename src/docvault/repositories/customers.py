@@ -5,37 +5,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Select,
-    Uuid,
-    and_,
-    bindparam,
-    func,
-    literal,
-    literal_column,
-    not_,
-    or_,
-    select,
-    true,
-    tuple_,
-    update,
-)
+from sqlalchemy import Row, Uuid, bindparam, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import aliased
 
-from docvault.models import (
-    Customer,
-    Document,
-    DocumentType,
-    Erasure,
-    PortalSettings,
-    new_id,
-)
+from docvault.models import Customer, Erasure, PortalSettings, new_id
 from docvault.models.base import columns
 from docvault.repositories import verdicts
 from docvault.repositories.base import Repository
+from docvault.repositories.customer_pages import (
+    FEW,
+    Way,
+    count_statement,
+    few_statement,
+    filter_parameters,
+    page_statement,
+    place_parameters,
+)
 from docvault.rules.customers import (
     CustomerCounts,
     CustomerData,
@@ -44,11 +29,10 @@ from docvault.rules.customers import (
     CustomerPlace,
     CustomerSort,
 )
-from docvault.rules.gate import GateDecision
 from docvault.rules.portal import PortalSwitches
 from docvault.rules.states import Totals
 
-_NAME_SORT: ColumnElement[str] = func.lower(func.coalesce(Customer.name, literal_column("''")))
+_COUNTS = text(verdicts.COUNTS)
 
 
 _REACHABLE = bindparam("reachable", type_=Uuid())
@@ -97,27 +81,31 @@ class CustomerRepository(Repository):
         self, filter_: CustomerFilter, sort: CustomerSort, after: CustomerPlace | None, limit: int
     ) -> list[CustomerFacts]:
         """Return up to `limit` customers, each with the value it is sorted by."""
-        column = _NAME_SORT if sort.endswith("name") else Customer.created_at
-        descending = sort.startswith("-")
-        query = select(Customer, column.label("sort_value")).where(*self._conditions(filter_))
-        place = tuple_(column, Customer.external_id)
-        if after is not None:
-            value = after.value if column is _NAME_SORT else datetime.fromisoformat(after.value)
-            bound = tuple_(literal(value), literal(after.external_id))
-            query = query.where(place < bound if descending else place > bound)
-        order = [column, Customer.external_id]
-        query = query.order_by(*(item.desc() if descending else item for item in order))
-        rows = await self._session.execute(query.limit(limit))
-        return [customer_facts(row, _sort_text(value)) for row, value in rows]
+        parameters = {
+            **filter_parameters(filter_),
+            **place_parameters(after, sort),
+            "limit": limit,
+            "reachable_id": self._access.customer_id,
+        }
+
+        async def page(way: Way) -> list[CustomerFacts]:
+            statement = page_statement(way, filter_, sort)
+            rows = await self._session.execute(statement, parameters)
+            return [customer_facts(row, _sort_text(row.sort_value)) for row in rows]
+
+        if not filter_.narrows:
+            return await page(Way.IN_ORDER)
+        nearby = await page(Way.NEARBY)
+        return nearby if len(nearby) == limit else await page(await self._far_way(filter_))
 
     async def count(self, filter_: CustomerFilter) -> int:
         """Return how many customers the filter lets through."""
-        query = select(func.count()).select_from(Customer).where(*self._conditions(filter_))
-        return await self._session.scalar(query) or 0
+        parameters = filter_parameters(filter_) | {"reachable_id": self._access.customer_id}
+        return await self._session.scalar(count_statement(filter_), parameters) or 0
 
     async def counts(self, customer_ids: Sequence[UUID]) -> dict[UUID, CustomerCounts]:
         """Return the counts of each customer, in one query (R-097)."""
-        rows = await self._session.execute(_counts_query(customer_ids))
+        rows = await self._session.execute(_COUNTS, {"customer_ids": customer_ids})
         return {
             row.id: CustomerCounts(
                 row.has_documents,
@@ -162,18 +150,14 @@ class CustomerRepository(Repository):
         )
         return await self._session.scalar(query)
 
-    def _conditions(self, filter_: CustomerFilter) -> list[ColumnElement[bool]]:
-        conditions = [Customer.erasure_id.is_(None), self._reachable(Customer.id)]
-        if filter_.has_documents is not None:
-            has = verdicts.has_documents()
-            conditions.append(has if filter_.has_documents else not_(has))
-        conditions += [verdicts.has_uploaded(type_id) for type_id in filter_.uploaded]
-        conditions += [not_(verdicts.has_uploaded(type_id)) for type_id in filter_.not_uploaded]
-        if filter_.gate is not None:
-            conditions.append(_gate_condition(filter_.gate, enforced=filter_.gate_enforced))
-        if filter_.search is not None:
-            conditions.append(_search_condition(filter_.search))
-        return conditions
+    async def _far_way(self, filter_: CustomerFilter) -> Way:
+        """Return the way to a page whose customers are not near each other in the order."""
+        if filter_.search is None:
+            return Way.BY_HOLDING
+        if not filter_.is_by_documents:
+            return Way.BY_SEARCH
+        picked = await self._session.scalar(few_statement(), filter_parameters(filter_))
+        return Way.BY_HOLDING if (picked or 0) <= FEW else Way.BY_SEARCH
 
 
 def customer_facts(row: Customer | Row[*tuple[Any, ...]], sort_value: str = "") -> CustomerFacts:
@@ -196,48 +180,3 @@ def _columns(data: CustomerData) -> dict[str, Any]:
 
 def _sort_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _gate_condition(decision: GateDecision, *, enforced: bool) -> ColumnElement[bool]:
-    if not enforced:
-        return literal_column("true" if decision is GateDecision.OPEN else "false")
-    open_ = verdicts.owes_nothing()
-    return open_ if decision is GateDecision.OPEN else not_(open_)
-
-
-def _search_condition(search: str) -> ColumnElement[bool]:
-    columns = (Customer.external_id, Customer.name, Customer.email)
-    return or_(*(func.lower(column).like(_prefix_pattern(search)) for column in columns))
-
-
-def _prefix_pattern(search: str) -> ColumnElement[str]:
-    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return func.lower(escaped + "%")
-
-
-def _counts_query(customer_ids: Sequence[UUID]) -> Select[UUID, bool, int, int, int]:
-    document, document_type = aliased(Document), aliased(DocumentType)
-    filled = document.current_version_id.is_not(None)
-    active = and_(document_type.id.is_not(None), document_type.archived_at.is_(None))
-    return (
-        select(
-            Customer.id,
-            verdicts.has_documents().label("has_documents"),
-            func.count().filter(active).label("types"),
-            func.count().filter(and_(active, filled)).label("uploaded"),
-            func.count()
-            .filter(and_(active, verdicts.is_due(document_type, document)))
-            .label("required_missing"),
-        )
-        .select_from(Customer)
-        .outerjoin(document_type, document_type.archived_at.is_(None))
-        .outerjoin(
-            document,
-            and_(
-                document.customer_id == Customer.id,
-                document.document_type_id == document_type.id,
-            ),
-        )
-        .where(Customer.id.in_(customer_ids))
-        .group_by(Customer.id)
-    )

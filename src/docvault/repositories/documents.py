@@ -40,6 +40,7 @@ from docvault.models import (
 from docvault.models.base import columns
 from docvault.repositories.base import Repository
 from docvault.repositories.document_types import TYPE_COLUMNS, type_facts
+from docvault.rules.scans import ScanState
 from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
 
 
@@ -291,5 +292,13 @@ def _slot(row: Sequence[Any]) -> Slot:
 
 def _version_facts(row: Sequence[Any]) -> VersionFacts:
     version_id, number, uploaded_at, kind, uploader, field_values, files = row
-    facts = tuple(FileFacts(UUID(file[0]), *file[1:]) for file in files or ())
+    facts = tuple(_file_facts(file) for file in files or ())
     return VersionFacts(version_id, number, uploaded_at, kind, uploader, field_values, facts)
+
+
+def _file_facts(file: Sequence[Any]) -> FileFacts:
+    file_id, number, name, media_type, size, sha256, active, scan, failed, key = file
+    verdict = ScanState(scan)
+    return FileFacts(
+        UUID(file_id), number, name, media_type, size, sha256, active, verdict, failed, key
+    )

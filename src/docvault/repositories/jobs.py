@@ -16,6 +16,7 @@ class JobName(StrEnum):
     ERASE_CUSTOMER = "erase_customer"
     RENDER_PREVIEWS = "render_previews"
     REAP = "reap"
+    RESCAN = "rescan"
 
 
 # A job that is tried again is as old as when it was first asked for.

@@ -16,6 +16,7 @@ from docvault.repositories.erasures import ErasureRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
 from docvault.repositories.previews import PreviewRepository
+from docvault.repositories.scans import ScanRepository
 from docvault.repositories.settings import SettingsRepository
 from docvault.repositories.upload_sessions import UploadSessionRepository
 
@@ -85,6 +86,11 @@ class Unit:
     def previews(self) -> PreviewRepository:
         """Previews."""
         return PreviewRepository(self._session, self._access)
+
+    @cached_property
+    def scans(self) -> ScanRepository:
+        """Stored files as the scanner sees them."""
+        return ScanRepository(self._session, self._access)
 
     @cached_property
     def settings(self) -> SettingsRepository:

@@ -1,72 +1,38 @@
-"""The rules of `rules/states.py` as SQL, for filters and counts over many customers."""
+"""The rules of `rules/states.py` as SQL over holdings, for filters and counts of many customers."""
 
-from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+# The active types, each with the numbers a customer needs to hold for it not to be due: that of
+# the type and, while fields are asked, of each that is required; see `states.is_due`.
+ASKED = """
+    SELECT number, upload_mode = 'required' AS required, number || ARRAY(
+        SELECT field.number FROM document_type_fields AS field
+        WHERE field.document_type_id = document_types.id AND document_types.collects_fields
+            AND field.required AND field.retired_at IS NULL
+    ) AS needed
+    FROM document_types WHERE archived_at IS NULL
+"""
 
-from docvault.models import Customer, Document, DocumentType, DocumentTypeField
-from docvault.rules.slots import UploadMode
-from docvault.rules.states import BLANKS
+# Whether a current file exists, of whatever type (R-091, A-16).
+HAS_DOCUMENTS = "cardinality(holdings.numbers) > 0"
 
+# The holdings that a filter picks; see `CustomerFilter`. Nothing decides where it is null or empty.
+PICKED = f"""
+    SELECT holdings.id FROM holdings
+    WHERE coalesce(({HAS_DOCUMENTS}) = CAST(:has_documents AS boolean), true)
+        AND numbers @> ARRAY(SELECT number FROM document_types WHERE id = ANY(:uploaded))
+        AND NOT numbers && ARRAY(SELECT number FROM document_types WHERE id = ANY(:not_uploaded))
+        AND coalesce(CAST(:is_open AS boolean) = (NOT :gate_enforced OR numbers @> ARRAY(
+            SELECT unnest(needed) FROM ({ASKED}) AS asked WHERE required
+        )), true)
+"""  # noqa: S608 - made of constants
 
-def has_documents() -> ColumnElement[bool]:
-    """Whether any current file exists, of whatever type (R-091, A-16)."""
-    return exists().where(
-        Document.customer_id == Customer.id, Document.current_version_id.is_not(None)
-    )
-
-
-def has_uploaded(document_type_id: object) -> ColumnElement[bool]:
-    """Whether a current file exists for this type (R-092)."""
-    document = aliased(Document)
-    return exists().where(
-        document.customer_id == Customer.id,
-        document.document_type_id == document_type_id,
-        document.current_version_id.is_not(None),
-    )
-
-
-def lacks_values(
-    document_type: type[DocumentType],
-    field_values: InstrumentedAttribute,  # type: ignore[type-arg]
-) -> ColumnElement[bool]:
-    """Whether a required field that is asked now has no value; see `states.lacks_values`."""
-    value = func.coalesce(field_values.op("->>")(DocumentTypeField.key), "")
-    return and_(
-        document_type.collects_fields,
-        exists().where(
-            DocumentTypeField.document_type_id == document_type.id,
-            DocumentTypeField.retired_at.is_(None),
-            DocumentTypeField.required,
-            func.btrim(value, BLANKS) == "",
-        ),
-    )
-
-
-def is_due(document_type: type[DocumentType], document: type[Document]) -> ColumnElement[bool]:
-    """Whether an outer-joined slot of an active type is due; see `states.is_due`."""
-    return and_(
-        document_type.upload_mode == UploadMode.REQUIRED,
-        or_(
-            document.current_version_id.is_(None),
-            lacks_values(document_type, document.field_values),
-        ),
-    )
-
-
-def owes_nothing() -> ColumnElement[bool]:
-    """Whether no active required type is due for the customer: the gate's question."""
-    document, document_type = aliased(Document), aliased(DocumentType)
-    due = (
-        select(1)
-        .select_from(document_type)
-        .outerjoin(
-            document,
-            and_(
-                document.document_type_id == document_type.id,
-                document.customer_id == Customer.id,
-            ),
-        )
-        .where(document_type.archived_at.is_(None), is_due(document_type, document))
-        .correlate(Customer)
-    )
-    return not_(due.exists())
+# What the customers of one page hold of what is asked (R-097).
+COUNTS = f"""
+    WITH asked AS MATERIALIZED ({ASKED})
+    SELECT customers.id, {HAS_DOCUMENTS} AS has_documents,
+        count(asked.number) AS types,
+        count(*) FILTER (WHERE numbers @> ARRAY[asked.number]) AS uploaded,
+        count(*) FILTER (WHERE asked.required AND NOT numbers @> asked.needed) AS required_missing
+    FROM customers JOIN holdings ON holdings.id = customers.holding_id LEFT JOIN asked ON true
+    WHERE customers.id = ANY(:customer_ids)
+    GROUP BY customers.id, holdings.id
+"""  # noqa: S608 - made of constants

@@ -29,6 +29,17 @@ class CustomerFilter:
     gate_enforced: bool = False
     search: str | None = None
 
+    @property
+    def is_by_documents(self) -> bool:
+        """Whether what customers have delivered decides."""
+        by_type = self.uploaded or self.not_uploaded
+        return bool(by_type) or self.has_documents is not None or self.gate is not None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether some customers may be left out."""
+        return self.is_by_documents or self.search is not None
+
 
 @dataclass(frozen=True, slots=True)
 class CustomerPlace:

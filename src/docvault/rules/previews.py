@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from docvault.rules.media_types import PREVIEWABLE_MEDIA_TYPES
+from docvault.rules.scans import is_quarantined
 from docvault.rules.slots import FileFacts
 
 
@@ -15,5 +16,9 @@ class PreviewSize(StrEnum):
 
 
 def can_preview(file: FileFacts) -> bool:
-    """Return whether a preview exists or can be made (R-053)."""
-    return file.media_type in PREVIEWABLE_MEDIA_TYPES and not file.preview_failed
+    """Return whether a preview exists or can be made, and is given out (R-053)."""
+    return (
+        file.media_type in PREVIEWABLE_MEDIA_TYPES
+        and not file.preview_failed
+        and not is_quarantined(file.scan)
+    )

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from docvault.rules.scans import ScanState
+
 
 class UploadMode(StrEnum):
     """Who must or may upload (R-013)."""
@@ -75,7 +77,7 @@ class FileFacts:
     size_bytes: int
     sha256: str
     has_active_content: bool
-    scan: str
+    scan: ScanState
     preview_failed: bool
     blob_key: str
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 from docvault.rules.field_values import MAX_VALUE_LENGTH
+from docvault.rules.scans import ScanState
 from docvault.rules.states import Status, UploadState
 from docvault.schemas.base import InputModel, OutputModel, Page, PatchModel, SafeText, UtcTime
 from docvault.schemas.document_types import AskedDocumentType, Key
@@ -37,7 +38,13 @@ class FileRead(OutputModel):
     has_active_content: Annotated[
         bool, Field(description="Whether it can run something; such a file is never inline.")
     ]
-    scan: Literal["clean", "infected", "error", "not_configured"]
+    scan: Annotated[
+        ScanState,
+        Field(
+            description="How the last scan for malware ended: `infected` is given to nobody (409 "
+            "`document-quarantined`), `error` gave no verdict, `not_configured`: no scanner."
+        ),
+    ]
 
 
 class Uploader(OutputModel):

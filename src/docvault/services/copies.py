@@ -9,13 +9,15 @@ from uuid import UUID
 from docvault.errors import FileTooLarge, NoFile, TooManyFiles
 from docvault.repositories.attachments import NewFile
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import FileFacts, TypeFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import CopySource
-from docvault.services.blobs import store_bytes
-from docvault.services.documents import authorise_write, find_version
+from docvault.services.blobs import LocalBytes, store_bytes
+from docvault.services.documents import authorise_write, find_version, require_not_quarantined
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
+from docvault.services.scans import scan_spooled
 from docvault.services.uploads import (
     Attachment,
     Precondition,
@@ -56,11 +58,10 @@ async def copy_files(
         version = await find_version(work, copying.customer, source.key, source.version)
     files = _chosen(version.files, source.file)
     _check(slot.type, files, resources.settings)
-    blob_ids = await _copy_bytes(resources, copying.customer.id, files)
     attachment = Attachment(
         copying.customer,
         copying.key,
-        _new_files(blob_ids, files),
+        await _copied(resources, copying.customer.id, files),
         field_values={},
         precondition=precondition,
         action=AuditAction.DOCUMENT_COPY,
@@ -81,21 +82,29 @@ def _check(target: TypeFacts, files: Sequence[FileFacts], settings: Settings) ->
         raise TooManyFiles(f"At most {target.max_files} here.", pointer="/from")
     limit = max_file_bytes(target, settings)
     for file in files:
+        require_not_quarantined(file)
         if file.size_bytes > limit:
             raise FileTooLarge(pointer="/from", members={"limit_bytes": limit})
         if file.media_type not in allowed_media_types(target):
             raise not_allowed(target, file.media_type, pointer="/from")
 
 
-async def _copy_bytes(
+async def _copied(
     resources: Resources, customer_id: UUID, files: Sequence[FileFacts]
-) -> list[UUID]:
+) -> list[NewFile]:
+    """Store the bytes once more; they are scanned as if they had been sent."""
     async with AsyncExitStack() as stack:
         local = [await stack.enter_async_context(fetched_file(resources, file)) for file in files]
-        return await store_bytes(resources, customer_id, local)
+        scans = [await scan_spooled(resources, one, pointer="/from") for one in local]
+        blob_ids = await store_bytes(
+            resources, customer_id, [LocalBytes(o.path, o.size_bytes, o.sha256) for o in local]
+        )
+    return _new_files(blob_ids, files, scans)
 
 
-def _new_files(blob_ids: Sequence[UUID], files: Sequence[FileFacts]) -> list[NewFile]:
+def _new_files(
+    blob_ids: Sequence[UUID], files: Sequence[FileFacts], scans: Sequence[ScanVerdict]
+) -> list[NewFile]:
     return [
         NewFile(
             blob_id=blob_id,
@@ -105,7 +114,10 @@ def _new_files(blob_ids: Sequence[UUID], files: Sequence[FileFacts]) -> list[New
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             has_active_content=file.has_active_content,
-            scan=file.scan,
+            scan=scan.state,
+            scanned_with=scan.scanned_with,
         )
-        for number, (blob_id, file) in enumerate(zip(blob_ids, files, strict=True), start=1)
+        for number, (blob_id, file, scan) in enumerate(
+            zip(blob_ids, files, scans, strict=True), start=1
+        )
     ]

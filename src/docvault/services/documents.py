@@ -2,6 +2,7 @@
 
 from docvault.auth.principals import CustomerCaller, Staff
 from docvault.errors import (
+    DocumentQuarantined,
     DocumentTypeUnknown,
     FileRequired,
     NoFile,
@@ -10,6 +11,7 @@ from docvault.repositories.jobs import JobName
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import FieldValueChanges, merge_values
 from docvault.rules.permissions import require_customer_delete, require_write
+from docvault.rules.scans import is_quarantined
 from docvault.rules.slots import FileFacts, Slot, TypePosition, UploadMode, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import lock_customer
@@ -131,12 +133,22 @@ async def find_version(
 async def find_file(
     work: Work, customer: CustomerFacts, key: str, *, version: int | None, file: int
 ) -> tuple[VersionFacts, FileFacts]:
-    """Return a stored file of the current or a given version; raises as `find_version`."""
+    """Return a stored file of the current or a given version, whose bytes may be given out.
+
+    Raises as `find_version`, and `DocumentQuarantined`.
+    """
     found = await find_version(work, customer, key, version)
     for facts in found.files:
         if facts.number == file:
+            require_not_quarantined(facts)
             return found, facts
     raise NoFile
+
+
+def require_not_quarantined(file: FileFacts) -> None:
+    """Raise `DocumentQuarantined` when the bytes of a file are given to nobody."""
+    if is_quarantined(file.scan):
+        raise DocumentQuarantined
 
 
 async def list_versions(

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from docvault import metrics
 from docvault.errors import StorageUnavailable
 from docvault.rules.slots import FileFacts
-from docvault.services.blobs import LocalBytes
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobMissing
+from docvault.storage.spool import SpoolFile
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[LocalBytes]:
+async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[SpoolFile]:
     """Give a verified copy of a stored file in the spool; it is removed afterwards.
 
     Raises `StorageUnavailable`, also when the bytes are not those that were stored.
@@ -39,6 +39,6 @@ async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[L
             metrics.BLOBS_DAMAGED.inc()
             log.error("blob is damaged", extra={"blob_key": file.blob_key})
             raise StorageUnavailable
-        yield LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)
+        yield spooled
     finally:
         spooled.discard()

@@ -11,6 +11,7 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.database import Database
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit import Unit
+from docvault.scanning.clamd import Scanner
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -27,6 +28,7 @@ class Resources:
     spool: Spool
     tokens: TokenVerifier
     renderer: PreviewRenderer
+    scanner: Scanner | None
     upload_slots: asyncio.Semaphore
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ from docvault.errors import (
     DigestMismatch,
     EmptyFile,
     FileTooLarge,
+    MalwareDetected,
     NotFound,
     PreconditionFailed,
     TooManyUploads,
@@ -25,6 +26,7 @@ from docvault.rules.content import Content
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import merge_values
 from docvault.rules.permissions import require_write
+from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import Slot, TypeFacts
 from docvault.rules.upload_sessions import (
     BYTES_MARGIN,
@@ -39,6 +41,7 @@ from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
 from docvault.services.resources import Resources
+from docvault.services.scans import scan_arrived
 from docvault.services.stored_content import digest_of, inspect_stored
 from docvault.services.uploads import (
     Attachment,
@@ -139,7 +142,7 @@ async def complete_session(
     """Make the bytes that came a version of the document; see `uploads.store_submission`.
 
     Completing again changes nothing and answers with the document as it is. Raises `NotFound`,
-    `UploadExpired`, `UploadNotComplete`, and what an upload raises.
+    `UploadExpired`, `UploadNotComplete`, and what an upload raises; infected bytes end the session.
     """
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
@@ -149,11 +152,17 @@ async def complete_session(
         if session.state is UploadSessionState.COMPLETED:
             return await settle(work, respond(slot, False))
     _require_open(session)
-    content = await _check_arrived(resources, slot.type, session)
+    try:
+        file = await _check_arrived(resources, slot.type, session)
+    except MalwareDetected:
+        # Nobody may try it again; the bytes go when their blob expires.
+        async with resources.unit(asker.access) as unit:
+            await unit.upload_sessions.delete(session.id)
+        raise
     attachment = Attachment(
         place.customer,
         place.key,
-        [_new_file(session, content)],
+        [file],
         session.field_values,
         precondition,
         session_id=session.id,
@@ -226,15 +235,16 @@ def _require_open(session: UploadSessionFacts) -> None:
 
 async def _check_arrived(
     resources: Resources, document_type: TypeFacts, session: UploadSessionFacts
-) -> Content:
-    """Return what the stored bytes are, once they are known to be the announced ones."""
+) -> NewFile:
+    """Return the file to attach, once its bytes are known to be those announced, and good."""
     _check_size(document_type, session.size_bytes, resources.settings, pointer=None)
     reader = await _open(resources, session)
     try:
         if reader.size_bytes != session.size_bytes or await digest_of(reader) != session.sha256:
             raise DigestMismatch
         inspection = inspect_stored(reader, session.filename)
-        return await check_content(document_type, inspection, pointer=None)
+        content = await check_content(document_type, inspection, pointer=None)
+        return _new_file(session, content, await scan_arrived(resources, reader))
     finally:
         await reader.close()
 
@@ -246,7 +256,7 @@ async def _open(resources: Resources, session: UploadSessionFacts) -> BlobReader
         raise UploadNotComplete from None
 
 
-def _new_file(session: UploadSessionFacts, content: Content) -> NewFile:
+def _new_file(session: UploadSessionFacts, content: Content, scan: ScanVerdict) -> NewFile:
     return NewFile(
         blob_id=session.blob_id,
         number=1,
@@ -255,5 +265,6 @@ def _new_file(session: UploadSessionFacts, content: Content) -> NewFile:
         size_bytes=session.size_bytes,
         sha256=session.sha256,
         has_active_content=content.has_active_content,
-        scan="not_configured",
+        scan=scan.state,
+        scanned_with=scan.scanned_with,
     )

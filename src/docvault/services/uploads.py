@@ -40,12 +40,14 @@ from docvault.rules.media_types import (
     inspect_content,
 )
 from docvault.rules.permissions import require_write
+from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import FileFacts, Slot, TypeFacts, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.blobs import LocalBytes, abandon_blobs, store_bytes
 from docvault.services.documents import lock_slot
 from docvault.services.idempotency_keys import keep_answer
 from docvault.services.resources import Resources
+from docvault.services.scans import scan_spooled
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
 from docvault.storage.spool import SpoolFile
@@ -100,6 +102,7 @@ class _CheckedFile:
     spooled: SpoolFile
     filename: str
     content: Content
+    scan: ScanVerdict
 
 
 async def store_submission(
@@ -121,7 +124,7 @@ async def store_submission(
     """
     # Before the bytes are written, so that a wrong key costs nothing.
     merge_values(slot.type, slot.field_values, submission.field_values)
-    checked = await check_files(slot.type, submission.files, resources.settings)
+    checked = await check_files(resources, slot.type, submission.files)
     blob_ids = await store_bytes(
         resources,
         customer.id,
@@ -138,23 +141,33 @@ async def store_submission(
 
 
 async def check_files(
-    document_type: TypeFacts, files: Sequence[ReceivedFile], settings: Settings
+    resources: Resources, document_type: TypeFacts, files: Sequence[ReceivedFile]
 ) -> list[_CheckedFile]:
-    """Return the files with the types their bytes show.
+    """Return the files with the types their bytes show, scanned where there is a scanner.
 
-    Raises `FileRequired`, `TooManyFiles`, `EmptyFile`, `FileTooLarge`, `CorruptFile` or
-    `MediaTypeNotAllowed`.
+    Raises `FileRequired`, `TooManyFiles`, `EmptyFile`, `FileTooLarge`, `CorruptFile`,
+    `MediaTypeNotAllowed`, `MalwareDetected` or `ScannerUnavailable`.
     """
     if not files:
         raise FileRequired(pointer="/file")
     if len(files) > document_type.max_files:
         raise TooManyFiles(f"At most {document_type.max_files} here.", pointer="/file")
-    limit = max_file_bytes(document_type, settings)
+    limit = max_file_bytes(document_type, resources.settings)
     for file in files:
         # Only a batch, whose parts come under one limit, can still be wrong here.
         if file.spooled.size_bytes > limit:
             raise FileTooLarge(pointer="/file", members={"limit_bytes": limit})
-    return [await _check_file(document_type, file) for file in files]
+    contents = [await _check_file(document_type, file) for file in files]
+    # Last, for it takes longest.
+    return [
+        _CheckedFile(
+            file.spooled,
+            filename,
+            content,
+            await scan_spooled(resources, file.spooled, pointer="/file"),
+        )
+        for file, (filename, content) in zip(files, contents, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,13 +353,14 @@ async def _was_committed(resources: Resources, version_id: UUID) -> bool:
         return await unit.documents.version_exists(version_id)
 
 
-async def _check_file(document_type: TypeFacts, file: ReceivedFile) -> _CheckedFile:
+async def _check_file(document_type: TypeFacts, file: ReceivedFile) -> tuple[str, Content]:
+    """Return the name to store and what the bytes are."""
     spooled = file.spooled
     if spooled.size_bytes == 0:
         raise EmptyFile(pointer="/file")
     filename = check_filename(file.raw_filename, pointer="/file")
     content = await check_content(document_type, _inspect(spooled, filename), pointer="/file")
-    return _CheckedFile(spooled, filename, content)
+    return filename, content
 
 
 def check_filename(raw: str, *, pointer: str) -> str:
@@ -425,7 +439,8 @@ def _new_files(blob_ids: Sequence[UUID], checked: Sequence[_CheckedFile]) -> lis
             size_bytes=file.spooled.size_bytes,
             sha256=file.spooled.sha256,
             has_active_content=file.content.has_active_content,
-            scan="not_configured",
+            scan=file.scan.state,
+            scanned_with=file.scan.scanned_with,
         )
         for number, (blob_id, file) in enumerate(zip(blob_ids, checked, strict=True), start=1)
     ]

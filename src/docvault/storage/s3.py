@@ -15,6 +15,7 @@ import aiohttp
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from docvault.breaker import Breaker
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
 from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
@@ -89,13 +90,14 @@ class S3BlobStore:
         self._prefix = location.prefix
         self._encryption = _encryption(location)
         self._is_versioned: bool | None = None
+        self._breaker = Breaker(StorageUnavailable)
         self.spool_dir = spool_dir
 
     @store_operation
     async def put(self, key: str, source: Path) -> None:
         """Upload a file, in parts when it is large; see `BlobStore`."""
         size = (await asyncio.to_thread(source.stat)).st_size
-        async with _answers():
+        async with _asking(self._breaker):
             if size <= PART_BYTES:
                 await self._put_whole(key, source)
             else:
@@ -107,15 +109,21 @@ class S3BlobStore:
     @store_operation
     async def open(self, key: str) -> "S3Reader":
         """Find the object; see `BlobStore`."""
-        async with _answers():
+        async with _asking(self._breaker):
             with _must_be_there(key):
                 head = await self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
-        return S3Reader(self._client, self._object(key), head["ContentLength"], _whole_digest(head))
+        return S3Reader(
+            self._client,
+            self._object(key),
+            head["ContentLength"],
+            _whole_digest(head),
+            self._breaker,
+        )
 
     @store_operation
     async def delete(self, key: str) -> None:
         """Delete the object and, where the bucket keeps them, its versions; see `BlobStore`."""
-        async with _answers():
+        async with _asking(self._breaker):
             if not await self._keeps_versions():
                 await self._client.delete_object(**self._object(key))
                 return
@@ -131,7 +139,7 @@ class S3BlobStore:
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
         """List the bucket below the prefix, a page at a time; see `BlobStore`."""
         pages = self._client.get_paginator("list_objects_v2")
-        async with _answers(seconds=None):
+        async with _asking(self._breaker, seconds=None):
             async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for item in page.get("Contents", []):
                     yield StoredBlob(
@@ -145,7 +153,7 @@ class S3BlobStore:
         """Abort multipart uploads that a crash left open; see `BlobStore`."""
         limit = datetime.now(UTC) - older_than
         pages = self._client.get_paginator("list_multipart_uploads")
-        async with _answers(seconds=None):
+        async with _asking(self._breaker, seconds=None):
             async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < limit:
@@ -207,7 +215,7 @@ class S3BlobStore:
     @store_operation
     async def check(self) -> None:
         """Ask for the bucket; see `BlobStore`."""
-        async with _answers():
+        async with _asking(self._breaker):
             await self._client.head_bucket(Bucket=self._bucket)
 
     def _object(self, key: str) -> dict[str, str]:
@@ -286,9 +294,11 @@ class S3Reader:
         names: dict[str, str],
         size_bytes: int,
         sha256: str | None,
+        breaker: Breaker,
     ) -> None:
         self._client = client
         self._names = names
+        self._breaker = breaker
         self.size_bytes = size_bytes
         self.sha256 = sha256
 
@@ -298,7 +308,7 @@ class S3Reader:
             return
         received = 0
         # No limit in all: how long it takes is up to the reader at the other end.
-        async with _answers(seconds=None):
+        async with _asking(self._breaker, seconds=None):
             answer = await self._client.get_object(
                 **self._names, Range=f"bytes={start}-{start + length - 1}"
             )
@@ -311,6 +321,22 @@ class S3Reader:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+
+@asynccontextmanager
+async def _asking(breaker: Breaker, seconds: float | None = TOTAL_SECONDS) -> AsyncIterator[None]:
+    """Ask the store, unless it has just failed several times; see `_answers`."""
+    breaker.admit()
+    try:
+        async with _answers(seconds):
+            yield
+    except StorageUnavailable:
+        breaker.failed()
+        raise
+    except (BlobMissing, BlobExists):
+        breaker.succeeded()
+        raise
+    breaker.succeeded()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Where an upload waits while it is read, hashed and checked (D1 step b)."""
 
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -70,6 +71,11 @@ class SpoolFile:
         await self._flush(blocks=self._pending_bytes >= BATCH_BYTES // 2)
         self._file.close()
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield what was written, a mebibyte at a time; only once it is finished."""
+        for start in range(0, self.size_bytes, BATCH_BYTES):
+            yield await self._read(start)
+
     def discard(self) -> None:
         """Close and remove the file, unless the store has taken it."""
         self._file.close()
@@ -86,6 +92,19 @@ class SpoolFile:
                 self._append(batch)
         except OSError as error:
             raise StorageUnavailable from error
+
+    async def _read(self, start: int) -> bytes:
+        try:
+            if self.size_bytes >= BATCH_BYTES // 2:
+                return await in_thread(self._read_batch, start)
+            return self._read_batch(start)
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def _read_batch(self, start: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(BATCH_BYTES)
 
     def _append(self, batch: bytes) -> None:
         self._hash.update(batch)

@@ -78,7 +78,8 @@ def rows_with(database_url: str, marker: str) -> dict[str, int]:
             query = sql.SQL("SELECT count(*) FROM {0} AS t WHERE t::text ~* %s").format(
                 sql.Identifier(table)
             )
-            pattern = f"{marker}|{marker.encode().hex()}"
+            # Where a word begins: ids, which are random, can have "c-1" inside.
+            pattern = rf"\m{marker}|{marker.encode().hex()}"
             row = connection.execute(query, [pattern]).fetchone()
             if row and row[0]:
                 found[table] = row[0]

@@ -34,11 +34,14 @@ from docvault.api.paths import CustomerIdPath, DocumentTypeKey
 from docvault.api.previews import PREVIEW_ERRORS, PREVIEW_RESPONSES, SizeQuery, send_preview
 from docvault.api.views import admin_document_view, version_view
 from docvault.errors import (
+    DocumentQuarantined,
     DocumentTypeUnknown,
     FileTooLarge,
     InvalidCursor,
+    MalwareDetected,
     MediaTypeNotAllowed,
     NoFile,
+    ScannerUnavailable,
     StorageUnavailable,
     TooManyFiles,
 )
@@ -239,6 +242,9 @@ async def admin_list_document_versions(
         TooManyFiles,
         FileTooLarge,
         MediaTypeNotAllowed,
+        DocumentQuarantined,
+        MalwareDetected,
+        ScannerUnavailable,
         StorageUnavailable,
     ),
 )

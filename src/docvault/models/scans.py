@@ -1,0 +1,25 @@
+"""Scanning stored files again: how far it is."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from docvault.models.base import Base
+
+
+class ScanPass(Base):
+    """The one row of the pass over all files that is under way, or was the last.
+
+    It goes from the newest file to the oldest. `position` is the last file it has dealt with.
+    """
+
+    __tablename__ = "scan_passes"
+    __table_args__ = (CheckConstraint("id = 1", "single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    scanned_with: Mapped[str]
+    position: Mapped[UUID | None]
+    began_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]

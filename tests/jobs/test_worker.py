@@ -1,0 +1,67 @@
+"""The worker while its database is away: it comes back soon, and it stops when it is told to."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+from sqlalchemy import text
+from tests.factories import files
+from tests.factories.setups import make_customer, make_type, upload_of
+from tests.fixtures.faultproxy import Faults, PostgresProxy
+
+from docvault.jobs import worker
+from docvault.jobs.worker import worker_inside
+from docvault.services.resources import Resources
+
+PATH = "/v1/admin/customers/c-1/documents/contract"
+LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+BLOBS = "SELECT count(*) FROM blobs"
+# Pools that wait twice as long each time try after 1, 3, 7 and 15 seconds.
+AWAY_SECONDS = 7.5
+
+
+async def becomes(resources: Resources, statement: str, expected: int, seconds: float) -> bool:
+    """Ask until it is so, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        async with resources.database.transaction() as session:
+            if (await session.execute(text(statement))).scalar_one() == expected:
+                return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+def take_away(proxy: PostgresProxy) -> None:
+    proxy.faults = Faults(refuse=True)
+    proxy.reset_all()
+
+
+class TestWorkerInside:
+    """worker_inside()."""
+
+    async def test_jobs_are_done_soon_after_a_long_outage(
+        self, admin: httpx.AsyncClient, database_url: str, resources: Resources
+    ) -> None:
+        await make_type(admin, "Contract")
+        await make_customer(admin, "c-1")
+        await admin.put(PATH, **upload_of(files.text(), "a.txt"))
+        with PostgresProxy(database_url) as proxy:
+            async with worker_inside(proxy.url, resources):
+                assert await becomes(resources, LISTENING, 1, seconds=20)
+                take_away(proxy)
+                await asyncio.sleep(AWAY_SECONDS)
+                proxy.faults = Faults()
+                assert (await admin.delete(PATH)).status_code == 204
+                assert await becomes(resources, BLOBS, 0, seconds=6)
+
+    async def test_it_stops_without_a_database(
+        self, database_url: str, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker, "SHUTDOWN_INSIDE_SECONDS", 0.5)
+        with PostgresProxy(database_url) as proxy:
+            async with worker_inside(proxy.url, resources):
+                assert await becomes(resources, LISTENING, 1, seconds=20)
+                take_away(proxy)
+                began = time.monotonic()
+            assert time.monotonic() - began < 15
