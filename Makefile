@@ -14,7 +14,6 @@ STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metr
 	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
 	test_pagination.py)
 
-
 .PHONY: help install run test test-s3 test-system test-torture torture lint format openapi requirements lock bench
 
 help:

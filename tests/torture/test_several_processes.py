@@ -24,7 +24,7 @@ from tests.torture.model import (
 from tests.torture.processes import DocvaultProcess
 from tests.torture.settling import settler_of
 
-WRITERS = 4
+WRITERS = 2
 IDLE_SECONDS = 120
 DYING_SECONDS = 30
 
@@ -218,7 +218,7 @@ class Torment:
 @pytest.mark.guarantee(
     "T01",
     promise="The same holds for several API processes and workers on one database and one store.",
-    tried="Two API processes and two workers; four clients of each API process upload, replace and "
+    tried="Two API processes and two workers; two clients of each API process upload, replace and "
     "delete as above, and one reads lists and files from both. In turns one API process and one "
     "worker get SIGKILL and are started anew while the others go on. What clients of a killed "
     "process had written is read back through the other one. At the end all are killed once more, "
@@ -233,7 +233,7 @@ async def test_killed_processes_among_several_lose_nothing(
 ) -> None:
     test = Torment(make_deployment(store, DOCVAULT_WORKER="separate"))
     try:
-        await test.run(size.of(ci=6, full=200))
+        await test.run(size.of(ci=2, full=100))
         test.report(figures)
     finally:
         await test.stop()
