@@ -1,6 +1,7 @@
 """The server as a process of its own: start, stop, kill, and what is still there afterwards."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -183,12 +184,35 @@ class TestRunning:
         assert server.client.get("/readyz").status_code == 200
         assert server.client.get("/livez").status_code == 200
 
-    def test_what_it_prints_lets_a_person_begin(self, server: Server) -> None:
-        lines = server.announced + (
-            server.process.stdout.readline() if server.process.stdout else ""
-        )
-        assert f"docvault serves {server.address}" in lines
-        assert f"{server.address}/docs" in lines
+    def test_what_it_prints_into_a_pipe_holds_no_token(self, server: Server) -> None:
+        assert server.process.stdout is not None
+        lines = [server.announced, *(server.process.stdout.readline() for _ in range(2))]
+        assert lines == [
+            f"docvault serves {server.address}\n",
+            f"Reference: {server.address}/docs\n",
+            "For an admin token: docvault token admin\n",
+        ]
+
+    def test_at_a_terminal_it_prints_a_token_that_works(self, folder: Path) -> None:
+        line, environment = command(folder / "data", "serve", "--port", "0")
+        ours, terminal = os.openpty()
+        process = subprocess.Popen(line, env=environment, stdout=terminal, stderr=subprocess.PIPE)
+        os.close(terminal)
+        announced = ""
+        try:
+            with suppress(OSError):  # it ended
+                while "Ctrl-C" not in announced:
+                    announced += os.read(ours, 65536).decode()
+            found = re.search(r"serves (http://\S+)[\s\S]*ADMIN=(\S+)", announced)
+            assert found, announced
+            address, token = found.groups()
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = httpx.get(f"{address}/v1/admin/customers", headers=headers, trust_env=False)
+            assert answer.status_code == 200
+        finally:
+            process.terminate()
+            process.communicate(timeout=STOP_SECONDS)
+            os.close(ours)
 
     def test_the_reference_needs_nothing_from_elsewhere(self, server: Server) -> None:
         page = server.client.get("/docs")

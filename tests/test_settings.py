@@ -6,7 +6,7 @@ from secrets import token_hex
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from docvault.settings import Settings
+from docvault.settings import Settings, variable_of
 
 DATABASE = SecretStr("postgresql://docvault:k3Tq9@db.example.org/docvault")
 
@@ -80,6 +80,51 @@ class TestClamd:
     def test_anything_else_is_refused_at_the_start(self, address: str) -> None:
         with pytest.raises(ValidationError):
             Settings(clamd=address)
+
+
+class TestNames:
+    """A name that means nothing is refused, for it would be ignored."""
+
+    @pytest.mark.parametrize(
+        ("wrong", "right"),
+        [
+            ("DOCVAULT_LOG_LEVLE", "DOCVAULT_LOG_LEVEL"),
+            ("DOCVAULT_DATABASE_UR", "DOCVAULT_DATABASE_URL"),
+            ("DOCVAULT_STORE_URL", "DOCVAULT_STORAGE_URL"),
+            ("docvault_jwt_isuer", "DOCVAULT_JWT_ISSUER"),
+        ],
+    )
+    def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+        self, monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
+    ) -> None:
+        monkeypatch.setenv(wrong, "canary")
+        message = refusal()
+        assert message.endswith(f"{wrong.upper()} is no setting; the nearest is {right}")
+        assert "canary" not in message
+
+    def test_a_misspelt_secret_is_refused_too(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "docvault_database_ulr").write_text("postgresql://docvault@db/docvault")
+        (tmp_path / "aws_credentials").write_text("of someone else")
+        monkeypatch.setattr("docvault.settings.SECRETS_DIR", tmp_path)
+        assert "DOCVAULT_DATABASE_ULR is no setting" in refusal()
+
+    @pytest.mark.parametrize("name", ["DOCVAULT_PUBLISH", "DOCVAULT_SECRETS", "DOCVAULTX"])
+    def test_what_is_not_for_docvault_is_let_alone(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv(name, "x")
+        assert Settings().embedded
+
+    def test_the_names_that_compose_reads_are_known_not_to_be_settings(self) -> None:
+        example = (Path(__file__).parents[1] / ".env.example").read_text()
+        named = {line.partition("=")[0] for line in example.splitlines() if "=" in line}
+        settings = {variable_of(field) for field in Settings.model_fields}
+        assert {name for name in named if name.startswith("DOCVAULT_")} - settings == {
+            "DOCVAULT_PUBLISH",
+            "DOCVAULT_SECRETS",
+        }
 
 
 class TestSecretsFolder:

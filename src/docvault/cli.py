@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ from docvault.services.erasures import erase_customer
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, places_of, verify
 from docvault.services.work import Asker, Work
-from docvault.settings import Settings, SettingsError
+from docvault.settings import Settings, SettingsError, variable_of
 from docvault.shared_metrics import SHARED_DIR, shared_folder
 from docvault.startup import metrics_served, open_resources
 from docvault.supervisor import Supervisor, end_with
@@ -67,10 +68,22 @@ def main() -> None:
     except OperationalError:
         _fail("the database does not answer")
     except ValidationError as error:
-        # pydantic would quote the values, which may be secrets.
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        what = "the settings are" if error.title == Settings.__name__ else "this is"
-        _fail(f"{what} not usable: {problems}")
+        is_settings = error.title == Settings.__name__
+        what = "the settings are" if is_settings else "this is"
+        _fail(f"{what} not usable: {_problems(error, variable_of if is_settings else str)}")
+
+
+def _problems(error: ValidationError, name_of: Callable[[str], str]) -> str:
+    """Return what is wrong where; pydantic would quote the values, which may be secrets."""
+    return "; ".join(
+        # A rule about several settings has no place; its message names them.
+        ": ".join([*map(name_of, map(str, item["loc"][:1])), _message(item["msg"])])
+        for item in error.errors()
+    )
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")
 
 
 def _fail(message: str) -> NoReturn:
@@ -115,7 +128,7 @@ def _serve(
         _supervise(settings, url, listener, workers, announcement)
         return True
     api = application(settings, url, with_worker=settings.works_inside)
-    return serve(api, listener, announcement=announcement)
+    return serve(api, listener, trusted_proxies=settings.trusted_proxies, announcement=announcement)
 
 
 def _supervise(
@@ -156,7 +169,8 @@ def serve_process_command(
         _fail("this command is for `docvault serve` to use")
     listener = socket.socket(fileno=descriptor)
     url = settings.database_url.get_secret_value()
-    if not serve(application(settings, url, with_worker=False), listener):
+    api = application(settings, url, with_worker=False)
+    if not serve(api, listener, trusted_proxies=settings.trusted_proxies):
         raise SystemExit(1)
 
 
@@ -374,6 +388,9 @@ def _announcement(settings: Settings, address: str) -> str:
     where = f"docvault serves {address}\nReference: {address}/docs\n"
     if not settings.embedded or settings.jwt_jwks_url is not None:
         return where
+    if not sys.stdout.isatty():
+        # It may go to a file or a log, where a token that opens everything has no business.
+        return f"{where}For an admin token: docvault token admin\n"
     local = LocalIssuer(settings)
     return where + _TRY_IT.format(
         address=address,

@@ -9,12 +9,13 @@
     ├── ContentTooLarge      413  FileTooLarge, BodyTooLarge
     ├── Invalid              422  ValidationFailed, FieldsNotEnabled, UnknownField, ...
     ├── Unavailable          503  StorageUnavailable, DatabaseUnavailable, ...
-    └── one each for 405, 406, 408, 410, 411, 412, 415, 416, 428, 431
+    └── one each for 405, 406, 408, 410, 411, 412, 415, 416, 428, 429, 431
 
 The docstring of a class is its title: the summary that is the same for every occurrence.
 Layers raise these and know nothing of HTTP; `api/error_handlers.py` turns them into answers.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -258,6 +259,12 @@ class TooManyUploads(Conflict):
     code = "too-many-uploads"
 
 
+class QuotaExceeded(Conflict):
+    """No more can be stored for this customer"""
+
+    code = "quota-exceeded"
+
+
 class UploadExpired(DocvaultError):
     """The time for this upload is over"""
 
@@ -404,6 +411,17 @@ class PreconditionRequired(DocvaultError):
 
     status = 428
     code = "precondition-required"
+
+
+class RateLimited(DocvaultError):
+    """The caller has reached a limit"""
+
+    status = 429
+    code = "rate-limited"
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: float = 2) -> None:
+        seconds = max(1, math.ceil(retry_after_seconds))
+        super().__init__(detail, headers={"Retry-After": str(seconds)})
 
 
 class HeaderTooLarge(DocvaultError):

@@ -84,6 +84,12 @@ UPLOADS_IN_FLIGHT = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
+LIMITS_REACHED = Counter(
+    "docvault_limits_reached_total",
+    "Requests refused because their caller or customer has reached a limit.",
+    ["limit"],
+    registry=REGISTRY,
+)
 UPLOADS_REFUSED = Counter(
     "docvault_uploads_refused_total", "Uploads refused: no free slot.", registry=REGISTRY
 )

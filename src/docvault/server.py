@@ -4,8 +4,9 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from types import FrameType
 
 import uvicorn
@@ -25,6 +26,7 @@ GRACEFUL_SECONDS = 25
 DRAIN_SECONDS = 2
 DRAIN_CHECK_SECONDS = 0.1
 BACKLOG = 2048
+IPV4 = 4
 
 
 def application(settings: Settings, database_url: str, *, with_worker: bool) -> FastAPI:
@@ -73,8 +75,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """Return how uvicorn serves the application."""
+def uvicorn_config(app: FastAPI, trusted_proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """Return how uvicorn serves the application.
+
+    What `X-Forwarded-For` and `X-Forwarded-Proto` say counts only when a trusted proxy says it:
+    of several addresses the last one that is not a proxy's.
+    """
     return uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -84,15 +90,33 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=_with_mapped(trusted_proxies),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
 
 
-def serve(app: FastAPI, listener: socket.socket, *, announcement: str | None = None) -> bool:
+def _with_mapped(networks: Sequence[str]) -> list[str]:
+    """Return IPv4 networks also as an IPv6 socket names them."""
+    parsed = [ip_network(network) for network in networks]
+    mapped = [
+        f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+        for network in parsed
+        if network.version == IPV4
+    ]
+    return [*map(str, parsed), *mapped]
+
+
+def serve(
+    app: FastAPI,
+    listener: socket.socket,
+    *,
+    trusted_proxies: Sequence[str],
+    announcement: str | None = None,
+) -> bool:
     """Serve until SIGINT or SIGTERM; return whether the start succeeded."""
-    config = uvicorn_config(app)
+    config = uvicorn_config(app, trusted_proxies)
     server = Server(app, config, announcement=announcement)
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -1,6 +1,9 @@
 """Environment variables to typed settings; the table in the README lists them all."""
 
+import os
 import re
+from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -10,6 +13,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 SECRET_BYTES = 32
+
+PREFIX = "DOCVAULT_"
+# What docker-compose.yml itself reads; a shell that runs it may export them.
+_OF_COMPOSE = frozenset({"DOCVAULT_PUBLISH", "DOCVAULT_SECRETS"})
 
 # Where container engines mount secrets: a file docvault_secret_key is DOCVAULT_SECRET_KEY.
 SECRETS_DIR = Path("/run/secrets")
@@ -29,7 +36,7 @@ class Settings(BaseSettings):
     """What a deployment decides. Sizes are bytes, durations seconds unless the name says more."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DOCVAULT_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
         # Naming a folder that is not there would be a warning at every start.
@@ -57,6 +64,16 @@ class Settings(BaseSettings):
     jwt_types: CommaSeparated = ("at+jwt",)
     jwt_customer_claim: str = "sub"
 
+    # For each caller; 0 switches a limit off (D18).
+    customer_uploads_per_minute: int = Field(default=60, ge=0)
+    customer_requests_per_minute: int = Field(default=600, ge=0)
+    api_key_requests_per_minute: int = Field(default=6000, ge=0)
+    failed_credentials_per_minute: int = Field(default=20, ge=0)
+    customer_max_files: int = Field(default=10_000, ge=0)
+    customer_max_bytes: int = Field(default=2048 * MEBIBYTE, ge=0)
+    customer_max_parallel_uploads: int = Field(default=4, ge=0)
+    trusted_proxies: CommaSeparated = ()
+
     max_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
     default_max_file_bytes: int = Field(default=25 * MEBIBYTE, ge=1)
     max_parallel_uploads: int = Field(default=16, ge=1)
@@ -69,12 +86,34 @@ class Settings(BaseSettings):
     metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("jwt_algorithms", "jwt_types", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def no_unknown_names(cls, values: object) -> object:
+        """Refuse a variable or secret that would be ignored, for it is most likely misspelt."""
+        known = {variable_of(field) for field in cls.model_fields}
+        unknown = sorted(_given_names() - known - _OF_COMPOSE)
+        if unknown:
+            nearest = get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
+            raise ValueError(f"{unknown[0]} is no setting; the nearest is {nearest}")
+        return values
+
+    @field_validator("jwt_algorithms", "jwt_types", "trusted_proxies", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
         """Accept `A,B` where the setting is a list."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def only_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what is neither an address nor a network: it would trust nobody, silently."""
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("must be addresses or networks, as 10.0.0.0/8,::1") from None
         return value
 
     @field_validator("public_url")
@@ -156,3 +195,14 @@ class Settings(BaseSettings):
     def effective_storage_url(self) -> str:
         """Where bytes go: `file:///path` or `s3://bucket/prefix`."""
         return self.storage_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _given_names() -> set[str]:
+    """Return what the environment and the mounted secrets say is for docvault."""
+    names = (*os.environ, *(path.name for path in SECRETS_DIR.glob("*")))
+    return {name.upper() for name in names if name.upper().startswith(PREFIX)}

@@ -15,6 +15,7 @@ from docvault.metrics import Backlog, served
 from docvault.previews.renderer import PreviewRenderer
 from docvault.scanning.clamd import Scanner
 from docvault.services.backlog import read_backlog
+from docvault.services.rate_limits import RateLimits
 from docvault.services.resources import Resources
 from docvault.settings import Settings, SettingsError
 from docvault.storage import open_store
@@ -30,9 +31,10 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
         stack.callback(spool.close)
         database = Database(database_url, pool_size=settings.database_pool_size)
         stack.push_async_callback(database.close)
+        keyring = Keyring.from_settings(settings)
         yield Resources(
             settings=settings,
-            keyring=Keyring.from_settings(settings),
+            keyring=keyring,
             database=database,
             store=store,
             spool=spool,
@@ -40,6 +42,7 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             renderer=PreviewRenderer(),
             scanner=Scanner(settings.clamd) if settings.clamd else None,
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
+            rate_limits=RateLimits(settings, keyring),
         )
 
 

@@ -1,7 +1,6 @@
 """The guard of every operation: who may enter is settled before a byte of the body is read."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from starlette.types import Message
+from tests.api.raw_client import CHUNKED, JSON, MULTIPART, Client
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients, KeyClients
 
@@ -39,56 +38,10 @@ def concrete(path: str) -> str:
     return re.sub(r"\{[^}]+\}", ID, path)
 
 
-class Client:
-    """Sends requests straight to the application and sees whether it asks for the body."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self.received = 0
-
-    async def send(
-        self, method: str, path: str, headers: dict[str, str], body: bytes = b"x" * 1000
-    ) -> tuple[int, dict[str, str], Any]:
-        """Return status, headers and parsed body of the answer."""
-        messages: list[Message] = []
-        target, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            "client": ("127.0.0.1", 1),
-            "server": ("docvault.test", 80),
-        }
-
-        async def receive() -> Message:
-            self.received += 1
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Message) -> None:
-            messages.append(message)
-
-        await self._app(scope, receive, send)
-        answered = b"".join(m.get("body", b"") for m in messages[1:])
-        answer_headers = {k.decode().lower(): v.decode() for k, v in messages[0]["headers"]}
-        return messages[0]["status"], answer_headers, json.loads(answered) if answered else None
-
-
 @pytest.fixture
 def raw(app: FastAPI, http: httpx.AsyncClient) -> Client:
     del http  # it gives the application its resources
     return Client(app)
-
-
-JSON = {"content-type": "application/json", "content-length": "1000"}
-MULTIPART = {"content-type": "multipart/form-data; boundary=b", "content-length": "1000"}
-CHUNKED = {"content-type": "application/json", "transfer-encoding": "chunked"}
 
 
 def staff(issuer: LocalIssuer) -> dict[str, str]:
@@ -182,6 +135,20 @@ class TestEveryOperation:
             assert answer[2]["code"] == "customer-unknown", (method, path)
             assert answer[1].get("connection") == "close"
         assert raw.received == 0
+
+
+class TestNulInThePath:
+    """No text in the database can hold it: 422 wherever a path has text, for everyone let in."""
+
+    @pytest.mark.parametrize("scopes", [[Scope.GATE_READ], list(Scope)], ids=["scope", "all"])
+    async def test_it_is_refused(
+        self, admin: httpx.AsyncClient, key_client: KeyClients, scopes: list[Scope]
+    ) -> None:
+        await make_customer(admin, "c-1")
+        key = await key_client(*scopes)
+        path = "/v1/integration/customers/c-1/documents/a%00b"
+        for answer in (await key.get(path), await key.put(path, **upload_of())):
+            assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "key")
 
 
 class TestUploads:

@@ -49,7 +49,7 @@ async def rows(admin: httpx.AsyncClient) -> None:
         await make_customer(admin, f"gone-{number}")
         await admin.delete(f"{CUSTOMERS}/gone-{number}")
         await admin.put(f"{DOCUMENTS}/t-0", **upload_of(files.text(), "a.txt"))
-        body = {"name": f"key {number}", "scopes": []}
+        body = {"name": f"key {number}", "scopes": ["types:read"]}
         await admin.post("/v1/admin/api-keys", json=body)
 
 

@@ -116,6 +116,25 @@ class TestMigrate:
         with psycopg.connect(empty_url) as connection:
             assert connection.execute("SELECT count(*) FROM document_types").fetchone() == (0,)
 
+    def test_blobs_of_previews_are_marked_as_such(self, empty_url: str) -> None:
+        migrate(empty_url, "0002")
+        with psycopg.connect(empty_url) as connection:
+            connection.execute("SET session_replication_role = replica")  # no foreign keys
+            connection.execute("""
+                INSERT INTO blobs (id, customer_id, key, state, size_bytes, sha256)
+                SELECT gen_random_uuid(), gen_random_uuid(), key, 'stored', 1, 'x'
+                FROM unnest(ARRAY['a file', 'a preview']) AS key
+            """)
+            connection.execute("""
+                INSERT INTO previews (file_id, size, blob_id, media_type)
+                SELECT gen_random_uuid(), 'small', id, 'image/png'
+                FROM blobs WHERE key = 'a preview'
+            """)
+        migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            kinds = connection.execute("SELECT key, kind FROM blobs ORDER BY key").fetchall()
+        assert kinds == [("a file", "file"), ("a preview", "preview")]
+
     def test_two_processes_at_once_are_safe(self, empty_url: str) -> None:
         processes = [
             subprocess.Popen(

@@ -334,6 +334,25 @@ class TestProxy:
         assert answer.headers["x-request-id"] in answer.json()["instance"]
         assert re.search(r"\d", answer.headers["server"]) is None
 
+    def test_each_client_is_counted_by_the_address_the_proxy_sees(
+        self, deployment: Deployment
+    ) -> None:
+        def statuses(address: str, count: int, forged: str | None = None) -> list[int]:
+            headers = {} if forged is None else {"X-Forwarded-For": forged}
+            transport = httpx.HTTPTransport(local_address=address)
+            with httpx.Client(transport=transport, base_url=deployment.url) as client:
+                return [
+                    client.get(
+                        "/v1/admin/customers",
+                        headers={**headers, "Authorization": f"Bearer {address}-{n}.y.z"},
+                    ).status_code
+                    for n in range(count)
+                ]
+
+        assert statuses("127.0.0.2", 21) == [401] * 20 + [429]
+        assert statuses("127.0.0.2", 1, forged="203.0.113.9") == [429]
+        assert statuses("127.0.0.3", 1, forged="127.0.0.2") == [401]
+
     def test_an_upload_is_refused_before_its_body_has_come(self, deployment: Deployment) -> None:
         answer = exchange(
             deployment.url,

@@ -13,9 +13,11 @@ from docvault.errors import (
     InvalidApiKey,
     InvalidToken,
     PortalSectionDisabled,
+    RateLimited,
     TokenExpired,
 )
 from docvault.repositories.unit import Unit
+from docvault.rules.rate_limits import Limit
 from docvault.services.authentication import (
     customer_from_claims,
     integration_from_key,
@@ -27,10 +29,42 @@ BEARER_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docvault"'}
 INVALID_TOKEN_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docvault", error="invalid_token"'}
 KEY_CHALLENGE = {"WWW-Authenticate": 'ApiKey realm="docvault"'}
 
-_TOKEN_ERRORS = (AuthenticationRequired, InvalidToken, TokenExpired, InsufficientScope)
+_TOKEN_ERRORS = (
+    AuthenticationRequired,
+    InvalidToken,
+    TokenExpired,
+    InsufficientScope,
+    RateLimited,
+)
 
 
-class AdminRoute(GuardedRoute):
+class TokenRoute(GuardedRoute):
+    """Callers with a bearer token (RFC 6750)."""
+
+    async def claims(self, request: Request) -> TokenClaims:
+        """Return what the request's token says.
+
+        Raises `AuthenticationRequired`, `InvalidToken` or `TokenExpired`, each with its
+        challenge, and `RateLimited` for a customer, before anything is asked of the database.
+        """
+        values = request.headers.getlist("authorization")
+        scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise AuthenticationRequired(headers=BEARER_CHALLENGE)
+        resources: Resources = request.app.state.resources
+        try:
+            claims = await resources.tokens.verify(token.strip())
+        except (InvalidToken, TokenExpired) as error:
+            error.headers.update(INVALID_TOKEN_CHALLENGE)
+            raise
+        request.state.claims = claims
+        if claims.customer is not None:
+            limit = self.operation.customer_limit
+            resources.rate_limits.count_here(limit, claims.customer)
+        return claims
+
+
+class AdminRoute(TokenRoute):
     """Staff, by a token with the admin scope."""
 
     common_errors = _TOKEN_ERRORS
@@ -39,10 +73,10 @@ class AdminRoute(GuardedRoute):
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the staff member; the database is not asked."""
         del unit
-        return staff_from_claims(await token_claims(request))
+        return staff_from_claims(await self.claims(request))
 
 
-class CustomerRoute(GuardedRoute):
+class CustomerRoute(TokenRoute):
     """A customer, by a token with the customer scope; the path never names one."""
 
     common_errors = (*_TOKEN_ERRORS, CallerUnknown)
@@ -51,7 +85,7 @@ class CustomerRoute(GuardedRoute):
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the customer, who has to be known."""
         try:
-            found = await customer_from_claims(unit, await token_claims(request))
+            found = await customer_from_claims(unit, await self.claims(request))
         except InvalidToken as error:
             error.headers.update(INVALID_TOKEN_CHALLENGE)
             raise
@@ -70,11 +104,11 @@ class CustomerRoute(GuardedRoute):
 class IntegrationRoute(GuardedRoute):
     """A third-party system, by an API key whose scopes allow the operation."""
 
-    common_errors = (AuthenticationRequired, InvalidApiKey, InsufficientScope)
+    common_errors = (AuthenticationRequired, InvalidApiKey, InsufficientScope, RateLimited)
     security_scheme = "apiKey"
 
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
-        """Return the holder of the key."""
+        """Return the holder of the key; raises `RateLimited` when it asks too often."""
         values = request.headers.getlist("x-api-key")
         if not values:
             raise AuthenticationRequired(headers=KEY_CHALLENGE)
@@ -82,10 +116,12 @@ class IntegrationRoute(GuardedRoute):
             raise InvalidApiKey(headers=KEY_CHALLENGE)
         resources: Resources = request.app.state.resources
         try:
-            return await integration_from_key(unit, resources.keyring, values[0])
+            caller = await integration_from_key(unit, resources.keyring, values[0])
         except InvalidApiKey as error:
             error.headers.update(KEY_CHALLENGE)
             raise
+        resources.rate_limits.count_here(Limit.API_KEY_REQUESTS, caller.id)
+        return caller
 
     async def admit(self, call: Call, unit: Unit) -> None:
         """Check the scope (R-113)."""
@@ -95,22 +131,3 @@ class IntegrationRoute(GuardedRoute):
             raise TypeError("an integration route admits keys and names a scope")
         if scope not in caller.scopes:
             raise InsufficientScope(f"The key lacks the scope {scope}.")
-
-
-async def token_claims(request: Request) -> TokenClaims:
-    """Return the claims of the request's bearer token (RFC 6750).
-
-    Raises `AuthenticationRequired`, `InvalidToken` or `TokenExpired`, each with its challenge.
-    """
-    values = request.headers.getlist("authorization")
-    scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise AuthenticationRequired(headers=BEARER_CHALLENGE)
-    resources: Resources = request.app.state.resources
-    try:
-        claims = await resources.tokens.verify(token.strip())
-    except (InvalidToken, TokenExpired) as error:
-        error.headers.update(INVALID_TOKEN_CHALLENGE)
-        raise
-    request.state.claims = claims
-    return claims

@@ -16,16 +16,19 @@ from fastapi.routing import APIRoute
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
 from docvault.api.denials import DENIALS, record_denial
+from docvault.api.failed_credentials import count_failed_credential
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
 from docvault.api.json_bodies import MAX_BODY_BYTES, read_json_body
 from docvault.api.parameters import (
     check_customer_id,
     check_parameters,
+    check_path,
     header_parameters,
 )
+from docvault.api.paths import CUSTOMER_PATH
 from docvault.api.problems import error_responses
-from docvault.api.uploads import require_free_slot
-from docvault.auth.principals import Access, Caller
+from docvault.api.uploads import check_room, require_free_slot
+from docvault.auth.principals import Access, Caller, CustomerCaller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
     BodyTooLarge,
@@ -40,19 +43,20 @@ from docvault.errors import (
     Overloaded,
     PreconditionFailed,
     PreconditionRequired,
+    QuotaExceeded,
     RequestInProgress,
     RequestTimeout,
     StorageUnavailable,
+    Unauthenticated,
     ValidationFailed,
 )
 from docvault.repositories.unit import Unit
+from docvault.rules.rate_limits import Limit
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import find_customer
 from docvault.services.documents import authorise_write
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
-
-CUSTOMER_PATH = "/customers/{id}"
 
 UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     MalformedRequest,
@@ -60,6 +64,7 @@ UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
     BodyTooLarge,
     FileTooLarge,
     RequestTimeout,
+    QuotaExceeded,
     Overloaded,
     StorageUnavailable,
 )
@@ -96,6 +101,12 @@ class Operation:
     # The customer in the path: must exist, or may be absent or under erasure (PUT, DELETE).
     customer: Literal["existing", "any"] = "existing"
     works_without_section: bool = False
+
+    @property
+    def customer_limit(self) -> Limit:
+        """Which limit counts it when a customer asks: files that come are counted apart."""
+        brings_files = self.body == "upload" or self.action is AuditAction.UPLOAD_CREATE
+        return Limit.CUSTOMER_UPLOADS if brings_files else Limit.CUSTOMER_REQUESTS
 
 
 def operation(action: AuditAction, **declared: Any) -> Callable[[Endpoint], Endpoint]:  # noqa: ANN401 - the fields of Operation, checked there
@@ -167,10 +178,14 @@ class GuardedRoute(APIRoute):
                     if self._answers_at_once:
                         call.inside(unit.narrowed(call.asker.access))
                         return await handle(request)
+                    await self._admit_files(call, unit)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
             except DENIALS:
                 await record_denial(request, self.operation.action)
+                raise
+            except Unauthenticated as refusal:
+                await count_failed_credential(request, refusal)
                 raise
 
         return guarded
@@ -196,6 +211,7 @@ class GuardedRoute(APIRoute):
         asker = Asker(caller, request.state.request_id, resources.keyring, resources.settings)
         call = Call(request, resources, asker)
         request.state.call = call
+        check_path(request)
         await self.admit(call, unit)
         await self._find_customer(call, unit)
         if self.operation.writes_document:
@@ -214,6 +230,17 @@ class GuardedRoute(APIRoute):
             to_write = call.request.method != "GET"
             found = await find_customer(unit, external_id, to_write=to_write)
             call.customer_or_none, call.switches_or_none = found
+
+    async def _admit_files(self, call: Call, unit: Unit) -> None:
+        """Check the room there is, and count a customer's upload.
+
+        It stays counted when it fails from here on.
+        """
+        if self.operation.body == "upload":
+            await check_room(call, unit)
+        caller, limit = call.asker.caller, self.operation.customer_limit
+        if isinstance(caller, CustomerCaller) and limit is Limit.CUSTOMER_UPLOADS:
+            await call.resources.rate_limits.count_everywhere(unit, limit, [caller.external_id])
 
     async def _claim(self, call: Call, unit: Unit) -> None:
         if self.operation.idempotent:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -13,8 +13,15 @@ from docvault.schemas.base import CUSTOMER_ID_PATTERN
 _CUSTOMER_ID = re.compile(CUSTOMER_ID_PATTERN)
 
 
+def check_path(request: Request) -> None:
+    """Raise `ValidationFailed` for path parameters that no database text can equal (F8)."""
+    errors = _unsafe(request.path_params.items())
+    if errors:
+        raise ValidationFailed(errors=errors)
+
+
 def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
-    """Raise `ValidationFailed` for unknown, repeated or unusable parameters.
+    """Raise `ValidationFailed` for unknown, repeated or unusable query parameters.
 
     `known` tells for each query parameter whether it may be repeated.
     """
@@ -29,20 +36,28 @@ def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
         for name, count in counts.items()
         if count > 1 and not known.get(name, True)
     ]
-    texts = [*request.query_params.multi_items(), *request.path_params.items()]
-    errors += [
-        ErrorDetail("unsafe-text", "Must not contain NUL.", parameter=_printable(name))
-        for name, value in texts
-        if "\x00" in str(value)
-    ]
+    errors += _unsafe(request.query_params.multi_items())
     if errors:
         raise ValidationFailed(errors=errors)
 
 
+def _unsafe(texts: Iterable[tuple[str, object]]) -> list[ErrorDetail]:
+    return [
+        ErrorDetail("unsafe-text", "Must not contain NUL.", parameter=_printable(name))
+        for name, value in texts
+        if "\x00" in str(value)
+    ]
+
+
 def check_customer_id(value: str) -> None:
     """Raise `ValidationFailed` for what cannot be a customer's id."""
-    if not _CUSTOMER_ID.fullmatch(value) or value in {".", ".."}:
+    if not is_customer_id(value):
         raise ValidationFailed("This cannot be a customer's id.", parameter="id")
+
+
+def is_customer_id(value: str) -> bool:
+    """Return whether a customer could have this id."""
+    return _CUSTOMER_ID.fullmatch(value) is not None and value not in {".", ".."}
 
 
 def header_parameters(

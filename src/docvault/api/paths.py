@@ -5,6 +5,9 @@ from uuid import UUID
 
 from fastapi import Path
 
+# In the path of every operation about one customer.
+CUSTOMER_PATH = "/customers/{id}"
+
 CustomerIdPath = Annotated[
     str,
     Path(

@@ -59,9 +59,11 @@ def problem_examples() -> dict[str, dict[str, Any]]:
     }
 
 
+_RETRY_AFTER = {"Retry-After": "Seconds to wait before trying again."}
 _RESPONSE_HEADERS = {
     401: {"WWW-Authenticate": "How to authenticate."},
-    503: {"Retry-After": "Seconds to wait before trying again."},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 

@@ -12,6 +12,7 @@ from docvault.api.bodies import announced_bytes, stream_body
 from docvault.api.parameters import check_parameters
 from docvault.api.problems import error_responses
 from docvault.api.uploads import require_free_slot, upload_slot
+from docvault.auth.principals import CustomerCaller
 from docvault.errors import (
     DatabaseUnavailable,
     DigestMismatch,
@@ -21,11 +22,13 @@ from docvault.errors import (
     NotFound,
     Overloaded,
     PreconditionFailed,
+    RateLimited,
     RequestTimeout,
     StorageUnavailable,
     UploadExpired,
     ValidationFailed,
 )
+from docvault.rules.rate_limits import Limit
 from docvault.services.resources import Resources
 from docvault.services.upload_sessions import expected_bytes, store_expected
 
@@ -54,6 +57,7 @@ UploadToken = Annotated[str, Path(description="From the answer that opened the u
             LengthRequired,
             PreconditionFailed,
             FileTooLarge,
+            RateLimited,
             ValidationFailed,
             DigestMismatch,
             DatabaseUnavailable,
@@ -70,7 +74,11 @@ async def send_upload(request: Request, token: UploadToken) -> Response:
     session = await expected_bytes(resources, token)
     too_large = FileTooLarge(members={"limit_bytes": session.size_bytes})
     _check_announced(announced_bytes(request), session.size_bytes, too_large)
-    async with upload_slot(resources):
+    customer = session.created_by_id if session.created_by_kind == CustomerCaller.kind else None
+    if customer is not None:
+        # Opening the session was the upload; this is one more request.
+        resources.rate_limits.count_here(Limit.CUSTOMER_REQUESTS, customer)
+    async with upload_slot(resources, customer):
         spooled = resources.spool.create()
         try:
             async for chunk in stream_body(request, session.size_bytes, too_large):

@@ -18,6 +18,7 @@ from docvault.errors import (
     MalwareDetected,
     MediaTypeNotAllowed,
     NotFound,
+    QuotaExceeded,
     ScannerUnavailable,
     StorageUnavailable,
     TooManyUploads,
@@ -36,6 +37,7 @@ OPEN_ERRORS: tuple[type[DocvaultError], ...] = (
     EmptyFile,
     FileTooLarge,
     TooManyUploads,
+    QuotaExceeded,
     StorageUnavailable,
 )
 SESSION_ERRORS: tuple[type[DocvaultError], ...] = (DocumentTypeUnknown, NotFound)

@@ -9,11 +9,13 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from docvault import metrics
+from docvault.api.bodies import announced_bytes
 from docvault.api.calls import Call
 from docvault.api.error_handlers import validation_failed
 from docvault.api.idempotency_keys import fingerprint_of
 from docvault.api.json_bodies import escape_pointer, parse_json
 from docvault.api.multipart import PartEnd, PartEvent, PartStart, read_parts
+from docvault.auth.principals import CustomerCaller
 from docvault.errors import (
     FileTooLarge,
     MalformedRequest,
@@ -21,8 +23,11 @@ from docvault.errors import (
     TooManyFiles,
     ValidationFailed,
 )
+from docvault.repositories.unit import Unit
+from docvault.rules.quotas import Volume
 from docvault.rules.slots import TypeFacts
 from docvault.schemas.documents import FieldValuesInput
+from docvault.services import quotas
 from docvault.services.resources import Resources
 from docvault.services.uploads import ReceivedFile, Submission, max_file_bytes
 from docvault.storage.spool import SpoolFile
@@ -77,9 +82,12 @@ class ReceivedParts:
 async def received_parts(call: Call, limits: PartLimits) -> AsyncIterator[ReceivedParts]:
     """Receive a multipart body into the spool; the spool is empty again afterwards.
 
-    Raises `Overloaded` before a byte is read when too many uploads are under way (D30).
+    Raises `RateLimited` or `Overloaded` before a byte is read when too many uploads are under
+    way (D30).
     """
-    async with upload_slot(call.resources):
+    caller = call.asker.caller
+    customer = caller.external_id if isinstance(caller, CustomerCaller) else None
+    async with upload_slot(call.resources, customer):
         parts = ReceivedParts()
         try:
             await _Receiver(call, limits, parts).receive()
@@ -104,6 +112,24 @@ async def received_submission(call: Call, document_type: TypeFacts) -> AsyncIter
         raw = parts.values.get(VALUES_PART)
         values = {} if raw is None else parse_part(_FIELD_VALUES, raw, VALUES_PART)
         yield Submission([file for _, file in parts.files], values)
+
+
+async def check_room(call: Call, unit: Unit) -> None:
+    """Refuse a body before it is read that the customer's quota has no room for.
+
+    Only a large one: a small one is read sooner than the database is asked, and every file is
+    checked again, exactly, before it is stored. Of a batch some files may fit, so that it is
+    refused only when nothing would.
+    """
+    announced = announced_bytes(call.request)
+    least = 1
+    if announced is not None:
+        if announced <= OVERHEAD_BYTES:
+            return
+        if call.slot_or_none is not None:
+            least = announced - OVERHEAD_BYTES
+    settings = call.resources.settings
+    await quotas.check_room(unit, settings, call.customer.id, Volume(1, least))
 
 
 def part_pointer(name: str) -> str:
@@ -189,12 +215,17 @@ class _Receiver:
 
 
 @asynccontextmanager
-async def upload_slot(resources: Resources) -> AsyncIterator[None]:
-    """Take one of the places for uploads; raises `Overloaded` when none is free (D30)."""
-    require_free_slot(resources)
-    async with resources.upload_slots:
-        with metrics.UPLOADS_IN_FLIGHT.track_inprogress():
-            yield
+async def upload_slot(resources: Resources, customer: str | None) -> AsyncIterator[None]:
+    """Take one of the places for uploads, for a customer or, with None, for somebody else.
+
+    Raises `RateLimited` when the customer has all of theirs taken, and `Overloaded` when none
+    is free at all (D30).
+    """
+    with resources.rate_limits.one_upload(customer):
+        require_free_slot(resources)
+        async with resources.upload_slots:
+            with metrics.UPLOADS_IN_FLIGHT.track_inprogress():
+                yield
 
 
 def require_free_slot(resources: Resources) -> None:

@@ -26,6 +26,7 @@ class Keyring:
         self._pseudonym_key = self._derive("pseudonym")
         self._idempotency_key = self._derive("idempotency")
         self._upload_key = self._derive("upload")
+        self._rate_limit_key = self._derive("rate-limit")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
@@ -41,6 +42,11 @@ class Keyring:
         """Return the row id of an idempotency key: 32 bytes over all that it is scoped to."""
         message = "\x00".join(parts).encode()
         return hmac.digest(self._idempotency_key, message, hashlib.sha256)
+
+    def rate_limit_id(self, *parts: str) -> bytes:
+        """Return what a count is kept under: 32 bytes that tell nothing about whom it counts."""
+        message = "\x00".join(parts).encode()
+        return hmac.digest(self._rate_limit_key, message, hashlib.sha256)
 
     def upload_token(self, session_id: UUID) -> str:
         """Return what lets its holder send the bytes of an upload session, 96 characters."""

@@ -10,6 +10,7 @@ from docvault.models.documents import Document, DocumentFile, DocumentVersion, P
 from docvault.models.erasures import Erasure
 from docvault.models.holdings import Holding
 from docvault.models.idempotency_keys import IdempotencyKey
+from docvault.models.rate_limits import RateLimit
 from docvault.models.scans import ScanPass
 from docvault.models.settings import PortalSettings
 from docvault.models.upload_sessions import UploadSession
@@ -31,6 +32,7 @@ __all__ = [
     "IdempotencyKey",
     "PortalSettings",
     "Preview",
+    "RateLimit",
     "ScanPass",
     "UploadSession",
     "new_id",

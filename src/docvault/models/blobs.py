@@ -20,6 +20,7 @@ class Blob(Base):
     __tablename__ = "blobs"
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'stored', 'delete_queued')", "state"),
+        CheckConstraint("kind IN ('file', 'preview')", "kind"),
         Index(
             "ix_blobs_unsettled",
             "state",
@@ -32,6 +33,8 @@ class Blob(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     customer_id: Mapped[UUID]
     key: Mapped[str] = mapped_column(unique=True)
+    # Previews are ours: they count for no quota.
+    kind: Mapped[str] = mapped_column(server_default="file")
     state: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]

@@ -16,6 +16,7 @@ from docvault.repositories.erasures import ErasureRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
 from docvault.repositories.previews import PreviewRepository
+from docvault.repositories.rate_limits import RateLimitRepository
 from docvault.repositories.scans import ScanRepository
 from docvault.repositories.settings import SettingsRepository
 from docvault.repositories.upload_sessions import UploadSessionRepository
@@ -91,6 +92,11 @@ class Unit:
     def scans(self) -> ScanRepository:
         """Stored files as the scanner sees them."""
         return ScanRepository(self._session, self._access)
+
+    @cached_property
+    def rate_limits(self) -> RateLimitRepository:
+        """Rate limits."""
+        return RateLimitRepository(self._session, self._access)
 
     @cached_property
     def settings(self) -> SettingsRepository:

@@ -17,6 +17,8 @@ from docvault.schemas.base import (
 )
 
 Scopes = Annotated[list[Scope], Field(max_length=len(Scope), examples=[["documents:read"]])]
+# A key that may do nothing is a mistake; to stop one, revoke it.
+SomeScopes = Annotated[Scopes, Field(min_length=1)]
 
 
 class ApiKeyCreate(InputModel):
@@ -29,7 +31,7 @@ class ApiKeyCreate(InputModel):
     )
 
     name: Name
-    scopes: Scopes
+    scopes: SomeScopes
     expires_at: InputTime | None = None
 
 
@@ -39,7 +41,7 @@ class ApiKeyUpdate(PatchModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "CRM (new)"}]})
 
     name: Name = ""
-    scopes: Scopes = []
+    scopes: SomeScopes = []
     expires_at: InputTime | None = None
 
 

@@ -63,3 +63,18 @@ class Problem(BaseModel):
     limit_bytes: Annotated[
         int | SkipJsonSchema[None], Field(description="With 413: the largest size.")
     ] = None
+    quota: Annotated[
+        str | SkipJsonSchema[None],
+        Field(
+            description="With `quota-exceeded`: what there would be too much of.",
+            examples=["files", "bytes"],
+        ),
+    ] = None
+    limit: Annotated[
+        int | SkipJsonSchema[None],
+        Field(description="With `quota-exceeded`: how much of it a customer may have."),
+    ] = None
+    used: Annotated[
+        int | SkipJsonSchema[None],
+        Field(description="With `quota-exceeded`: how much of it the customer has."),
+    ] = None

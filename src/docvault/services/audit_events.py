@@ -10,8 +10,9 @@ from docvault.auth.tokens import TokenClaims
 from docvault.models import AuditDetail, AuditEvent
 from docvault.repositories.audit_events import AuditFilter, NewAuditEvent
 from docvault.repositories.unit import Unit
+from docvault.rules.customers import CustomerFacts
 from docvault.schemas.audit_events import AuditAction
-from docvault.services.work import Work
+from docvault.services.work import Work, audited_customer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,17 @@ async def count_audit_events(work: Work, query: AuditQuery) -> int:
 
 
 async def record_stranger(
-    unit: Unit, keyring: Keyring, claims: TokenClaims, action: AuditAction, request_id: UUID
+    unit: Unit,
+    keyring: Keyring,
+    claims: TokenClaims,
+    action: AuditAction,
+    request_id: UUID,
+    customer: CustomerFacts | None,
 ) -> None:
-    """Record the refusal of a caller whose token is good, but not for this audience."""
+    """Record the refusal of a caller whose token is good, but not for this audience.
+
+    `customer` is whom the request was about.
+    """
     await unit.audit_events.add(
         NewAuditEvent(
             actor_kind="admin" if claims.is_admin else "customer",
@@ -48,6 +57,7 @@ async def record_stranger(
             action=action,
             result="denied",
             request_id=request_id,
+            **audited_customer(keyring, customer),
         )
     )
 

@@ -12,8 +12,9 @@ from docvault import metrics
 from docvault.auth.principals import Access
 from docvault.errors import DatabaseUnavailable, StorageUnavailable
 from docvault.models import new_id
-from docvault.repositories.blobs import BlobIntent
+from docvault.repositories.blobs import BlobIntent, BlobKind
 from docvault.repositories.jobs import JobName
+from docvault.services import quotas
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobExists
 
@@ -32,15 +33,23 @@ class LocalBytes:
 
 
 async def store_bytes(
-    resources: Resources, customer_id: UUID, sources: Sequence[LocalBytes]
+    resources: Resources,
+    customer_id: UUID,
+    sources: Sequence[LocalBytes],
+    *,
+    kind: BlobKind = "file",
 ) -> list[UUID]:
     """Announce and write bytes under fresh keys; return the ids of their pending blobs.
 
-    On any failure the announcement stays, and the reaper removes what may have been written.
+    Raises `QuotaExceeded` for files that the customer may not have. On any other failure the
+    announcement stays, and the reaper removes what may have been written.
     """
     intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
     async with resources.statements(Access.everyone()) as unit:
-        await unit.blobs.announce(intents)
+        if kind == "file":
+            await quotas.announce(unit, resources.settings, intents)
+        else:
+            await unit.blobs.announce(intents, kind=kind)
     for intent, source in zip(intents, sources, strict=True):
         try:
             await resources.store.put(intent.key, source.path)
@@ -82,6 +91,7 @@ async def reap(resources: Resources) -> None:
         expired = await unit.blobs.queue_expired()
         await unit.idempotency_keys.delete_expired()
         await unit.upload_sessions.delete_old()
+        await unit.rate_limits.delete_over()
     metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()

@@ -146,7 +146,7 @@ async def _store(
         await spooled.write(rendered.body)
         await spooled.finish()
         local = LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)
-        blob_ids = await store_bytes(resources, customer_id, [local])
+        blob_ids = await store_bytes(resources, customer_id, [local], kind="preview")
     finally:
         spooled.discard()
     try:

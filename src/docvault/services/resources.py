@@ -12,6 +12,7 @@ from docvault.database import Database
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit import Unit
 from docvault.scanning.clamd import Scanner
+from docvault.services.rate_limits import RateLimits
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -30,6 +31,7 @@ class Resources:
     renderer: PreviewRenderer
     scanner: Scanner | None
     upload_slots: asyncio.Semaphore
+    rate_limits: RateLimits
 
     @asynccontextmanager
     async def unit(self, access: Access) -> AsyncIterator[Unit]:

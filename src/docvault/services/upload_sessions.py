@@ -37,6 +37,7 @@ from docvault.rules.upload_sessions import (
 )
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.upload_sessions import UploadCreate
+from docvault.services import quotas
 from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
@@ -96,7 +97,8 @@ async def open_session(
         await lock_customer(unit, place.customer.id, exclusively=True)
         if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
             raise TooManyUploads
-        await unit.blobs.announce([intent], SESSION_LIFETIME + BYTES_MARGIN)
+        lifetime = SESSION_LIFETIME + BYTES_MARGIN
+        await quotas.announce(unit, resources.settings, [intent], lifetime)
         session = await unit.upload_sessions.add(
             customer_id=place.customer.id,
             document_type_id=slot.type.id,

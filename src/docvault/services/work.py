@@ -46,19 +46,16 @@ class Asker:
         """
         caller, customer = self.caller, facts.get("customer")
         is_customer = isinstance(caller, CustomerCaller)
-        named = None if facts.get("anonymous") else customer
         return NewAuditEvent(
             actor_kind=caller.kind,
             actor_id=self.keyring.pseudonym(caller.id) if is_customer else caller.id,
             action=action,
             result=facts.get("result", "ok"),
             request_id=self.request_id,
-            customer_pseudonym=self.keyring.pseudonym(customer.external_id) if customer else None,
-            customer_id=named.id if named else None,
-            customer=named.external_id if named else None,
             document_type=facts.get("document_type"),
             version=facts.get("version"),
             changes=facts.get("changes"),
+            **audited_customer(self.keyring, customer, anonymous=facts.get("anonymous", False)),
         )
 
     def work(self, unit: Unit) -> "Work":
@@ -75,6 +72,22 @@ class Work(Asker):
     async def record(self, action: AuditAction, **facts: Unpack[EventFacts]) -> None:
         """Write an audit event in this transaction; see `Asker.event`."""
         await self.unit.audit_events.add(self.event(action, **facts))
+
+
+def audited_customer(
+    keyring: Keyring, customer: CustomerFacts | None, *, anonymous: bool = False
+) -> dict[str, Any]:
+    """Return how an audit event tells which customer it is about."""
+    if customer is None:
+        return {}
+    pseudonym = keyring.pseudonym(customer.external_id)
+    if anonymous or customer.erasure_id is not None:
+        return {"customer_pseudonym": pseudonym}
+    return {
+        "customer_pseudonym": pseudonym,
+        "customer_id": customer.id,
+        "customer": customer.external_id,
+    }
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:

@@ -208,6 +208,45 @@ class TestDenials:
         ]
         assert [e["request_id"] for e in denied] == [a.headers["x-request-id"] for a in answers]
 
+    @pytest.mark.parametrize("who", ["customer", "key"])
+    async def test_the_customer_in_the_path_is_named(
+        self,
+        admin: httpx.AsyncClient,
+        customer_of: CustomerClients,
+        key_client: KeyClients,
+        slot: str,
+        who: str,
+    ) -> None:
+        del slot
+        if who == "customer":
+            await customer_of("c-1").get(DOCUMENT)
+        else:
+            key = await key_client(Scope.GATE_READ)
+            await key.get("/v1/integration/customers/c-1/documents/t")
+        event = await last_event(admin)
+        assert (event["result"], event["customer"]) == ("denied", "c-1")
+        assert [e["id"] for e in await events_of(admin, customer="c-1")][-1] == event["id"]
+
+    @pytest.mark.parametrize("customer_id", ["nobody", "x" * 129, "a%20b"])
+    async def test_a_customer_nobody_knows_is_not_named(
+        self, admin: httpx.AsyncClient, key_client: KeyClients, customer_id: str
+    ) -> None:
+        await (await key_client(Scope.GATE_READ)).get(f"/v1/integration/customers/{customer_id}")
+        event = await last_event(admin)
+        assert (event["result"], event["customer"]) == ("denied", None)
+
+    @pytest.mark.req("R-102")
+    async def test_a_customer_who_is_being_erased_is_a_pseudonym(
+        self, admin: httpx.AsyncClient, key_client: KeyClients, slot: str
+    ) -> None:
+        del slot
+        await admin.delete(CUSTOMER)
+        key = await key_client(Scope.GATE_READ)
+        await key.get("/v1/integration/customers/c-1")
+        event = await last_event(admin)
+        assert event["result"] == "denied"
+        assert event["customer"].startswith("anon-")
+
     async def test_a_customer_whose_section_is_off(
         self, admin: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:

@@ -41,6 +41,7 @@ from docvault.errors import (
     MalwareDetected,
     MediaTypeNotAllowed,
     NoFile,
+    QuotaExceeded,
     ScannerUnavailable,
     StorageUnavailable,
     TooManyFiles,
@@ -245,6 +246,7 @@ async def admin_list_document_versions(
         DocumentQuarantined,
         MalwareDetected,
         ScannerUnavailable,
+        QuotaExceeded,
         StorageUnavailable,
     ),
 )
