@@ -14,13 +14,17 @@ STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metr
 	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
 	test_pagination.py)
 
+# SQL, and what depends on how the database sorts and locks.
+QUERYING := tests/migrations tests/repositories tests/services tests/jobs tests/test_database.py \
+	$(addprefix tests/api/,admin/test_customers.py admin/test_erasures.py test_pagination.py)
 
-.PHONY: help install run test test-s3 test-system test-torture torture lint format openapi requirements lock bench
+.PHONY: help install run test test-s3 test-postgresql-15 test-system test-torture torture lint format openapi requirements lock bench
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
 	@echo "make test-s3       what is about bytes once more, on an S3 store"
+	@echo "make test-postgresql-15  what is about the database once more, on Debian's (oldest) one"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
@@ -47,6 +51,9 @@ test: install lint
 
 test-s3: install
 	$(BIN)/pytest --store s3 $(PARALLEL) $(STORING)
+
+test-postgresql-15: install
+	$(BIN)/pytest --debian-postgres 15 $(PARALLEL) $(QUERYING)
 
 test-system: install
 	$(BIN)/pytest -m "system and not torture"
