@@ -53,6 +53,8 @@ class Result:
     notes: list[str] = field(default_factory=list)
     # What is more than figures by contestant: series of a plot, plans of statements.
     details: dict[str, Any] = field(default_factory=dict)
+    # Longer texts by file name, kept beside the result.
+    attachments: dict[str, str] = field(default_factory=dict)
 
     def median(self, name: str, figure: str) -> float:
         """Return the median over the rounds of a contestant."""
@@ -96,7 +98,9 @@ class Result:
             if samples
         }
         checks = [{**asdict(check), "met": check.met} for check in self.checks]
-        return {**asdict(self), "checks": checks, "medians": medians}
+        whole = {**asdict(self), "checks": checks, "medians": medians}
+        del whole["attachments"]
+        return whole
 
 
 @dataclass(frozen=True, slots=True)
