@@ -25,6 +25,8 @@ SHARES = (0.999, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.25, 0.1, 0.002)
 REQUIRED = (0, 1, 3)
 # The type with a required field, and how many of its documents lack the value.
 WITH_FIELD, LACKING = 1, 0.01
+# How many have sent nothing at all.
+NOTHING_SHARE = 0.001
 # How many of the newest customers have sent half of what the others have.
 NEW_SHARE = 0.005
 
@@ -95,7 +97,7 @@ class Population:
 
     def created_at(self, number: int) -> datetime:
         """Return when a customer became known; each at another moment."""
-        return _BEGIN + _SPAN * number / len(self)
+        return _BEGIN + _SPAN * (number / len(self))
 
 
 def populate(url: str, customers: int) -> Population:
@@ -130,6 +132,8 @@ def populate(url: str, customers: int) -> Population:
 
 
 def _draw(rng: random.Random, number: int, customers: int) -> int:
+    if rng.random() < NOTHING_SHARE:
+        return 0
     is_new = number >= customers * (1 - NEW_SHARE)
     mask = 0
     for type_number, share in enumerate(SHARES):
