@@ -43,6 +43,8 @@ def main() -> None:
             }
             target = arguments.results / f"{name}.json"
             target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            for ending, text in result.attachments.items():
+                (arguments.results / f"{name}-{ending}").write_text(text)
             _show(result)
 
 

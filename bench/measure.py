@@ -53,6 +53,8 @@ class Result:
     notes: list[str] = field(default_factory=list)
     # What is more than figures by contestant: series of a plot, plans of statements.
     details: dict[str, Any] = field(default_factory=dict)
+    # Longer texts by file name, kept beside the result.
+    attachments: dict[str, str] = field(default_factory=dict)
 
     def median(self, name: str, figure: str) -> float:
         """Return the median over the rounds of a contestant."""
@@ -96,7 +98,9 @@ class Result:
             if samples
         }
         checks = [{**asdict(check), "met": check.met} for check in self.checks]
-        return {**asdict(self), "checks": checks, "medians": medians}
+        whole = {**asdict(self), "checks": checks, "medians": medians}
+        del whole["attachments"]
+        return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +156,37 @@ def under_load(
 
 def load_sample(run: Callable[[], Load], **trees: Tree) -> Sample:
     """Run a load; return its rate and latencies, and what it cost each process tree."""
-    before = {name: tree.cpu_seconds() for name, tree in trees.items()}
-    for tree in trees.values():
-        tree.forget_peak()
+    cost = Cost(**trees)
     load = run()
     if not load.requests:
         raise RuntimeError(f"no good answer at all, but {dict(load.failures)}")
-    sample = {
+    return {
         "per_second": load.rate,
         "p50_ms": load.percentile(0.50) * 1e3,
         "p95_ms": load.percentile(0.95) * 1e3,
         "p99_ms": load.percentile(0.99) * 1e3,
         "failures": float(load.failures.total()),
+        **cost.figures(load.requests),
     }
-    for name, tree in trees.items():
-        sample[f"{name}_cpu_us"] = (tree.cpu_seconds() - before[name]) / load.requests * 1e6
-        sample[f"{name}_peak_mib"] = tree.peak_bytes() / MEBIBYTE
-    return sample
+
+
+class Cost:
+    """What some process trees spend from now on."""
+
+    def __init__(self, **trees: Tree) -> None:
+        self._trees = trees
+        for tree in trees.values():
+            tree.forget_peak()
+        self._resident = {name: tree.resident_bytes() for name, tree in trees.items()}
+        self._cpu = {name: tree.cpu_seconds() for name, tree in trees.items()}
+
+    def figures(self, requests: int) -> dict[str, float]:
+        """Return CPU time a request, the peak of the memory and how much it grew to get there."""
+        found: dict[str, float] = {}
+        for name, tree in self._trees.items():
+            peak = tree.peak_bytes()
+            spent = tree.cpu_seconds() - self._cpu[name]
+            found[f"{name}_cpu_us"] = spent / requests * 1e6
+            found[f"{name}_peak_mib"] = peak / MEBIBYTE
+            found[f"{name}_growth_mib"] = (peak - self._resident[name]) / MEBIBYTE
+        return found

@@ -19,7 +19,12 @@ def json_request(method: str, path: str, body: Any, headers: dict[str, str]) -> 
 
 def raw(method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
     """Return a request whose body is sent as it is."""
-    return _head(method, path, {**headers, "Content-Length": str(len(body))}) + body
+    return raw_head(method, path, len(body), headers) + body
+
+
+def raw_head(method: str, path: str, size_bytes: int, headers: dict[str, str]) -> bytes:
+    """Return the head of a request whose body is sent as it is."""
+    return _head(method, path, {**headers, "Content-Length": str(size_bytes)})
 
 
 def multipart(

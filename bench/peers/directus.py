@@ -45,6 +45,16 @@ class Directus:
             file = (filename, content, "application/pdf")
             return _data(client.post("/files", files={"file": file}))
 
+    def files(self) -> list[str]:
+        """Return the ids of all files."""
+        with self.client() as client:
+            return [row["id"] for row in _data(client.get("/files", params={"fields": "id"}))]
+
+    def delete_files(self) -> None:
+        """Delete all files."""
+        with self.client() as client:
+            client.request("DELETE", "/files", json=self.files()).raise_for_status()
+
 
 @contextmanager
 def directus(setup: Setup, processes: int = 1) -> Iterator[Directus]:

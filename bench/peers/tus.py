@@ -23,13 +23,17 @@ class Tus:
 
     def upload(self, content: bytes) -> bytes:
         """Return the request that creates an upload together with its bytes."""
-        return requests.raw(
+        return self.upload_head(len(content)) + content
+
+    def upload_head(self, size_bytes: int) -> bytes:
+        """Return the head of that request."""
+        return requests.raw_head(
             "POST",
             "/files",
-            content,
+            size_bytes,
             {
                 "Tus-Resumable": "1.0.0",
-                "Upload-Length": str(len(content)),
+                "Upload-Length": str(size_bytes),
                 "Content-Type": "application/offset+octet-stream",
             },
         )

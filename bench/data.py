@@ -1,0 +1,247 @@
+"""Realistic rows at scale, through COPY: `python -m bench.data --help`.
+
+Customers have ten document types. Each type is filled to another degree, from nearly all to
+almost none, so that every filter has a common and a rare value; the newest customers have sent
+little yet. A document has one version of one file; the bytes do not exist.
+
+Everything follows from a customer's number, so that whoever measures also knows what has to be
+answered.
+"""
+
+import argparse
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import sql
+from rich.progress import Progress
+
+# How many of the customers have each type; together about six documents a customer.
+SHARES = (0.999, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.25, 0.1, 0.002)
+REQUIRED = (0, 1, 3)
+# The type with a required field, and how many of its documents lack the value.
+WITH_FIELD, LACKING = 1, 0.01
+# How many have sent nothing at all.
+NOTHING_SHARE = 0.001
+# How many of the newest customers have sent half of what the others have.
+NEW_SHARE = 0.005
+
+FIRST_NAMES = (  # noqa: SIM905 - a list takes a line a name
+    "Anna Bram Cees Daan Eva Fatima Gijs Hanna Ilse Jan Kim Lotte Mo Nora Otto Piet Quinten Rosa "
+    "Sem Tess Umar Vera Willem Xander Yara Zoë"
+).split()
+LAST_NAMES = (  # noqa: SIM905 - idem
+    "Bakker Bos Brouwer Dekker Dijkstra Hendriks Jacobs Jansen Kok Kuiper Meijer Mulder Peters "
+    "Prins Smit Visser Vos Vries Willems"
+).split()
+
+# Statements that bring rows beside the copied ones in line, such as a column the service keeps
+# with every upload.
+AFTER_COPY: tuple[str, ...] = ()
+
+_BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
+_SPAN = timedelta(days=3 * 365)
+_CHUNK = 10_000
+# The bit beside those of the ten types: the required field has no value.
+_LACKS = 1 << len(SHARES)
+
+_TABLES = {
+    "customers": "id external_id name email tags created_at updated_at",
+    "documents": "id customer_id document_type_id current_version_id last_version field_values"
+    " created_at updated_at",
+    "document_versions": "id document_id number uploaded_at uploaded_by_kind uploaded_by_id"
+    " field_values",
+    "document_files": "id version_id blob_id number filename media_type size_bytes sha256"
+    " has_active_content scan preview_failed",
+    "blobs": "id customer_id key state size_bytes sha256 created_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The customers of a database; all of them are in the order of their numbers."""
+
+    # Of each customer the types that are filled, as bits.
+    filled: "array[int]"
+
+    @classmethod
+    def of(cls, customers: int) -> "Population":
+        """Return what a database of this size holds; always the same."""
+        rng = random.Random(customers)
+        return cls(array("H", (_draw(rng, n, customers) for n in range(customers))))
+
+    def __len__(self) -> int:
+        return len(self.filled)
+
+    def has(self, number: int, type_number: int) -> bool:
+        """Return whether a customer has a type."""
+        return bool(self.filled[number] >> type_number & 1)
+
+    def is_open(self, number: int) -> bool:
+        """Return whether a customer owes nothing."""
+        mask = self.filled[number]
+        return not mask & _LACKS and all(mask >> required & 1 for required in REQUIRED)
+
+    def external_id(self, number: int) -> str:
+        """Return the id the host knows a customer by; they sort like the numbers."""
+        return f"c-{number:07d}"
+
+    def name(self, number: int) -> str:
+        """Return the name of a customer; names repeat."""
+        first = FIRST_NAMES[number * 7919 % len(FIRST_NAMES)]
+        return f"{first} {LAST_NAMES[number * 104_729 // 7 % len(LAST_NAMES)]}"
+
+    def created_at(self, number: int) -> datetime:
+        """Return when a customer became known; each at another moment."""
+        return _BEGIN + _SPAN * (number / len(self))
+
+
+def populate(url: str, customers: int) -> Population:
+    """Fill an empty database of docvault that has the ten document types already.
+
+    What it holds of customers and documents goes. The service may run, but must be idle.
+    """
+    population = Population.of(customers)
+    with psycopg.connect(url) as connection, Progress() as bar:
+        # Foreign keys are what the generator keeps by itself; checking them takes half the time.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET maintenance_work_mem = '512MB'")
+        type_ids = _type_ids(connection)
+        names = [sql.Identifier(table) for table in _TABLES]
+        # In the same transaction as COPY, so that it writes no log and freezes the rows.
+        connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(names)))
+        with _without_indexes(connection):
+            task = bar.add_task(f"{customers} customers", total=customers)
+            for first in range(0, customers, _CHUNK):
+                numbers = range(first, min(first + _CHUNK, customers))
+                for table, rows in _rows(population, numbers, type_ids).items():
+                    _copy(connection, table, rows)
+                bar.advance(task, len(numbers))
+            for statement in AFTER_COPY:
+                connection.execute(statement)
+            bar.add_task("indexes", total=None)
+        connection.commit()
+        connection.autocommit = True
+        connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.SQL(", ").join(names)))
+        connection.execute("CHECKPOINT")
+    return population
+
+
+def _draw(rng: random.Random, number: int, customers: int) -> int:
+    if rng.random() < NOTHING_SHARE:
+        return 0
+    is_new = number >= customers * (1 - NEW_SHARE)
+    mask = 0
+    for type_number, share in enumerate(SHARES):
+        if rng.random() < (share / 2 if is_new else share):
+            mask |= 1 << type_number
+    if mask >> WITH_FIELD & 1 and rng.random() < LACKING:
+        mask |= _LACKS
+    return mask
+
+
+def _type_ids(connection: psycopg.Connection) -> list[str]:
+    query = "SELECT id::text FROM document_types WHERE archived_at IS NULL ORDER BY position, id"
+    ids = [row[0] for row in connection.execute(query)]
+    if len(ids) != len(SHARES):
+        raise ValueError(f"the database needs {len(SHARES)} document types and has {len(ids)}")
+    return ids
+
+
+def _rows(population: Population, numbers: range, type_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the rows of some customers by table, in COPY's text format."""
+    rows: dict[str, list[str]] = {table: [] for table in _TABLES}
+    customers, documents, versions, files, blobs = rows.values()
+    for n in numbers:
+        created = population.created_at(n)
+        clock, at = f"{int(created.timestamp() * 1000):012x}", created.isoformat()
+        # UUIDv7: a clock, then the table, then a running number.
+        prefix = f"{clock[:8]}-{clock[8:]}-7"
+        customer = f"{prefix}000-8000-{n:012x}"
+        external_id, name = population.external_id(n), population.name(n)
+        mail = f"{name.replace(' ', '.').lower()}.{n}@example.org"
+        tag = f"region-{n % 12}"
+        customers.append(f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\n")
+        mask = population.filled[n]
+        for type_number, type_id in enumerate(type_ids):
+            if not mask >> type_number & 1:
+                continue
+            d = n * len(SHARES) + type_number
+            document, version, file, blob = (f"{prefix}00{t}-8000-{d:012x}" for t in "1234")
+            has_value = type_number == WITH_FIELD and not mask & _LACKS
+            values = '{"number": "A-1"}' if has_value else "{}"
+            size = 20_000 + d % 900_000
+            documents.append(
+                f"{document}\t{customer}\t{type_id}\t{version}\t1\t{values}\t{at}\t{at}\n"
+            )
+            versions.append(f"{version}\t{document}\t1\t{at}\tcustomer\t{external_id}\t{values}\n")
+            files.append(
+                f"{file}\t{version}\t{blob}\t1\tscan-{d}.pdf\tapplication/pdf\t{size}\t{d:064x}"
+                "\tf\tnot_configured\tf\n"
+            )
+            blobs.append(
+                f"{blob}\t{customer}\t{customer}/{d:032x}\tstored\t{size}\t{d:064x}\t{at}\n"
+            )
+    return rows
+
+
+def _copy(connection: psycopg.Connection, table: str, rows: Sequence[str]) -> None:
+    columns = [sql.Identifier(column) for column in _TABLES[table].split()]
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FREEZE)").format(
+        sql.Identifier(table), sql.SQL(", ").join(columns)
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write("".join(rows))
+
+
+@contextmanager
+def _without_indexes(connection: psycopg.Connection) -> Iterator[None]:
+    """Drop the indexes but for the primary keys; build them anew when the block ends."""
+    constraints = connection.execute(
+        """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE contype = 'u' AND conrelid::regclass::text = ANY(%s)
+        """,
+        [list(_TABLES)],
+    ).fetchall()
+    for table, name, _ in constraints:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                sql.Identifier(table), sql.Identifier(name)
+            )
+        )
+    indexes = connection.execute(
+        """
+        SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+        WHERE NOT indisprimary AND indrelid::regclass::text = ANY(%s)
+        """,
+        [list(_TABLES)],
+    ).fetchall()
+    for name, _ in indexes:
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+    yield
+    for _, definition in indexes:
+        connection.execute(definition)
+    for table, name, definition in constraints:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                sql.Identifier(table), sql.Identifier(name), sql.SQL(definition)
+            )
+        )
+
+
+def main() -> None:
+    """Fill the database of a docvault that is set up and idle."""
+    parser = argparse.ArgumentParser(prog="python -m bench.data", description=__doc__)
+    parser.add_argument("url", help="postgresql://…")
+    parser.add_argument("--customers", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    populate(arguments.url, arguments.customers)
+
+
+if __name__ == "__main__":
+    main()
