@@ -55,16 +55,17 @@ _BY_HOLDING = """
     ) AS customers
     ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
 """
-_WITH_SEARCHED = """
-    SELECT sort_value, external_id {searched}
-    FROM ({rows}) AS rows JOIN customers USING (external_id)
-"""
-# Found first, then sorted: `OFFSET 0` keeps the planner from reading customers in order until
-# enough of them match.
+_BY_HOLDING_TO_SEARCH = f"""
+    SELECT sort_value, external_id {{searched}}
+    FROM ({_BY_HOLDING}) AS rows JOIN customers USING (external_id)
+"""  # noqa: S608 - made of constants
+# What begins with the search is found first and sorted then: `OFFSET 0` keeps the planner from
+# reading customers in order until enough of them match. Reading in the direction of the order
+# meets early what sorts early, as far as the two go together.
 _BY_SEARCH = """(
     SELECT {column} AS sort_value, external_id FROM (
         SELECT {column}, external_id, holding_id FROM customers
-        WHERE erasure_id IS NULL AND {begins} OFFSET 0
+        WHERE erasure_id IS NULL AND {begins} ORDER BY {searched_column} {direction} OFFSET 0
     ) AS customers
     WHERE {is_behind} AND {by_documents}
     ORDER BY {column} {direction}, external_id {direction} LIMIT :limit
@@ -96,7 +97,7 @@ _SEARCHED = ("lower_external_id", "lower_name", "lower_email")
 # that is searched, and of the last character there is.
 _BEGINS = """{} BETWEEN (SELECT lower(CAST(:search AS text)))
     AND (SELECT lower(:search) || repeat(chr(1114111), 1000))"""
-_BY_SEARCH_OF_ANY = f"({' OR '.join(map(_BEGINS.format, _SEARCHED))})"
+_BY_ANY_SEARCHED = f"({' OR '.join(map(_BEGINS.format, _SEARCHED))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,38 +170,38 @@ def _page_statement(
     way: Way, sort: CustomerSort, is_by_documents: bool, is_searched: bool
 ) -> TextClause:
     order = _ORDERS[sort]
+    looked_at, conditions = ":limit", "true"
     parts = {
         "column": order.column,
         "direction": order.direction,
         "is_behind": order.is_behind,
-        "searched": "".join(f", {column}" for column in _SEARCHED) if is_searched else "",
         "picked": PICKED,
+        "searched": "".join(f", {column}" for column in _SEARCHED) if is_searched else "",
         "by_documents": _BY_DOCUMENTS if is_by_documents else "true",
-        "looked_at": ":limit",
     }
-    conditions = "true"
-    if way is Way.NEARBY:
-        candidates = _NEARBY
-        parts["looked_at"] = str(NEARBY)
-        conditions = _conditions(is_by_documents, is_searched)
-    elif way is Way.BY_SEARCH:
+    if way is Way.BY_SEARCH:
         candidates = " UNION ".join(
-            _BY_SEARCH.replace("{begins}", _BEGINS.format(column)) for column in _SEARCHED
+            _BY_SEARCH.format(begins=_BEGINS.format(column), searched_column=column, **parts)
+            for column in _SEARCHED
         )
+    elif way is Way.NEARBY:
+        looked_at, conditions = str(NEARBY), _conditions(is_by_documents, is_searched)
+        candidates = _NEARBY.format(looked_at=looked_at, **parts)
     elif is_searched:
-        candidates = _WITH_SEARCHED.replace("{rows}", _BY_HOLDING)
-        parts["looked_at"] = str(NEARBY_PICKED)
-        conditions = _BY_SEARCH_OF_ANY
+        looked_at, conditions = str(NEARBY_PICKED), _BY_ANY_SEARCHED
+        candidates = _BY_HOLDING_TO_SEARCH.format(looked_at=looked_at, **parts)
     else:
-        candidates = _BY_HOLDING
-    statement = _PAGE.replace("{candidates}", candidates).replace("{conditions}", conditions)
-    return text(statement.format(**parts))
+        candidates = _BY_HOLDING.format(looked_at=looked_at, **parts)
+    return text(
+        _PAGE.format(
+            candidates=candidates,
+            conditions=conditions,
+            looked_at=looked_at,
+            direction=order.direction,
+        )
+    )
 
 
 def _conditions(is_by_documents: bool, is_searched: bool) -> str:
-    conditions = ["true"]
-    if is_by_documents:
-        conditions.append(_BY_DOCUMENTS)
-    if is_searched:
-        conditions.append(_BY_SEARCH_OF_ANY)
-    return " AND ".join(conditions)
+    by_documents = _BY_DOCUMENTS if is_by_documents else "true"
+    return f"{by_documents} AND {_BY_ANY_SEARCHED if is_searched else 'true'}"
