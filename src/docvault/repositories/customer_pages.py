@@ -5,7 +5,7 @@ order, so what a page costs does not grow with the number of customers.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from functools import cache
 from typing import Any, Final
 
@@ -18,128 +18,133 @@ from docvault.rules.gate import GateDecision
 # So many customers are looked at in order before another way is taken. They hold a full page
 # when the filter lets one in twenty through, and cost a millisecond.
 NEARBY: Final = 500
-# A filter that picks no more customers than these is followed rather than the search.
-FEW: Final = 5000
+# So many of the customers that the filter picks are looked at when there is a search too.
+NEARBY_PICKED: Final = 200
 
 
 class Way(Enum):
-    """How the first customers behind a place are found."""
+    """Where the customers of a page are looked for."""
 
-    # All of them.
-    IN_ORDER = """
-        SELECT {column} AS sort_value, external_id FROM customers WHERE {behind}
-        ORDER BY {column} {direction}, external_id {direction} LIMIT :limit
-    """
-    # Those that match among the next few.
-    NEARBY = """
-        SELECT sort_value, external_id FROM (
-            SELECT {column} AS sort_value, external_id, holding_id,
-                lower_external_id, lower_name, lower_email
-            FROM customers WHERE {behind}
-            ORDER BY {column} {direction}, external_id {direction} LIMIT {nearby}
-        ) AS customers
-        WHERE {by_documents} AND {by_search}
-        ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
-    """
-    # By the holdings the filter picks. The customers of a page have no more holdings than there
-    # are customers on it: those whose own first customer comes first.
-    BY_HOLDING = """
-        SELECT sort_value, external_id FROM (
-            SELECT picked.id FROM ({picked}) AS picked CROSS JOIN LATERAL (
-                SELECT {column} AS sort_value, external_id FROM customers
-                WHERE holding_id = picked.id AND {behind} AND {by_search}
-                ORDER BY {column} {direction}, external_id {direction} LIMIT 1
-            ) AS head
-            ORDER BY head.sort_value {direction}, head.external_id {direction} LIMIT :limit
-        ) AS holdings CROSS JOIN LATERAL (
-            SELECT {column} AS sort_value, external_id FROM customers
-            WHERE holding_id = holdings.id AND {behind} AND {by_search}
-            ORDER BY {column} {direction}, external_id {direction} LIMIT :limit
-        ) AS customers
-        ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
-    """
-    # By all that the search finds.
-    BY_SEARCH = """
-        SELECT sort_value, external_id FROM (
-            {found_by_external_id} UNION {found_by_name} UNION {found_by_email}
-        ) AS customers
-        ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
-    """
+    # Among the next in order.
+    NEARBY = auto()
+    # Among the next of the holdings that the filter picks.
+    BY_HOLDING = auto()
+    # Among all that the search finds.
+    BY_SEARCH = auto()
 
 
-# Where the search has another index than the order, `OFFSET 0` keeps the planner from reading
-# customers in order until it has found enough.
-_FOUND = """(
-    SELECT sort_value, external_id FROM (
-        SELECT {column} AS sort_value, external_id FROM customers
-        WHERE {behind} AND {begins} AND {by_documents} {fence}
-    ) AS customers
-    ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
-)"""
-_PAGE = """
-    SELECT id, customers.external_id, name, email, tags, erasure_id, tokens_valid_from,
-        created_at, updated_at, sort_value
-    FROM ({rows}) AS page JOIN customers ON customers.external_id = page.external_id
-    WHERE CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id
-    ORDER BY page.sort_value {direction}, page.external_id {direction}
+_NEARBY = """
+    SELECT {column} AS sort_value, external_id, holding_id {searched}
+    FROM customers WHERE erasure_id IS NULL AND {is_behind}
+    ORDER BY {column} {direction}, external_id {direction} LIMIT {looked_at}
 """
-_BEHIND = "erasure_id IS NULL AND ({column}, external_id) {beyond} ({start}, :after_id)"
+# The first customers have no more holdings than there are of them: the holdings whose own first
+# customer comes first.
+_BY_HOLDING = """
+    SELECT sort_value, external_id FROM (
+        SELECT picked.id FROM ({picked}) AS picked CROSS JOIN LATERAL (
+            SELECT {column} AS sort_value, external_id FROM customers
+            WHERE holding_id = picked.id AND erasure_id IS NULL AND {is_behind}
+            ORDER BY {column} {direction}, external_id {direction} LIMIT 1
+        ) AS head
+        ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
+    ) AS holdings CROSS JOIN LATERAL (
+        SELECT {column} AS sort_value, external_id FROM customers
+        WHERE holding_id = holdings.id AND erasure_id IS NULL AND {is_behind}
+        ORDER BY {column} {direction}, external_id {direction} LIMIT {looked_at}
+    ) AS customers
+    ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
+"""
+_BY_HOLDING_TO_SEARCH = f"""
+    SELECT sort_value, external_id {{searched}}
+    FROM ({_BY_HOLDING}) AS rows JOIN customers USING (external_id)
+"""  # noqa: S608 - made of constants
+# What begins with the search is found first and sorted then: `OFFSET 0` keeps the planner from
+# reading customers in order until enough of them match. Reading in the direction of the order
+# meets early what sorts early, as far as the two go together.
+_BY_SEARCH = """(
+    SELECT {column} AS sort_value, external_id FROM (
+        SELECT {column}, external_id, holding_id FROM customers
+        WHERE erasure_id IS NULL AND {begins} ORDER BY {searched_column} {direction} OFFSET 0
+    ) AS customers
+    WHERE {is_behind} AND {by_documents}
+    ORDER BY {column} {direction}, external_id {direction} LIMIT :limit
+)"""
+# A left join, for `is_last` is needed also when no candidate matches.
+_PAGE = """
+    WITH candidates AS MATERIALIZED ({candidates}),
+    page AS (
+        SELECT sort_value, external_id FROM candidates WHERE {conditions}
+        ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
+    )
+    SELECT is_last, id, page.external_id, name, email, tags, erasure_id, tokens_valid_from,
+        created_at, updated_at, sort_value
+    FROM (SELECT count(*) < {looked_at} AS is_last FROM candidates) AS candidates
+    LEFT JOIN (page JOIN customers ON customers.external_id = page.external_id)
+        ON CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id
+    ORDER BY sort_value {direction}, page.external_id {direction}
+"""
 _COUNT = """
     SELECT count(*) FROM customers
-    WHERE erasure_id IS NULL AND {by_documents} AND {by_search}
+    WHERE erasure_id IS NULL AND {conditions}
         AND (CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id)
 """
-# How many customers a filter picks, whatever is searched, counted up to one more than a few.
-_FEW = """
-    SELECT count(*) FROM (
-        SELECT FROM ({picked}) AS picked CROSS JOIN LATERAL (
-            SELECT FROM customers WHERE holding_id = picked.id AND erasure_id IS NULL
-            LIMIT {few} + 1
-        ) AS customers
-        LIMIT {few} + 1
-    ) AS customers
-"""
+# A look-up in a hash table. As a join it is planned from a guess of how many holdings there are.
+_BY_DOCUMENTS = f"(holding_id IN ({PICKED})) IS TRUE"
+_SEARCHED = ("lower_external_id", "lower_name", "lower_email")
 # A range instead of LIKE, and its ends in subqueries: both are there before the first row, and
 # the plan is the same whether the planner sees the value or not. The end is longer than any text
 # that is searched, and of the last character there is.
 _BEGINS = """{} BETWEEN (SELECT lower(CAST(:search AS text)))
     AND (SELECT lower(:search) || repeat(chr(1114111), 1000))"""
-# A look-up in a hash table. As a join it is planned from a guess of how many holdings there are.
-_IS_PICKED = f"(holding_id IN ({PICKED})) IS TRUE"
+_BY_ANY_SEARCHED = f"({' OR '.join(map(_BEGINS.format, _SEARCHED))})"
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     column: str
-    type: str
+    is_behind: str
     direction: str
-    beyond: str
-    # What comes before every sort value.
-    start: str
+    # The place before all customers.
+    start: CustomerPlace
+
+
+def _order(column: str, type_: str, sign: str, start: str) -> _Order:
+    direction = "ASC" if sign == ">" else "DESC"
+    is_behind = f"({column}, external_id) {sign} (CAST(:after_value AS {type_}), :after_id)"
+    return _Order(column, is_behind, direction, CustomerPlace(start, ""))
 
 
 _ORDERS = {
-    CustomerSort.CREATED_AT: _Order("created_at", "timestamptz", "ASC", ">", "-infinity"),
-    CustomerSort.CREATED_AT_DESC: _Order("created_at", "timestamptz", "DESC", "<", "infinity"),
-    CustomerSort.NAME: _Order("lower_name", "text", "ASC", ">", ""),
-    CustomerSort.NAME_DESC: _Order("lower_name", "text", "DESC", "<", "\U0010ffff" * 1000),
+    CustomerSort.CREATED_AT: _order("created_at", "timestamptz", ">", "-infinity"),
+    CustomerSort.CREATED_AT_DESC: _order("created_at", "timestamptz", "<", "infinity"),
+    CustomerSort.NAME: _order("lower_name", "text", ">", ""),
+    CustomerSort.NAME_DESC: _order("lower_name", "text", "<", "\U0010ffff" * 1000),
 }
 
 
+def ways(filter_: CustomerFilter) -> list[Way]:
+    """Return where to look, one after the other until the page is whole."""
+    found = [Way.NEARBY]
+    if filter_.is_by_documents:
+        found.append(Way.BY_HOLDING)
+    if filter_.search is not None:
+        found.append(Way.BY_SEARCH)
+    return found
+
+
 def page_statement(way: Way, filter_: CustomerFilter, sort: CustomerSort) -> TextClause:
-    """Return the statement for the first customers found one way, with their sort values."""
+    """Return the statement for the first customers found one way, with their sort values.
+
+    `is_last` says that there are no others; without any customer there is a row of nulls.
+    """
     return _page_statement(way, sort, filter_.is_by_documents, filter_.search is not None)
 
 
 def count_statement(filter_: CustomerFilter) -> TextClause:
     """Return the statement that counts the customers a filter lets through."""
     conditions = _conditions(filter_.is_by_documents, filter_.search is not None)
-    return text(_COUNT.format(**conditions))
-
-
-def few_statement() -> TextClause:
-    """Return the statement that counts the customers a filter picks, up to `FEW` and one more."""
-    return text(_FEW.format(picked=PICKED, few=FEW))
+    return text(_COUNT.format(conditions=conditions))
 
 
 def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
@@ -156,9 +161,8 @@ def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
 
 def place_parameters(after: CustomerPlace | None, sort: CustomerSort) -> dict[str, Any]:
     """Return the parameters of the place a page starts at."""
-    if after is None:
-        return {"after_value": _ORDERS[sort].start, "after_id": ""}
-    return {"after_value": after.value, "after_id": after.external_id}
+    place = _ORDERS[sort].start if after is None else after
+    return {"after_value": place.value, "after_id": place.external_id}
 
 
 @cache
@@ -166,31 +170,38 @@ def _page_statement(
     way: Way, sort: CustomerSort, is_by_documents: bool, is_searched: bool
 ) -> TextClause:
     order = _ORDERS[sort]
-    parts = _conditions(is_by_documents, is_searched) | {
-        "picked": PICKED,
-        "nearby": NEARBY,
+    looked_at, conditions = ":limit", "true"
+    parts = {
         "column": order.column,
         "direction": order.direction,
-        "behind": _BEHIND.format(
-            column=order.column,
-            beyond=order.beyond,
-            start=f"CAST(:after_value AS {order.type})",
-        ),
+        "is_behind": order.is_behind,
+        "picked": PICKED,
+        "searched": "".join(f", {column}" for column in _SEARCHED) if is_searched else "",
+        "by_documents": _BY_DOCUMENTS if is_by_documents else "true",
     }
-    for name in ("external_id", "name", "email"):
-        column = f"lower_{name}"
-        fence = "" if column == order.column else "OFFSET 0"
-        parts[f"found_by_{name}"] = _FOUND.format(
-            begins=_BEGINS.format(column), fence=fence, **parts
+    if way is Way.BY_SEARCH:
+        candidates = " UNION ".join(
+            _BY_SEARCH.format(begins=_BEGINS.format(column), searched_column=column, **parts)
+            for column in _SEARCHED
         )
-    rows = way.value.format(**parts)
-    return text(_PAGE.format(rows=rows, direction=order.direction))
+    elif way is Way.NEARBY:
+        looked_at, conditions = str(NEARBY), _conditions(is_by_documents, is_searched)
+        candidates = _NEARBY.format(looked_at=looked_at, **parts)
+    elif is_searched:
+        looked_at, conditions = str(NEARBY_PICKED), _BY_ANY_SEARCHED
+        candidates = _BY_HOLDING_TO_SEARCH.format(looked_at=looked_at, **parts)
+    else:
+        candidates = _BY_HOLDING.format(looked_at=looked_at, **parts)
+    return text(
+        _PAGE.format(
+            candidates=candidates,
+            conditions=conditions,
+            looked_at=looked_at,
+            direction=order.direction,
+        )
+    )
 
 
-def _conditions(is_by_documents: bool, is_searched: bool) -> dict[str, Any]:
-    columns = ("lower_external_id", "lower_name", "lower_email")
-    begins = " OR ".join(_BEGINS.format(column) for column in columns)
-    return {
-        "by_documents": _IS_PICKED if is_by_documents else "true",
-        "by_search": f"({begins})" if is_searched else "true",
-    }
+def _conditions(is_by_documents: bool, is_searched: bool) -> str:
+    by_documents = _BY_DOCUMENTS if is_by_documents else "true"
+    return f"{by_documents} AND {_BY_ANY_SEARCHED if is_searched else 'true'}"

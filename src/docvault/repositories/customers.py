@@ -13,13 +13,11 @@ from docvault.models.base import columns
 from docvault.repositories import verdicts
 from docvault.repositories.base import Repository
 from docvault.repositories.customer_pages import (
-    FEW,
-    Way,
     count_statement,
-    few_statement,
     filter_parameters,
     page_statement,
     place_parameters,
+    ways,
 )
 from docvault.rules.customers import (
     CustomerCounts,
@@ -87,16 +85,14 @@ class CustomerRepository(Repository):
             "limit": limit,
             "reachable_id": self._access.customer_id,
         }
-
-        async def page(way: Way) -> list[CustomerFacts]:
+        page: list[CustomerFacts] = []
+        for way in ways(filter_):
             statement = page_statement(way, filter_, sort)
-            rows = await self._session.execute(statement, parameters)
-            return [customer_facts(row, _sort_text(row.sort_value)) for row in rows]
-
-        if not filter_.narrows:
-            return await page(Way.IN_ORDER)
-        nearby = await page(Way.NEARBY)
-        return nearby if len(nearby) == limit else await page(await self._far_way(filter_))
+            rows = (await self._session.execute(statement, parameters)).all()
+            page = [customer_facts(row, _sort_text(row.sort_value)) for row in rows if row.id]
+            if len(page) == limit or rows[0].is_last:
+                break
+        return page
 
     async def count(self, filter_: CustomerFilter) -> int:
         """Return how many customers the filter lets through."""
@@ -149,15 +145,6 @@ class CustomerRepository(Repository):
             Erasure.customer_pseudonym == pseudonym
         )
         return await self._session.scalar(query)
-
-    async def _far_way(self, filter_: CustomerFilter) -> Way:
-        """Return the way to a page whose customers are not near each other in the order."""
-        if filter_.search is None:
-            return Way.BY_HOLDING
-        if not filter_.is_by_documents:
-            return Way.BY_SEARCH
-        picked = await self._session.scalar(few_statement(), filter_parameters(filter_))
-        return Way.BY_HOLDING if (picked or 0) <= FEW else Way.BY_SEARCH
 
 
 def customer_facts(row: Customer | Row[*tuple[Any, ...]], sort_value: str = "") -> CustomerFacts:
