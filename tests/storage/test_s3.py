@@ -12,6 +12,7 @@ from tests.fixtures.storage import BUCKET, S3Server, opened
 
 from docvault import breaker
 from docvault.errors import StorageUnavailable
+from docvault.storage import s3
 from docvault.storage.base import BlobExists
 from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
 
@@ -149,3 +150,17 @@ async def test_nobody_waits_for_a_store_that_keeps_failing(
             assert proxy.connections_accepted == asked
             await asyncio.sleep(1)
             assert await read(store, key) == b"x"
+
+
+async def test_a_write_to_a_silent_store_is_given_up(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "READ_SECONDS", 0.5)
+    port = int(s3_server.endpoint_url.rpartition(":")[2])
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        location = S3Location(BUCKET, f"{uuid4()}/", f"http://127.0.0.1:{proxy.port}")
+        async with opened(s3_server, location) as store:
+            proxy.faults = Faults(blackhole=True)
+            async with asyncio.timeout(s3.TOTAL_SECONDS / 2):
+                with pytest.raises(StorageUnavailable):
+                    await store.put(a_key(), a_file(tmp_path, b"x"))

@@ -14,6 +14,7 @@ import aioboto3
 import aiohttp
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import add_expect_header
 
 from docvault.breaker import Breaker
 from docvault.errors import StorageUnavailable
@@ -71,6 +72,8 @@ async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator[
         session.client("s3", endpoint_url=location.endpoint_url, config=config) as client,
         session.client("s3", endpoint_url=public_url, config=config) as signer,
     ):
+        # Waiting for `100 Continue` costs a round trip, and has no time-out of its own.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
         yield S3BlobStore(client, signer, location, spool_dir)
 
 
