@@ -2,18 +2,20 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from tests.fixtures.faultproxy import FaultProxy, Faults
+from tests.fixtures.s3proxy import S3Fault, S3Proxy
 from tests.fixtures.storage import BUCKET, S3Server, opened
 
 from docvault import breaker
 from docvault.errors import StorageUnavailable
 from docvault.storage import s3
-from docvault.storage.base import BlobExists
+from docvault.storage.base import BlobExists, BlobMissing
 from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
 
 
@@ -164,3 +166,69 @@ async def test_a_write_to_a_silent_store_is_given_up(
             async with asyncio.timeout(s3.TOTAL_SECONDS / 2):
                 with pytest.raises(StorageUnavailable):
                     await store.put(a_key(), a_file(tmp_path, b"x"))
+
+
+class TestMisbehaviour:
+    """What a store can do to single requests; the proxy stands between us and a real one."""
+
+    @pytest.fixture
+    def proxy(self, s3_server: S3Server) -> Iterator[S3Proxy]:
+        with S3Proxy(("127.0.0.1", int(s3_server.endpoint_url.rpartition(":")[2]))) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    async def store(self, s3_server: S3Server, proxy: S3Proxy) -> AsyncIterator[S3BlobStore]:
+        async with opened(s3_server, S3Location(BUCKET, f"{uuid4()}/", proxy.url)) as store:
+            yield store
+
+    @pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN])
+    async def test_a_request_is_tried_twice(
+        self, store: S3BlobStore, proxy: S3Proxy, fault: S3Fault
+    ) -> None:
+        proxy.choose = lambda _method, _target: fault
+        with pytest.raises(StorageUnavailable):
+            await store.open(a_key())
+        assert proxy.requests["HEAD"] == 2
+
+    async def test_one_error_goes_unnoticed(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
+    ) -> None:
+        key = a_key()
+        proxy.choose = lambda method, _: S3Fault.ERROR if proxy.requests[method] == 1 else None
+        await store.put(key, a_file(tmp_path, b"x"))
+        assert await read(store, key) == b"x"
+        assert proxy.happened[S3Fault.ERROR] == 3
+
+    async def test_a_write_whose_answer_is_lost_is_not_taken_for_a_success(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
+    ) -> None:
+        key = a_key()
+        proxy.choose = lambda method, _: S3Fault.LOST_ANSWER if method == "PUT" else None
+        with pytest.raises((StorageUnavailable, BlobExists)):
+            await store.put(key, a_file(tmp_path, b"x"))
+        proxy.heal()
+        assert await read(store, key) == b"x"
+
+    async def test_a_multipart_upload_that_only_seems_complete_is_not_taken_for_a_success(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
+    ) -> None:
+        key = a_key()
+        proxy.choose = lambda method, target: (
+            S3Fault.FALSE_SUCCESS if method == "POST" and "uploadId=" in target else None
+        )
+        with pytest.raises(StorageUnavailable):
+            await store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
+        assert proxy.happened[S3Fault.FALSE_SUCCESS] == 2
+        proxy.heal()
+        with pytest.raises(BlobMissing):
+            await store.open(key)
+
+    @pytest.mark.parametrize("size", [10, 3_000_000])
+    async def test_a_read_that_ends_too_early_fails(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path, size: int
+    ) -> None:
+        key = a_key()
+        await store.put(key, a_file(tmp_path, os.urandom(size)))
+        proxy.choose = lambda method, _: S3Fault.TRUNCATED if method == "GET" else None
+        with pytest.raises(StorageUnavailable):
+            await read(store, key)
