@@ -13,6 +13,7 @@ from docvault.repositories.customers import CustomerRepository
 from docvault.repositories.document_types import DocumentTypeRepository
 from docvault.repositories.documents import DocumentRepository
 from docvault.repositories.erasures import ErasureRepository
+from docvault.repositories.holdings import HoldingRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
 from docvault.repositories.previews import PreviewRepository
@@ -72,6 +73,11 @@ class Unit:
     def erasures(self) -> ErasureRepository:
         """Erasures."""
         return ErasureRepository(self._session, self._access)
+
+    @cached_property
+    def holdings(self) -> HoldingRepository:
+        """Holdings."""
+        return HoldingRepository(self._session, self._access)
 
     @cached_property
     def idempotency_keys(self) -> IdempotencyKeyRepository:

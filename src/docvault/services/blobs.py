@@ -86,12 +86,13 @@ async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None 
 
 
 async def reap(resources: Resources) -> None:
-    """Remove what was left behind by crashes: expired intents, old answers, dead spools."""
+    """Remove what crashes and changes left behind: intents, answers, holdings, dead spools."""
     async with resources.unit(Access.everyone()) as unit:
         expired = await unit.blobs.queue_expired()
         await unit.idempotency_keys.delete_expired()
         await unit.upload_sessions.delete_old()
         await unit.rate_limits.delete_over()
+        await unit.holdings.delete_unused()
     metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()
