@@ -1,20 +1,11 @@
 """The breaker before a backend: when it opens, who may try, and when it closes."""
 
 import pytest
+from tests.factories.clock import Clock
 
 from docvault import breaker
 from docvault.breaker import FAILURES, OPEN_SECONDS, Breaker
 from docvault.errors import StorageUnavailable
-
-
-class Clock:
-    """What `time.monotonic` says inside the module."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

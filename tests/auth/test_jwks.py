@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from tests.factories.clock import Clock
 
 from docvault.auth import jwks
 from docvault.auth.jwks import RemoteKeys, StaticKeys, matching_keys, usable_keys
@@ -142,16 +143,6 @@ class Provider:
             pass  # the client has seen enough
         finally:
             writer.close()
-
-
-class Clock:
-    """What `time.monotonic` says inside the module."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

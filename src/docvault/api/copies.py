@@ -11,7 +11,6 @@ from docvault.services.copies import Copying, copy_files
 
 async def copy_document(call: Call, key: str, data: DocumentCopy) -> Response:
     """Fill a slot with copies of stored bytes; 201 when it was empty, else 200."""
-
     return await copy_files(
         call.resources,
         call.asker,

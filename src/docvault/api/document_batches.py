@@ -36,7 +36,7 @@ from docvault.schemas.document_batches import (
     DocumentBatchResult,
 )
 from docvault.schemas.documents import DocumentRead
-from docvault.services import documents, uploads
+from docvault.services import attachments, documents, uploads
 from docvault.services.idempotency_keys import Claim, claim_key
 from docvault.services.uploads import ReceivedFile, Submission
 
@@ -171,12 +171,12 @@ async def _give_back(call: Call, claim: Claim | None) -> None:
 async def _store(call: Call, item: _Item, claim: Claim | None) -> tuple[int, DocumentRead]:
     """Save files with values, or values alone."""
 
-    def respond(slot: Slot, created: bool) -> uploads.Reply[tuple[int, DocumentRead]]:
+    def respond(slot: Slot, created: bool) -> attachments.Reply[tuple[int, DocumentRead]]:
         view = document_view(call, slot)
         status = 201 if created else 200
         answer = stored(call.fingerprint, resource_response(call.request, view, status))
         completion = claim.completion(answer, call.customer.id) if claim else None
-        return uploads.Reply((status, view), completion)
+        return attachments.Reply((status, view), completion)
 
     values = item.data.field_values or {}
     if not item.files:
@@ -199,7 +199,7 @@ def _unconditionally(slot: Slot) -> None:
 
 
 async def _update_values(
-    call: Call, item: _Item, respond: uploads.Respond[tuple[int, DocumentRead]]
+    call: Call, item: _Item, respond: attachments.Respond[tuple[int, DocumentRead]]
 ) -> tuple[int, DocumentRead]:
     async with call.resources.unit(call.asker.access) as unit:
         work = call.asker.work(unit)
@@ -207,4 +207,4 @@ async def _update_values(
         updated = await documents.update_field_values(
             work, call.customer, slot, item.data.field_values or {}
         )
-        return await uploads.settle(work, respond(updated, False))
+        return await attachments.settle(work, respond(updated, False))

@@ -40,7 +40,7 @@ from docvault.errors import (
 from docvault.rules.slots import Slot
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentUpdate
-from docvault.services import documents, uploads
+from docvault.services import attachments, documents, uploads
 
 View = Callable[[Call, Slot], BaseModel]
 
@@ -106,12 +106,12 @@ async def upload_document(call: Call, view: View) -> Response:
         )
 
 
-def document_reply(call: Call, view: View) -> uploads.Respond[Response]:
+def document_reply(call: Call, view: View) -> attachments.Respond[Response]:
     """Return what answers with the filled document: 201 when it was empty, else 200."""
 
-    def respond(slot: Slot, created: bool) -> uploads.Reply[Response]:
+    def respond(slot: Slot, created: bool) -> attachments.Reply[Response]:
         response = resource_response(call.request, view(call, slot), 201 if created else 200)
-        return uploads.Reply(response, call.completion(stored(call.fingerprint, response)))
+        return attachments.Reply(response, call.completion(stored(call.fingerprint, response)))
 
     return respond
 

@@ -1,8 +1,7 @@
 """The statement that makes stored bytes the current version of a slot.
 
-An upload waits for the database mostly in round trips: as single statements the same work
-takes sixteen, and half as many uploads a second. So everything is one statement, and it does
-everything or nothing. It compares before it sets: the caller says what the slot was when it
+An upload waits for the database mostly in round trips. So everything is one statement, and it
+does everything or nothing. It compares before it sets: the caller says what the slot was when it
 decided, and when anything is different by now the statement changes nothing at all.
 """
 

@@ -13,17 +13,19 @@ from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import FileFacts, TypeFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import CopySource
+from docvault.services.attachments import (
+    Attachment,
+    Precondition,
+    Respond,
+    attach_files,
+)
 from docvault.services.blobs import LocalBytes, store_bytes
 from docvault.services.documents import authorise_write, find_version, require_not_quarantined
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_spooled
 from docvault.services.uploads import (
-    Attachment,
-    Precondition,
-    Respond,
     allowed_media_types,
-    attach_files,
     max_file_bytes,
     not_allowed,
 )

@@ -38,6 +38,14 @@ from docvault.rules.upload_sessions import (
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.upload_sessions import UploadCreate
 from docvault.services import quotas
+from docvault.services.attachments import (
+    Attachment,
+    Precondition,
+    Respond,
+    SessionSettled,
+    attach_files,
+    settle,
+)
 from docvault.services.blobs import new_intent
 from docvault.services.customers import lock_customer
 from docvault.services.documents import authorise_write, get_slot
@@ -45,15 +53,9 @@ from docvault.services.resources import Resources
 from docvault.services.scans import scan_arrived
 from docvault.services.stored_content import digest_of, inspect_stored
 from docvault.services.uploads import (
-    Attachment,
-    Precondition,
-    Respond,
-    SessionSettled,
-    attach_files,
     check_content,
     check_filename,
     max_file_bytes,
-    settle,
 )
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
