@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -611,6 +612,7 @@ class TestProxies:
             forwarded = [f"198.51.100.{n}, 203.0.113.1, 10.0.0.{n}" for n in range(3)]
             assert await self.statuses(client, *forwarded) == [401, 401, 429]
 
+    @pytest.mark.own_store("the addresses of files are ours only where the store has none")
     @pytest.mark.usefixtures("contract")
     @pytest.mark.parametrize(("trusted", "scheme"), [(["127.0.0.1"], "https"), ([], "http")])
     async def test_a_trusted_proxy_says_how_clients_reach_it(
@@ -653,11 +655,10 @@ class TestUploadsAtOnce:
             assert (await integration.put(KEY_SLOT, **upload_of())).is_success
             assert (await customer_of("c-1").put(SLOT, **upload_of())).is_success
 
+    @pytest.mark.own_store("the addresses of files are ours only where the store has none")
     async def test_the_bytes_of_an_announced_file_take_a_place(
         self, http: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:
-        import hashlib
-
         customer, body = customer_of("c-1"), files.pdf()
         digest = hashlib.sha256(body).hexdigest()
         announced = {"filename": "a.pdf", "size_bytes": len(body), "sha256": digest}
