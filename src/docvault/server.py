@@ -1,6 +1,7 @@
 """Serving: uvicorn with our own bounds, in one process."""
 
 import asyncio
+import gc
 import signal
 import socket
 import time
@@ -56,6 +57,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say where."""
         await super().startup(sockets)
+        # What is here by now stays: collecting garbage need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         if self.started and self._announcement is not None:
             print(self._announcement, flush=True)  # noqa: T201 - for the person at the terminal
 

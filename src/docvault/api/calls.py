@@ -82,7 +82,8 @@ class Call:
         await keep_answer(work, self.completion(answer))
 
 
-def _current_call(request: Request) -> Call:
+async def _current_call(request: Request) -> Call:
+    # Not a plain function: FastAPI would call that in a thread.
     call: Call = request.state.call
     return call
 
