@@ -486,7 +486,10 @@ class _Server:
 
     def _wait_until_ended(self, pid: int, limit: float) -> None:
         deadline = time.monotonic() + limit
-        while self._running_pid() == pid and time.monotonic() < deadline:
+        # The lock file goes some moments before the process does.
+        while self._running_pid() == pid or _is_postmaster(pid, self._data):
+            if time.monotonic() >= deadline:
+                return
             time.sleep(_POLL_INTERVAL)
 
     def _reap(self) -> None:
