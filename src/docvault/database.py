@@ -2,10 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import psycopg
+import pydantic_core
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import (
@@ -15,9 +18,11 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from docvault import metrics
 from docvault.errors import DatabaseUnavailable
+from docvault.prepared_statements import PreparedStatement
 
 POOL_WAIT_SECONDS = 5
 STATEMENT_SECONDS = 10
@@ -68,6 +73,50 @@ class MeasuredPool(AsyncAdaptedQueuePool):
             return super().connect()
 
 
+Driver = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+class Session(AsyncSession):
+    """SQLAlchemy's session, and a short way past it for prepared statements."""
+
+    async def rows(
+        self, statement: PreparedStatement, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Send a prepared statement and return its rows.
+
+        In the session's transaction, where there is one. Otherwise it takes a connection of the
+        pool for just this statement, which then must be one that commits by itself.
+        """
+        if self.in_transaction():
+            return await _fetch(await self.driver(), statement, parameters)
+        engine = cast("AsyncEngine", self.bind)
+        lent = await greenlet_spawn(engine.sync_engine.raw_connection)
+        driver = cast("Driver", lent.driver_connection)
+        try:
+            return await _fetch(driver, statement, parameters)
+        finally:
+            if driver.closed:
+                # As SQLAlchemy does: what broke one connection broke those that wait in the pool.
+                engine.sync_engine.pool._invalidate(lent)  # noqa: SLF001 - nothing public does it
+            elif driver.info.transaction_status is not TransactionStatus.IDLE:
+                # The server may be frozen: hang up instead of asking it anything.
+                await greenlet_spawn(lent.invalidate)
+            await greenlet_spawn(lent.close)
+
+    async def driver(self) -> Driver:
+        """Return psycopg's connection of the session's transaction."""
+        connection = await (await self.connection()).get_raw_connection()
+        return cast("Driver", connection.driver_connection)
+
+
+async def _fetch(
+    driver: Driver, statement: PreparedStatement, parameters: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    with metrics.STATEMENT_SECONDS.time():
+        cursor = await driver.execute(statement.sql, statement.bind(parameters))
+        return await cursor.fetchall() if cursor.description else []
+
+
 class Database:
     """One engine and its transactions.
 
@@ -89,6 +138,7 @@ class Database:
             connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
             # Most requests are single statements: connections change for transactions alone.
             isolation_level="AUTOCOMMIT",
+            json_deserializer=pydantic_core.from_json,
         )
         _measure(self.engine, pool_size)
         transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
@@ -96,13 +146,13 @@ class Database:
         self._statements = _sessions(self.engine)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncIterator[Session]:
         """Commit when the block ends, roll back when it raises."""
         async with self._opened(self._transactions) as session, session.begin():
             yield session
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[AsyncSession]:
+    async def statements(self) -> AsyncIterator[Session]:
         """Run statements that are committed one by one, which saves two round trips.
 
         Several reads see no less of each other than in a transaction: under READ COMMITTED
@@ -112,9 +162,7 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def _opened(
-        self, sessions: async_sessionmaker[AsyncSession]
-    ) -> AsyncIterator[AsyncSession]:
+    async def _opened(self, sessions: async_sessionmaker[Session]) -> AsyncIterator[Session]:
         try:
             async with asyncio.timeout(TRANSACTION_SECONDS), sessions() as session:
                 try:
@@ -139,8 +187,8 @@ class Database:
         await self.engine.dispose()
 
 
-def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    return async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+def _sessions(engine: AsyncEngine) -> async_sessionmaker[Session]:
+    return async_sessionmaker(engine, class_=Session, expire_on_commit=False, autoflush=False)
 
 
 def _unavailable(reason: str) -> DatabaseUnavailable:

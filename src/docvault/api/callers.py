@@ -67,6 +67,7 @@ class TokenRoute(GuardedRoute):
 class AdminRoute(TokenRoute):
     """Staff, by a token with the admin scope."""
 
+    audience = "admin"
     common_errors = _TOKEN_ERRORS
     security_scheme = "adminToken"
 
@@ -79,6 +80,7 @@ class AdminRoute(TokenRoute):
 class CustomerRoute(TokenRoute):
     """A customer, by a token with the customer scope; the path never names one."""
 
+    audience = "customer"
     common_errors = (*_TOKEN_ERRORS, CallerUnknown)
     security_scheme = "customerToken"
 
@@ -104,6 +106,7 @@ class CustomerRoute(TokenRoute):
 class IntegrationRoute(GuardedRoute):
     """A third-party system, by an API key whose scopes allow the operation."""
 
+    audience = "integration"
     common_errors = (AuthenticationRequired, InvalidApiKey, InsufficientScope, RateLimited)
     security_scheme = "apiKey"
 

@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, func, or_, select, tuple_, update
 
 from docvault.models import ApiKey
 from docvault.models.base import columns
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 
 LAST_USE_RESOLUTION = timedelta(minutes=1)
@@ -21,8 +22,10 @@ _USE_IS_DUE = or_(
 _IS_VALID = and_(
     _keys.revoked_at.is_(None), or_(_keys.expires_at.is_(None), _keys.expires_at > func.now())
 )
-_FIND = select(_keys.id, _keys.secret_hash, _keys.scopes, _IS_VALID, _USE_IS_DUE).where(
-    _keys.public_id == bindparam("public_id")
+_FIND = PreparedStatement(
+    select(_keys.id, _keys.secret_hash, _keys.scopes, _IS_VALID, _USE_IS_DUE).where(
+        _keys.public_id == bindparam("public_id")
+    )
 )
 
 
@@ -56,8 +59,8 @@ class ApiKeyRepository(Repository):
 
     async def find_public(self, public_id: str) -> KnownKey | None:
         """Return a key by the id that stands in it."""
-        row = (await self._session.execute(_FIND, {"public_id": public_id})).one_or_none()
-        return None if row is None else KnownKey(*row)
+        rows = await self._session.rows(_FIND, {"public_id": public_id})
+        return KnownKey(*rows[0]) if rows else None
 
     async def record_use(self, key_id: UUID) -> None:
         """Set the time of last use, at most once a minute, never waiting for another request."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import IntegrityError
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -26,11 +27,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeEngine
 
 from docvault.errors import DocumentTypeUnknown
 from docvault.models import new_id
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.audit_events import NewAuditEvent
 from docvault.repositories.base import Repository
 from docvault.repositories.idempotency_keys import Completion
@@ -51,8 +52,9 @@ def _condensed(sql: str) -> str:
 
 # Each name is a step. A statement sees the rows as they were when it began: only what a step
 # returns, never what it wrote, reaches the next.
-_ATTACH = text(
-    _condensed("""
+_ATTACH = PreparedStatement(
+    text(
+        _condensed("""
     WITH
     -- Uploads of one customer wait for each other here, and erasure for all of them.
     customer AS (
@@ -154,19 +156,20 @@ _ATTACH = text(
     -- A step that only reads is taken when somebody asks for it.
     SELECT (SELECT count(*) FROM document) = 1, (SELECT count(*) FROM job)
     """)
-).bindparams(
-    *_typed(Uuid(), "customer_id", "document_type_id", "document_id", "event_id", "request_id"),
-    *_typed(Uuid(), "version_id", "replaced_version_id", "claim_token"),
-    *_typed(ARRAY(Uuid()), "blob_ids"),
-    *_typed(DateTime(timezone=True), "type_updated_at", "uploaded_at"),
-    *_typed(Integer(), "number", "status"),
-    *_typed(Boolean(), "has_previews"),
-    *_typed(LargeBinary(), "claim_id", "fingerprint", "body"),
-    *_typed(JSON(), "files"),
-    *_typed(JSONB(none_as_null=True), "field_values", "replaced_values", "changes", "headers"),
-    *_typed(JSONB(), "job_arguments"),
-    *_typed(Text(), "uploaded_by_kind", "uploaded_by_id", "actor_kind", "actor_id", "action"),
-    *_typed(Text(), "customer", "customer_pseudonym", "document_type", "result", "job_name"),
+    ).bindparams(
+        *_typed(Uuid(), "customer_id", "document_type_id", "document_id", "event_id", "request_id"),
+        *_typed(Uuid(), "version_id", "replaced_version_id", "claim_token"),
+        *_typed(ARRAY(Uuid()), "blob_ids"),
+        *_typed(DateTime(timezone=True), "type_updated_at", "uploaded_at"),
+        *_typed(Integer(), "number", "status"),
+        *_typed(Boolean(), "has_previews"),
+        *_typed(LargeBinary(), "claim_id", "fingerprint", "body"),
+        *_typed(JSON(), "files"),
+        *_typed(JSONB(none_as_null=True), "field_values", "replaced_values", "changes", "headers"),
+        *_typed(JSONB(), "job_arguments"),
+        *_typed(Text(), "uploaded_by_kind", "uploaded_by_id", "actor_kind", "actor_id", "action"),
+        *_typed(Text(), "customer", "customer_pseudonym", "document_type", "result", "job_name"),
+    )
 )
 
 
@@ -254,10 +257,10 @@ class AttachmentRepository(Repository):
             **_completion_parameters(completion),
         }
         try:
-            row = (await self._session.execute(_ATTACH, parameters)).one()
+            rows = await self._session.rows(_ATTACH, parameters)
         except IntegrityError as error:
             raise DocumentTypeUnknown from error
-        return bool(row[0])
+        return bool(rows[0][0])
 
 
 def _file_record(file: NewFile) -> dict[str, Any]:

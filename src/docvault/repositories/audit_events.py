@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from docvault.models import AuditDetail, AuditEvent, new_id
 from docvault.models.base import Base
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 
 
@@ -57,15 +58,16 @@ def _columns(model: type[Base], *names: str) -> dict[str, BindParameter[Any]]:
     return {name: bindparam(name, type_=columns[name].type) for name in names}
 
 
-_ADD = insert(AuditEvent).values(
+_INSERT = insert(AuditEvent).values(
     id=bindparam("event_id", type_=Uuid()),
     **_columns(AuditEvent, "actor_kind", "actor_id", "action", "customer_pseudonym"),
     **_columns(AuditEvent, "document_type", "version", "result", "request_id"),
 )
-_ADD_WITH_DETAILS = (
+_ADD = PreparedStatement(_INSERT)
+_ADD_WITH_DETAILS = PreparedStatement(
     insert(AuditDetail)
     .values(**_columns(AuditDetail, "event_id", "customer_id", "customer", "changes"))
-    .add_cte(_ADD.cte("event"))
+    .add_cte(_INSERT.cte("event"))
 )
 
 
@@ -76,7 +78,7 @@ class AuditEventRepository(Repository):
         """Record an event in the transaction of the change it tells of (D26)."""
         has_details = event.customer is not None or event.changes is not None
         statement = _ADD_WITH_DETAILS if has_details else _ADD
-        await self._session.execute(statement, {"event_id": new_id(), **asdict(event)})
+        await self._session.rows(statement, {"event_id": new_id(), **asdict(event)})
 
     async def list_page(
         self, filter_: AuditFilter, *, before: tuple[datetime, UUID] | None, limit: int

@@ -3,16 +3,16 @@
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, true
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from docvault.auth.principals import Access
+from docvault.database import Session
 
 
 class Repository:
     """SQL about one noun, for rows the given access may reach. Flushes, never commits."""
 
-    def __init__(self, session: AsyncSession, access: Access) -> None:
+    def __init__(self, session: Session, access: Access) -> None:
         self._session = session
         self._access = access
 

@@ -17,6 +17,7 @@ from docvault.models import (
     DocumentVersion,
     Preview,
 )
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 from docvault.rules.quotas import NO_QUOTA, Volume
 
@@ -31,13 +32,15 @@ _USAGE = text("""
     WHERE customer_id = :customer_id AND kind = 'file'
         AND (state = 'stored' OR (state = 'pending' AND expires_at > now()))
 """)
-_ANNOUNCE = text("""
+_ANNOUNCE = PreparedStatement(
+    text("""
     SELECT announced, used_files, used_bytes FROM announce_blobs(
         :customer_id, :kind, CAST(:ids AS uuid[]), CAST(:keys AS text[]),
         CAST(:sizes AS bigint[]), CAST(:digests AS text[]), CAST(:lifetime AS interval),
         :max_files, :max_bytes
     )
 """)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class BlobRepository(Repository):
         Return None then, and otherwise what the customer has. Exact however many do it at once:
         until the commit, from which on it counts, nobody else announces for this customer.
         """
-        row = await self._session.execute(
+        rows = await self._session.rows(
             _ANNOUNCE,
             {
                 "customer_id": intents[0].customer_id,
@@ -92,7 +95,7 @@ class BlobRepository(Repository):
                 "max_bytes": quota.size_bytes,
             },
         )
-        announced, files, size_bytes = row.one()
+        announced, files, size_bytes = rows[0]
         return None if announced else Volume(files, size_bytes)
 
     async def usage(self, customer_id: UUID) -> Volume:

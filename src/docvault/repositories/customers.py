@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from docvault.models import Customer, Erasure, PortalSettings, new_id
 from docvault.models.base import columns
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories import verdicts
 from docvault.repositories.base import Repository
 from docvault.repositories.customer_pages import (
@@ -35,8 +36,20 @@ _COUNTS = text(verdicts.COUNTS)
 
 _REACHABLE = bindparam("reachable", type_=Uuid())
 _customers, _portal = columns(Customer), columns(PortalSettings)
-_FIND = (
-    select(*_customers, _portal.section_enabled, _portal.gate_enabled)
+_FIND = PreparedStatement(
+    select(
+        _customers.id,
+        _customers.external_id,
+        _customers.name,
+        _customers.email,
+        _customers.tags,
+        _customers.erasure_id,
+        _customers.tokens_valid_from,
+        _customers.created_at,
+        _customers.updated_at,
+        _portal.section_enabled,
+        _portal.gate_enabled,
+    )
     .join_from(Customer.__table__, PortalSettings.__table__, true())
     .where(
         _customers.external_id == bindparam("external_id"),
@@ -59,10 +72,13 @@ class CustomerRepository(Repository):
         Both in one round trip, for most requests need both.
         """
         parameters = {"external_id": external_id, "reachable": self._access.customer_id}
-        row = (await self._session.execute(_FIND, parameters)).one_or_none()
-        if row is None:
+        rows = await self._session.rows(_FIND, parameters)
+        if not rows:
             return None
-        return customer_facts(row), PortalSwitches(row.section_enabled, row.gate_enabled)
+        id_, external_id_, name, email, tags, *others, section_enabled, gate_enabled = rows[0]
+        data = CustomerData(name, email, tuple(tags))
+        customer = CustomerFacts(id_, external_id_, data, *others)
+        return customer, PortalSwitches(section_enabled, gate_enabled)
 
     async def lock(self, customer_id: UUID, *, exclusively: bool = False) -> CustomerFacts | None:
         """Return a customer that stays as it is until the transaction ends.

@@ -38,6 +38,7 @@ from docvault.models import (
     new_id,
 )
 from docvault.models.base import columns
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 from docvault.repositories.document_types import TYPE_COLUMNS, type_facts
 from docvault.rules.scans import ScanState
@@ -95,8 +96,14 @@ _SlotsQuery = Select[*tuple[Any, ...]]
 
 
 @cache
+def _slots_statement(*, with_archived: bool, by_key: bool, by_place: bool) -> PreparedStatement:
+    return PreparedStatement(
+        _slots_query(with_archived=with_archived, by_key=by_key, by_place=by_place)
+    )
+
+
 def _slots_query(*, with_archived: bool, by_key: bool, by_place: bool) -> _SlotsQuery:
-    """Return the prepared query of a customer's slots; the hot path of every reader.
+    """Return the query of a customer's slots; the hot path of every reader.
 
     Its parameters are `customer_id` and, where asked for, `key`, `position` and `type_id`.
     """
@@ -142,13 +149,13 @@ class DocumentRepository(Repository):
 
         Archived types show only with `with_archived`, and only while they hold a file.
         """
-        query = _slots_query(
+        statement = _slots_statement(
             with_archived=with_archived, by_key=key is not None, by_place=after is not None
         )
         parameters = {"customer_id": self._reachable_id(customer_id), "limit": limit, "key": key}
         if after is not None:
             parameters |= {"position": after.position, "type_id": after.id}
-        return [_slot(row) for row in await self._session.execute(query, parameters)]
+        return [_slot(row) for row in await self._session.rows(statement, parameters)]
 
     async def count_slots(self, customer_id: UUID, *, with_archived: bool) -> int:
         """Return how many slots `slots` would return."""

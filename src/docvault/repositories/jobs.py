@@ -4,7 +4,6 @@ from enum import StrEnum
 
 from procrastinate import App, PsycopgConnector
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from docvault.repositories.base import Repository
 
@@ -41,7 +40,7 @@ class JobRepository(Repository):
     async def defer(self, name: JobName, **arguments: str) -> None:
         """Add a job; arguments are internal ids only, never personal data."""
         task = _QUEUE.configure_task(
-            name, allow_unknown=True, connection=await _driver_connection(self._session)
+            name, allow_unknown=True, connection=await self._session.driver()
         )
         await task.defer_async(**arguments)
 
@@ -49,8 +48,3 @@ class JobRepository(Repository):
         """Return by task how many jobs are not done and for how many seconds the oldest is not."""
         rows = await self._session.execute(_WAITING)
         return {name: (number, float(age)) for name, number, age in rows}
-
-
-async def _driver_connection(session: AsyncSession) -> object:
-    connection = await session.connection()
-    return (await connection.get_raw_connection()).driver_connection

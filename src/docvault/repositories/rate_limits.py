@@ -4,15 +4,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import case, delete, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, Interval, LargeBinary, bindparam, delete, func, text
 
 from docvault.models import RateLimit
+from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 from docvault.rules.rate_limits import WINDOW_SECONDS
 
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)
-_IS_OVER = RateLimit.ends_at <= func.now()
+_COUNT = PreparedStatement(
+    text("""
+    INSERT INTO rate_limits AS counted (id, number, ends_at)
+    SELECT id, 1, now() + :window FROM unnest(:ids) AS id
+    ON CONFLICT (id) DO UPDATE SET
+        number = CASE WHEN counted.ends_at <= now() THEN 1 ELSE counted.number + 1 END,
+        ends_at = CASE WHEN counted.ends_at <= now() THEN excluded.ends_at ELSE counted.ends_at END
+    RETURNING number, extract(epoch FROM ends_at - now())
+    """).bindparams(
+        bindparam("ids", type_=ARRAY(LargeBinary())), bindparam("window", type_=Interval())
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +43,9 @@ class RateLimitRepository(Repository):
         One statement, exact however many do it at once: each waits for the others' rows, which
         are taken in the order of their ids so that nobody waits in a circle.
         """
-        ends_at = func.now() + _WINDOW
-        statement = insert(RateLimit).values(
-            [{"id": id_, "number": 1, "ends_at": ends_at} for id_ in sorted(set(ids))]
-        )
-        fresh = statement.excluded
-        counted = statement.on_conflict_do_update(
-            index_elements=[RateLimit.id],
-            set_={
-                "number": case((_IS_OVER, fresh.number), else_=RateLimit.number + 1),
-                "ends_at": case((_IS_OVER, fresh.ends_at), else_=RateLimit.ends_at),
-            },
-        ).returning(
-            RateLimit.number, func.extract("epoch", RateLimit.ends_at - func.now()).label("left")
-        )
-        rows = await self._session.execute(counted)
+        rows = await self._session.rows(_COUNT, {"ids": sorted(set(ids)), "window": _WINDOW})
         return [Counted(number, float(left)) for number, left in rows]
 
     async def delete_over(self) -> None:
         """Remove the counts whose window is over."""
-        await self._session.execute(delete(RateLimit).where(_IS_OVER))
+        await self._session.execute(delete(RateLimit).where(RateLimit.ends_at <= func.now()))

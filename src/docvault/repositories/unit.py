@@ -2,9 +2,8 @@
 
 from functools import cached_property
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from docvault.auth.principals import Access
+from docvault.database import Session
 from docvault.repositories.api_keys import ApiKeyRepository
 from docvault.repositories.attachments import AttachmentRepository
 from docvault.repositories.audit_events import AuditEventRepository
@@ -26,7 +25,7 @@ from docvault.repositories.upload_sessions import UploadSessionRepository
 class Unit:
     """A unit of work: what services read and write through, in one transaction."""
 
-    def __init__(self, session: AsyncSession, access: Access) -> None:
+    def __init__(self, session: Session, access: Access) -> None:
         self._session = session
         self._access = access
 
