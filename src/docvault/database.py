@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import psycopg
 import pydantic_core
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import (
@@ -114,7 +114,8 @@ async def _fetch(
 ) -> list[tuple[Any, ...]]:
     with metrics.STATEMENT_SECONDS.time():
         cursor = await driver.execute(statement.sql, statement.bind(parameters))
-        return await cursor.fetchall() if cursor.description else []
+        is_read = cursor.pgresult and cursor.pgresult.status == ExecStatus.TUPLES_OK
+        return await cursor.fetchall() if is_read else []
 
 
 class Database:

@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from tests.factories.setups import make_customer, make_type
 from tests.fixtures.callers import CustomerClients, KeyClients, with_headers
+from tests.fixtures.statements import sent_statements
 
 from docvault.auth.api_keys import generate_key
 from docvault.auth.local_tokens import LocalIssuer
@@ -196,25 +197,16 @@ class TestApiKeys:
         assert (await with_key(http, made["key"])).status_code == 403
 
     async def test_typos_are_refused_without_asking_the_database(
-        self, http: httpx.AsyncClient, admin: httpx.AsyncClient, resources: Resources
+        self, http: httpx.AsyncClient, admin: httpx.AsyncClient
     ) -> None:
         key = (await make_key(admin))["key"]
-        statements: list[str] = []
-
-        def count(*arguments: Any) -> None:
-            statements.append(arguments[2])
-
-        engine = resources.database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", count)
-        try:
+        with sent_statements() as statements:
             for place in range(8, len(key)):
                 typo = key[:place] + ("x" if key[place] != "x" else "y") + key[place + 1 :]
                 assert (await with_key(http, typo)).status_code == 401
             assert statements == []
             assert (await with_key(http, key)).status_code == 200
             assert statements != []
-        finally:
-            event.remove(engine, "before_cursor_execute", count)
 
     @pytest.mark.parametrize("name", ["api_key", "x-api-key", "X-API-Key", "key"])
     async def test_a_key_in_the_query_string_is_refused(

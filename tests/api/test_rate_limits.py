@@ -4,21 +4,21 @@ import asyncio
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event, text
+from sqlalchemy import text
 from tests.api.holdings import holdings
 from tests.api.raw_client import JSON, MULTIPART, Client
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients, KeyClients
+from tests.fixtures.statements import sent_statements
 
 from docvault.app import create_app
 from docvault.auth.api_keys import generate_key
@@ -101,22 +101,6 @@ def at(app: FastAPI, client: httpx.AsyncClient, address: str = "127.0.0.1") -> h
     return httpx.AsyncClient(
         transport=transport, base_url="http://docvault.test", headers=client.headers
     )
-
-
-@contextmanager
-def statements(resources: Resources) -> Iterator[list[str]]:
-    """What is asked of the database meanwhile."""
-    seen: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        seen.append(arguments[2])
-
-    engine = resources.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 async def counts(resources: Resources) -> list[int]:
@@ -315,11 +299,11 @@ class TestRequests:
         assert sum(answer.is_success for answer in answers) == 4
 
     async def test_a_refused_one_asks_nothing_of_the_database(
-        self, customer_of: CustomerClients, resources: Resources
+        self, customer_of: CustomerClients
     ) -> None:
         for _ in range(4):
             await customer_of("c-1").get(READ)
-        with statements(resources) as seen:
+        with sent_statements() as seen:
             assert limited(await customer_of("c-1").get(READ))
         assert seen == []
 
@@ -492,9 +476,9 @@ class TestFailedCredentials:
         assert {(await http.get(TYPES)).status_code for _ in range(25)} == {401}
 
     async def test_a_mistyped_key_is_counted_without_asking_the_database(
-        self, http: httpx.AsyncClient, resources: Resources
+        self, http: httpx.AsyncClient
     ) -> None:
-        with statements(resources) as seen:
+        with sent_statements() as seen:
             answers = [
                 await http.get(KEY_PATH, headers={"X-API-Key": f"dv_live_{n}"}) for n in range(21)
             ]
@@ -502,11 +486,11 @@ class TestFailedCredentials:
         assert seen == []
 
     async def test_beyond_the_limit_the_database_is_asked_no_more(
-        self, http: httpx.AsyncClient, resources: Resources
+        self, http: httpx.AsyncClient
     ) -> None:
         for headers in numbered(20):
             await http.get(TYPES, headers=headers)
-        with statements(resources) as seen:
+        with sent_statements() as seen:
             assert limited(await http.get(TYPES, headers=numbered(21)[20]))
         assert seen == []
 

@@ -99,7 +99,8 @@ async def prepare(resources: Resources) -> Attempt:
     async with resources.unit(Access.everyone()) as unit:
         facts = await unit.customers.find("c-1")
         assert facts is not None
-        (slot,) = await unit.documents.slots(facts.id, key="identity-card")
+        slot = await unit.documents.slot(facts.id, "identity-card")
+        assert slot is not None
         intent = new_intent(facts.id, 3, "0" * 64)
         await unit.blobs.announce([intent])
         token = await unit.idempotency_keys.claim(KEY_ID, facts.id)

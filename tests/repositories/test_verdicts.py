@@ -19,6 +19,7 @@ from docvault.models import (
 )
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFilter, CustomerSort
+from docvault.rules.dossiers import SlotChoice
 from docvault.rules.gate import GateDecision, evaluate_gate
 from docvault.rules.slots import Slot, UploadMode
 from docvault.rules.states import UploadState, totals, upload_state
@@ -119,10 +120,9 @@ async def random_setup(unit: Unit, seed: int) -> Setup:
 
 async def slots_of(unit: Unit, setup: Setup) -> dict[str, list[Slot]]:
     """Return every slot of each customer, archived types with a file included."""
-    return {
-        external_id: await unit.documents.slots(id_, with_archived=True)
-        for external_id, id_ in setup.customers.items()
-    }
+    choice = SlotChoice("all", with_archived=True)
+    dossiers = [await unit.dossiers.find(external_id, choice) for external_id in setup.customers]
+    return {found.customer.external_id: list(found.slots) for found in dossiers if found}
 
 
 async def listed(unit: Unit, **conditions: Any) -> set[str]:

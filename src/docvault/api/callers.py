@@ -70,6 +70,7 @@ class AdminRoute(TokenRoute):
     audience = "admin"
     common_errors = _TOKEN_ERRORS
     security_scheme = "adminToken"
+    sees_archived = True
 
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the staff member; the database is not asked."""
@@ -87,18 +88,18 @@ class CustomerRoute(TokenRoute):
     async def authenticate(self, request: Request, unit: Unit) -> Caller:
         """Return the customer, who has to be known."""
         try:
-            found = await customer_from_claims(unit, await self.claims(request))
+            claims = await self.claims(request)
+            dossier = await customer_from_claims(unit, claims, self.slot_choice(request))
         except InvalidToken as error:
             error.headers.update(INVALID_TOKEN_CHALLENGE)
             raise
-        request.state.found = found
-        customer = found[0]
-        return CustomerCaller(customer.id, customer.external_id)
+        request.state.dossier = dossier
+        return CustomerCaller(dossier.customer.id, dossier.customer.external_id)
 
     async def admit(self, call: Call, unit: Unit) -> None:
         """Say whose request it is; close the section when it is switched off (A-07)."""
         del unit
-        call.customer_or_none, call.switches_or_none = call.request.state.found
+        call.dossier_or_none = call.request.state.dossier
         if not (call.switches.section_enabled or self.operation.works_without_section):
             raise PortalSectionDisabled
 

@@ -1,5 +1,6 @@
 """One request on its way: what the guard found out, for the endpoint to use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 from uuid import UUID
@@ -9,6 +10,7 @@ from fastapi import Depends, Request
 from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit import Unit
 from docvault.rules.customers import CustomerFacts
+from docvault.rules.dossiers import Dossier
 from docvault.rules.portal import PortalSwitches
 from docvault.rules.slots import Slot
 from docvault.rules.stored_answers import StoredAnswer
@@ -28,9 +30,7 @@ class Call:
     request: Request
     resources: Resources
     asker: Asker
-    customer_or_none: CustomerFacts | None = None
-    switches_or_none: PortalSwitches | None = None
-    slot_or_none: Slot | None = None
+    dossier_or_none: Dossier | None = None
     claim: Claim | None = None
     fingerprint: bytes = b""
     work_or_none: Work | None = None
@@ -47,23 +47,35 @@ class Call:
     @property
     def customer(self) -> CustomerFacts:
         """The customer this request is about."""
-        if self.customer_or_none is None:
-            raise RuntimeError("this endpoint is not about a customer")
-        return self.customer_or_none
+        return self._dossier.customer
+
+    @property
+    def customer_or_none(self) -> CustomerFacts | None:
+        """The customer this request is about, if it is about one and has come so far."""
+        return self.dossier_or_none.customer if self.dossier_or_none else None
 
     @property
     def switches(self) -> PortalSwitches:
         """What was switched on when the customer was looked up."""
-        if self.switches_or_none is None:
-            raise RuntimeError("this endpoint is not about a customer")
-        return self.switches_or_none
+        return self._dossier.switches
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The customer's slots that the operation declares, as they were then."""
+        return self._dossier.slots
 
     @property
     def slot(self) -> Slot:
-        """The slot to write to, as it was before the body was read."""
-        if self.slot_or_none is None:
-            raise RuntimeError("this endpoint does not write to a document")
-        return self.slot_or_none
+        """The slot in the path, as it was before the body was read."""
+        if len(self.slots) != 1:
+            raise RuntimeError("this endpoint is not about one document")
+        return self.slots[0]
+
+    @property
+    def _dossier(self) -> Dossier:
+        if self.dossier_or_none is None:
+            raise RuntimeError("this endpoint is not about a customer")
+        return self.dossier_or_none
 
     def inside(self, unit: Unit) -> Self:
         """Enter a transaction."""

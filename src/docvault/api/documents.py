@@ -16,8 +16,9 @@ from docvault.api.content import (
     unchanged,
 )
 from docvault.api.idempotency_keys import replayed, stored
-from docvault.api.responses import no_content, resource_response
+from docvault.api.responses import json_response, no_content, resource_response
 from docvault.api.uploads import received_submission
+from docvault.api.views import gate_view
 from docvault.errors import (
     AdminOnlyDocument,
     CorruptFile,
@@ -37,6 +38,7 @@ from docvault.errors import (
     TooManyFiles,
     UnknownField,
 )
+from docvault.rules.gate import evaluate_gate
 from docvault.rules.slots import Slot
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentUpdate
@@ -82,10 +84,15 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
-async def read_document(call: Call, key: str, view: View) -> Response:
+def read_document(call: Call, view: View) -> Response:
     """Return one document, filled or not."""
-    slot = await documents.get_slot(call.work, call.customer, key)
-    return resource_response(call.request, view(call, slot))
+    return resource_response(call.request, view(call, call.slot))
+
+
+def read_gate(call: Call) -> Response:
+    """Return the verdict on the documents as they are now (R-079)."""
+    gate = evaluate_gate(call.slots, enforced=call.switches.gate_enabled)
+    return json_response(gate_view(gate))
 
 
 async def upload_document(call: Call, view: View) -> Response:
@@ -133,11 +140,11 @@ async def delete_document(call: Call, key: str, view: View) -> Response:
 
 
 async def send_content(
-    call: Call, key: str, *, version: int | None, file: int, disposition: Disposition
+    call: Call, *, version: int | None, file: int, disposition: Disposition
 ) -> Response:
     """Send the bytes of a stored file; every sending is in the audit trail (D26)."""
     found, facts = await documents.find_file(
-        call.work, call.customer, key, version=version, file=file
+        call.work, call.customer, call.slot, version=version, file=file
     )
     content = stored_file(facts, disposition)
     cached = unchanged(call.request, content)
@@ -148,7 +155,7 @@ async def send_content(
         await call.work.record(
             AuditAction.DOCUMENT_DOWNLOAD,
             customer=call.customer,
-            document_type=key,
+            document_type=call.slot.type.key,
             version=found.number,
         )
     return content_response(call.resources, content, byte_range, is_head=call.request.state.is_head)

@@ -37,6 +37,7 @@ from docvault.errors import (
     CustomerBeingErased,
     CustomerUnknown,
     DatabaseUnavailable,
+    DocumentTypeUnknown,
     DocvaultError,
     FileTooLarge,
     IdempotencyKeyReused,
@@ -53,10 +54,11 @@ from docvault.errors import (
     ValidationFailed,
 )
 from docvault.repositories.unit import Unit
+from docvault.rules.dossiers import SlotChoice
+from docvault.rules.permissions import require_write
 from docvault.rules.rate_limits import Limit
 from docvault.schemas.audit_events import AuditAction
-from docvault.services.customers import find_customer
-from docvault.services.documents import authorise_write
+from docvault.services.customers import find_dossier
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
 
@@ -96,6 +98,8 @@ class Operation:
     idempotent: bool = False
     # Headers of conditional and range requests that mean something here.
     conditions: tuple[Literal["If-Match", "If-None-Match", "Range"], ...] = ()
+    # Which of the customer's slots are looked up with the customer: that of the path, or all.
+    slots: Literal["none", "one", "all"] = "none"
     # Whether it writes to the document in the path, which the caller must be allowed to.
     writes_document: bool = False
     # Whether the answer tells in `Location` where the new resource is.
@@ -127,6 +131,8 @@ class GuardedRoute(APIRoute):
     audience: ClassVar[str] = ""
     common_errors: ClassVar[tuple[type[DocvaultError], ...]] = ()
     security_scheme: ClassVar[str] = ""
+    # Whether this audience sees archived types that hold a file (R-060).
+    sees_archived: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -228,22 +234,34 @@ class GuardedRoute(APIRoute):
         check_path(request)
         await self.admit(call, unit)
         await self._find_customer(call, unit)
-        if self.operation.writes_document:
-            work = asker.work(unit.narrowed(asker.access))
-            call.slot_or_none = await authorise_write(
-                work, call.customer, request.path_params["key"]
-            )
+        self._check_slot(call)
         return call
 
     async def _find_customer(self, call: Call, unit: Unit) -> None:
         if CUSTOMER_PATH not in self.path:
             return
-        external_id = call.request.path_params["id"]
+        request = call.request
+        external_id = request.path_params["id"]
         check_customer_id(external_id)
         if self.operation.customer == "existing":
-            to_write = call.request.method != "GET"
-            found = await find_customer(unit, external_id, to_write=to_write)
-            call.customer_or_none, call.switches_or_none = found
+            call.dossier_or_none = await find_dossier(
+                unit, external_id, self.slot_choice(request), to_write=request.method != "GET"
+            )
+
+    def slot_choice(self, request: Request) -> SlotChoice:
+        """Return which slots are looked up with the customer; raises `ValidationFailed`."""
+        check_path(request)
+        which = self.operation.slots
+        key = request.path_params["key"] if which == "one" else None
+        return SlotChoice(which, key, self.sees_archived)
+
+    def _check_slot(self, call: Call) -> None:
+        if self.operation.slots != "one":
+            return
+        if not call.slots:
+            raise DocumentTypeUnknown
+        if self.operation.writes_document:
+            require_write(call.asker.caller, call.slot.type)
 
     async def _admit_files(self, call: Call, unit: Unit) -> None:
         """Check the room there is, and count a customer's upload.

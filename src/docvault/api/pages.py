@@ -15,7 +15,7 @@ from docvault.api.views import document_type_view
 from docvault.rules.slots import Slot, TypePosition
 from docvault.schemas.base import Page
 from docvault.schemas.document_types import DocumentTypePage
-from docvault.services import document_types, documents
+from docvault.services import document_types
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -46,19 +46,19 @@ async def document_page(
     cursor: str | None,
     include_total: bool,
 ) -> Response:
-    """Return one page of the documents of the call's customer."""
+    """Return one page of the documents of the call's customer, all of which were looked up."""
     cursors = cursors_of(call)
-    rows = await documents.list_slots(
-        call.work, call.customer, after=_type_position(cursors, cursor), limit=limit + 1
-    )
+    after = _type_position(cursors, cursor)
+    rows = [slot for slot in call.slots if after is None or slot.type.place > after]
     items, next_cursor = cut_page(
         rows, limit, cursors, lambda slot: [slot.type.position, str(slot.type.id)]
     )
-    return await page_response(
-        page(items=[view(call, slot) for slot in items], next_cursor=next_cursor),
-        include_total,
-        lambda: documents.count_slots(call.work, call.customer),
-    )
+
+    async def count() -> int:
+        return len(call.slots)
+
+    views = [view(call, slot) for slot in items]
+    return await page_response(page(items=views, next_cursor=next_cursor), include_total, count)
 
 
 async def page_response(

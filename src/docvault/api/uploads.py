@@ -127,7 +127,7 @@ async def check_room(call: Call, unit: Unit) -> None:
     if announced is not None:
         if announced <= OVERHEAD_BYTES:
             return
-        if call.slot_or_none is not None:
+        if call.slots:
             if announced > _max_body_bytes(call.slot.type, settings):
                 return
             least = announced - OVERHEAD_BYTES

@@ -1,5 +1,6 @@
 """From facts to what goes over the wire."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -147,7 +148,9 @@ def customer_view(customer: CustomerFacts, counts: CustomerCounts) -> CustomerRe
     )
 
 
-def summary_view(customer: CustomerFacts, slots: list[Slot], *, enforced: bool) -> CustomerSummary:
+def summary_view(
+    customer: CustomerFacts, slots: Sequence[Slot], *, enforced: bool
+) -> CustomerSummary:
     """Return the state of a customer's documents at a glance."""
     return CustomerSummary(
         customer_id=customer.external_id,
@@ -189,7 +192,7 @@ def portal_settings_view(row: PortalSettings) -> PortalSettingsRead:
     )
 
 
-def portal_view(row: PortalSettings, slots: list[Slot]) -> PortalRead:
+def portal_view(row: PortalSettings, slots: Sequence[Slot]) -> PortalRead:
     """Return what a customer's front end needs."""
     html = row.introduction_html
     return PortalRead(

@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Uuid, bindparam, func, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from docvault.models import Customer, Erasure, PortalSettings, new_id
+from docvault.models import Customer, Erasure, new_id
 from docvault.models.base import columns
-from docvault.prepared_statements import PreparedStatement
 from docvault.repositories import verdicts
 from docvault.repositories.base import Repository
 from docvault.repositories.customer_pages import (
@@ -28,33 +27,21 @@ from docvault.rules.customers import (
     CustomerPlace,
     CustomerSort,
 )
-from docvault.rules.portal import PortalSwitches
 from docvault.rules.states import Totals
 
 _COUNTS = text(verdicts.COUNTS)
-
-
-_REACHABLE = bindparam("reachable", type_=Uuid())
-_customers, _portal = columns(Customer), columns(PortalSettings)
-_FIND = PreparedStatement(
-    select(
-        _customers.id,
-        _customers.external_id,
-        _customers.name,
-        _customers.email,
-        _customers.tags,
-        _customers.erasure_id,
-        _customers.tokens_valid_from,
-        _customers.created_at,
-        _customers.updated_at,
-        _portal.section_enabled,
-        _portal.gate_enabled,
-    )
-    .join_from(Customer.__table__, PortalSettings.__table__, true())
-    .where(
-        _customers.external_id == bindparam("external_id"),
-        or_(_REACHABLE.is_(None), _customers.id == _REACHABLE),
-    )
+_customers = columns(Customer)
+# What a select needs for `facts_of_columns`, in that order.
+CUSTOMER_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    _customers.id,
+    _customers.external_id,
+    _customers.name,
+    _customers.email,
+    _customers.tags,
+    _customers.erasure_id,
+    _customers.tokens_valid_from,
+    _customers.created_at,
+    _customers.updated_at,
 )
 
 
@@ -63,22 +50,11 @@ class CustomerRepository(Repository):
 
     async def find(self, external_id: str) -> CustomerFacts | None:
         """Return a customer, also one that is being erased."""
-        found = await self.find_in_portal(external_id)
-        return None if found is None else found[0]
-
-    async def find_in_portal(self, external_id: str) -> tuple[CustomerFacts, PortalSwitches] | None:
-        """Return a customer, also one that is being erased, and what is switched on.
-
-        Both in one round trip, for most requests need both.
-        """
-        parameters = {"external_id": external_id, "reachable": self._access.customer_id}
-        rows = await self._session.rows(_FIND, parameters)
-        if not rows:
-            return None
-        id_, external_id_, name, email, tags, *others, section_enabled, gate_enabled = rows[0]
-        data = CustomerData(name, email, tuple(tags))
-        customer = CustomerFacts(id_, external_id_, data, *others)
-        return customer, PortalSwitches(section_enabled, gate_enabled)
+        query = select(*CUSTOMER_COLUMNS).where(
+            _customers.external_id == external_id, self._reachable(Customer.id)
+        )
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else facts_of_columns(row)
 
     async def lock(self, customer_id: UUID, *, exclusively: bool = False) -> CustomerFacts | None:
         """Return a customer that stays as it is until the transaction ends.
@@ -161,6 +137,12 @@ class CustomerRepository(Repository):
             Erasure.customer_pseudonym == pseudonym
         )
         return await self._session.scalar(query)
+
+
+def facts_of_columns(row: Sequence[Any]) -> CustomerFacts:
+    """Return the facts of a row of `CUSTOMER_COLUMNS`."""
+    id_, external_id, name, email, tags, *others = row
+    return CustomerFacts(id_, external_id, CustomerData(name, email, tuple(tags)), *others)
 
 
 def customer_facts(row: Customer | Row[*tuple[Any, ...]], sort_value: str = "") -> CustomerFacts:

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     ColumnElement,
-    Integer,
     ScalarSelect,
     Select,
     Uuid,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql
@@ -42,7 +40,7 @@ from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 from docvault.repositories.document_types import TYPE_COLUMNS, type_facts
 from docvault.rules.scans import ScanState
-from docvault.rules.slots import FileFacts, Slot, TypePosition, VersionFacts
+from docvault.rules.slots import FileFacts, Slot, VersionFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,77 +90,47 @@ _VERSION_COLUMNS: tuple[ColumnElement[Any], ...] = (
     _versions.field_values,
     _files_of(_versions.id).label("files"),
 )
-_SlotsQuery = Select[*tuple[Any, ...]]
+# What a select needs for `slot_facts`.
+SLOT_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    *TYPE_COLUMNS,
+    _documents.field_values,
+    _documents.last_version,
+    *_VERSION_COLUMNS,
+)
 
 
 @cache
-def _slots_statement(*, with_archived: bool, by_key: bool, by_place: bool) -> PreparedStatement:
-    return PreparedStatement(
-        _slots_query(with_archived=with_archived, by_key=by_key, by_place=by_place)
-    )
-
-
-def _slots_query(*, with_archived: bool, by_key: bool, by_place: bool) -> _SlotsQuery:
-    """Return the query of a customer's slots; the hot path of every reader.
-
-    Its parameters are `customer_id` and, where asked for, `key`, `position` and `type_id`.
-    """
+def _slot_statement(*, with_archived: bool) -> PreparedStatement:
     active = _types.archived_at.is_(None)
     shown = or_(active, _documents.current_version_id.is_not(None)) if with_archived else active
-    query = (
-        select(*TYPE_COLUMNS, _documents.field_values, _documents.last_version, *_VERSION_COLUMNS)
-        .select_from(DocumentType.__table__)
-        .outerjoin(
-            Document.__table__,
-            and_(
-                _documents.document_type_id == _types.id,
-                _documents.customer_id == bindparam("customer_id", type_=Uuid()),
-            ),
-        )
-        .outerjoin(DocumentVersion.__table__, _versions.id == _documents.current_version_id)
-        .where(shown)
-        .order_by(_types.position, _types.id)
-        .limit(bindparam("limit", type_=Integer()))
+    mine = and_(
+        _documents.document_type_id == _types.id,
+        _documents.customer_id == bindparam("customer_id", type_=Uuid()),
     )
-    if by_key:
-        query = query.where(_types.key == bindparam("key"))
-    if by_place:
-        place = tuple_(_types.position, _types.id)
-        after = tuple_(bindparam("position", type_=Integer()), bindparam("type_id", type_=Uuid()))
-        query = query.where(place > after)
-    return query
+    return PreparedStatement(
+        select(*SLOT_COLUMNS)
+        .select_from(DocumentType.__table__)
+        .outerjoin(Document.__table__, mine)
+        .outerjoin(DocumentVersion.__table__, _versions.id == _documents.current_version_id)
+        .where(shown, _types.key == bindparam("key"))
+    )
 
 
 class DocumentRepository(Repository):
     """The slots of customers."""
 
-    async def slots(
-        self,
-        customer_id: UUID,
-        *,
-        key: str | None = None,
-        with_archived: bool = False,
-        after: TypePosition | None = None,
-        limit: int | None = None,
-    ) -> list[Slot]:
-        """Return the slots of a customer in the order of the types, empty ones included.
+    async def slot(
+        self, customer_id: UUID, key: str, *, with_archived: bool = False
+    ) -> Slot | None:
+        """Return a slot as it is now, empty or not; None when nothing of the kind is asked.
 
-        Archived types show only with `with_archived`, and only while they hold a file.
+        An archived type shows only with `with_archived`, and only while it holds a file.
         """
-        statement = _slots_statement(
-            with_archived=with_archived, by_key=key is not None, by_place=after is not None
+        rows = await self._session.rows(
+            _slot_statement(with_archived=with_archived),
+            {"customer_id": self._reachable_id(customer_id), "key": key},
         )
-        parameters = {"customer_id": self._reachable_id(customer_id), "limit": limit, "key": key}
-        if after is not None:
-            parameters |= {"position": after.position, "type_id": after.id}
-        return [_slot(row) for row in await self._session.rows(statement, parameters)]
-
-    async def count_slots(self, customer_id: UUID, *, with_archived: bool) -> int:
-        """Return how many slots `slots` would return."""
-        slots = _slots_query(with_archived=with_archived, by_key=False, by_place=False)
-        query = select(func.count()).select_from(slots.order_by(None).subquery())
-        parameters = {"customer_id": self._reachable_id(customer_id), "limit": None}
-        return await self._session.scalar(query, parameters) or 0
+        return slot_facts(rows[0]) if rows else None
 
     async def lock(self, customer_id: UUID, document_type_id: UUID) -> LockedDocument:
         """Return the slot's row, made when it is not there, for this transaction alone."""
@@ -285,7 +253,8 @@ class DocumentRepository(Repository):
         )
 
 
-def _slot(row: Sequence[Any]) -> Slot:
+def slot_facts(row: Sequence[Any]) -> Slot:
+    """Return the slot of a row of `SLOT_COLUMNS`."""
     types = len(TYPE_COLUMNS)
     field_values, last_version = row[types : types + 2]
     version = row[types + 2 :]

@@ -11,6 +11,7 @@ from docvault.repositories.blobs import BlobRepository
 from docvault.repositories.customers import CustomerRepository
 from docvault.repositories.document_types import DocumentTypeRepository
 from docvault.repositories.documents import DocumentRepository
+from docvault.repositories.dossiers import DossierRepository
 from docvault.repositories.erasures import ErasureRepository
 from docvault.repositories.holdings import HoldingRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
@@ -67,6 +68,11 @@ class Unit:
     def documents(self) -> DocumentRepository:
         """Slots, versions and files."""
         return DocumentRepository(self._session, self._access)
+
+    @cached_property
+    def dossiers(self) -> DossierRepository:
+        """Customers with their slots."""
+        return DossierRepository(self._session, self._access)
 
     @cached_property
     def erasures(self) -> ErasureRepository:

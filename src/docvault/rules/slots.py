@@ -33,6 +33,14 @@ class FieldFacts:
     required: bool
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TypePosition:
+    """The place of a document type in their order; a page starts after one."""
+
+    position: int
+    id: UUID
+
+
 @dataclass(frozen=True, slots=True)
 class TypeFacts:
     """A document type. `fields` are the active ones, also while they are not collected."""
@@ -53,17 +61,14 @@ class TypeFacts:
     updated_at: datetime
 
     @property
+    def place(self) -> TypePosition:
+        """Its place among the others."""
+        return TypePosition(self.position, self.id)
+
+    @property
     def asked_fields(self) -> tuple[FieldFacts, ...]:
         """The fields that are shown and asked: none while the switch is off (R-019)."""
         return self.fields if self.collects_fields else ()
-
-
-@dataclass(frozen=True, slots=True)
-class TypePosition:
-    """Where a page of document types starts: after this one."""
-
-    position: int
-    id: UUID
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE, Scope
 from docvault.auth.tokens import TokenClaims
 from docvault.errors import CallerUnknown, InsufficientScope, InvalidApiKey, InvalidToken
 from docvault.repositories.unit import Unit
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.portal import PortalSwitches
+from docvault.rules.dossiers import Dossier, SlotChoice
 
 
 def staff_from_claims(claims: TokenClaims) -> Staff:
@@ -20,24 +19,21 @@ def staff_from_claims(claims: TokenClaims) -> Staff:
     return Staff(claims.subject)
 
 
-async def customer_from_claims(
-    unit: Unit, claims: TokenClaims
-) -> tuple[CustomerFacts, PortalSwitches]:
-    """Return the customer of a valid token, and what is switched on; never creates one.
+async def customer_from_claims(unit: Unit, claims: TokenClaims, choice: SlotChoice) -> Dossier:
+    """Return the customer of a valid token, and what is asked about it; never creates one.
 
     Raises `InsufficientScope`, `CallerUnknown` for a customer that does not exist or is being
     erased, and `InvalidToken` for a token from before an erasure (R-104).
     """
     if not claims.is_customer or claims.customer is None:
         raise InsufficientScope(f"The token lacks the scope {CUSTOMER_SCOPE}.")
-    found = await unit.customers.find_in_portal(claims.customer)
-    if found is None or found[0].erasure_id is not None:
+    dossier = await unit.dossiers.find(claims.customer, choice)
+    if dossier is None or dossier.customer.erasure_id is not None:
         raise CallerUnknown
-    customer = found[0]
-    valid_from = customer.tokens_valid_from
+    valid_from = dossier.customer.tokens_valid_from
     if valid_from is not None and datetime.fromtimestamp(claims.issued_at, UTC) < valid_from:
         raise InvalidToken("The token was issued before the customer was erased.")
-    return found
+    return dossier
 
 
 async def integration_from_key(unit: Unit, keyring: Keyring, text: str) -> Integration:

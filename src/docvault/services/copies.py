@@ -20,7 +20,12 @@ from docvault.services.attachments import (
     attach_files,
 )
 from docvault.services.blobs import LocalBytes, store_bytes
-from docvault.services.documents import authorise_write, find_version, require_not_quarantined
+from docvault.services.documents import (
+    authorise_write,
+    find_version,
+    get_slot,
+    require_not_quarantined,
+)
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_spooled
@@ -57,7 +62,8 @@ async def copy_files(
         work = asker.work(unit)
         slot = await authorise_write(work, copying.customer, copying.key)
         source = copying.source
-        version = await find_version(work, copying.customer, source.key, source.version)
+        source_slot = await get_slot(work, copying.customer, source.key)
+        version = await find_version(work, copying.customer, source_slot, source.version)
     files = _chosen(version.files, source.file)
     _check(slot.type, files, resources.settings)
     attachment = Attachment(

@@ -20,25 +20,25 @@ from docvault.rules.customers import (
     CustomerPlace,
     CustomerSort,
 )
-from docvault.rules.portal import PortalSwitches
+from docvault.rules.dossiers import Dossier, SlotChoice
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.customers import CustomerCreate, CustomerPut, CustomerUpdate
 from docvault.services.work import Work, difference
 
 
-async def find_customer(
-    unit: Unit, external_id: str, *, to_write: bool
-) -> tuple[CustomerFacts, PortalSwitches]:
-    """Return a customer and what is switched on; raises `CustomerUnknown`.
+async def find_dossier(
+    unit: Unit, external_id: str, choice: SlotChoice, *, to_write: bool
+) -> Dossier:
+    """Return a customer and what is asked about it; raises `CustomerUnknown`.
 
     One that is being erased is unknown to readers and `CustomerBeingErased` to writers.
     """
-    found = await unit.customers.find_in_portal(external_id)
-    if found is None:
+    dossier = await unit.dossiers.find(external_id, choice)
+    if dossier is None:
         raise CustomerUnknown
-    if found[0].erasure_id is not None:
+    if dossier.customer.erasure_id is not None:
         raise CustomerBeingErased if to_write else CustomerUnknown
-    return found
+    return dossier
 
 
 async def list_customers(

@@ -12,19 +12,10 @@ from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import FieldValueChanges, merge_values
 from docvault.rules.permissions import require_customer_delete, require_write
 from docvault.rules.scans import is_quarantined
-from docvault.rules.slots import FileFacts, Slot, TypePosition, UploadMode, VersionFacts
+from docvault.rules.slots import FileFacts, Slot, UploadMode, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import lock_customer
 from docvault.services.work import Work
-
-
-async def list_slots(
-    work: Work, customer: CustomerFacts, *, after: TypePosition | None, limit: int | None
-) -> list[Slot]:
-    """Return a customer's slots; staff also see archived types that hold a file (R-060)."""
-    return await work.unit.documents.slots(
-        customer.id, with_archived=sees_archived(work), after=after, limit=limit
-    )
 
 
 async def authorise_write(work: Work, customer: CustomerFacts, key: str) -> Slot:
@@ -34,17 +25,12 @@ async def authorise_write(work: Work, customer: CustomerFacts, key: str) -> Slot
     return slot
 
 
-async def count_slots(work: Work, customer: CustomerFacts) -> int:
-    """Return how many slots `list_slots` would return without a limit."""
-    return await work.unit.documents.count_slots(customer.id, with_archived=sees_archived(work))
-
-
 async def get_slot(work: Work, customer: CustomerFacts, key: str) -> Slot:
     """Return one slot, filled or not; raises `DocumentTypeUnknown`."""
-    slots = await work.unit.documents.slots(customer.id, key=key, with_archived=sees_archived(work))
-    if not slots:
+    slot = await work.unit.documents.slot(customer.id, key, with_archived=sees_archived(work))
+    if slot is None:
         raise DocumentTypeUnknown
-    return slots[0]
+    return slot
 
 
 def sees_archived(work: Work) -> bool:
@@ -114,16 +100,12 @@ async def _require_customer_delete(work: Work, slot: Slot) -> None:
 
 
 async def find_version(
-    work: Work, customer: CustomerFacts, key: str, number: int | None
+    work: Work, customer: CustomerFacts, slot: Slot, number: int | None
 ) -> VersionFacts:
-    """Return the current version or the one with this number.
-
-    Raises `DocumentTypeUnknown`, and `NoFile` when there is none.
-    """
-    slot = await get_slot(work, customer, key)
+    """Return the current version of a slot or the one with this number; raises `NoFile`."""
     found = slot.version
     if number is not None and (found is None or found.number != number):
-        versions = await work.unit.documents.versions(customer.id, key, number=number)
+        versions = await work.unit.documents.versions(customer.id, slot.type.key, number=number)
         found = versions[0] if versions else None
     if found is None:
         raise NoFile
@@ -131,13 +113,13 @@ async def find_version(
 
 
 async def find_file(
-    work: Work, customer: CustomerFacts, key: str, *, version: int | None, file: int
+    work: Work, customer: CustomerFacts, slot: Slot, *, version: int | None, file: int
 ) -> tuple[VersionFacts, FileFacts]:
     """Return a stored file of the current or a given version, whose bytes may be given out.
 
-    Raises as `find_version`, and `DocumentQuarantined`.
+    Raises `NoFile` or `DocumentQuarantined`.
     """
-    found = await find_version(work, customer, key, version)
+    found = await find_version(work, customer, slot, version)
     for facts in found.files:
         if facts.number == file:
             require_not_quarantined(facts)

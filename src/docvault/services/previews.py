@@ -28,7 +28,7 @@ from docvault.rules.slots import FileFacts, VersionFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.services.blobs import LocalBytes, abandon_blobs, store_bytes
 from docvault.services.customers import lock_customer
-from docvault.services.documents import find_file
+from docvault.services.documents import find_file, get_slot
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
 from docvault.services.work import Asker
@@ -63,7 +63,8 @@ async def read_preview(
     """
     async with resources.unit(asker.access) as unit:
         work = asker.work(unit)
-        version, facts = await find_file(work, customer, key, version=None, file=file)
+        slot = await get_slot(work, customer, key)
+        version, facts = await find_file(work, customer, slot, version=None, file=file)
         if not can_preview(facts):
             raise NoPreview
         await work.record(

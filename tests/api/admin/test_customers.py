@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients
+from tests.fixtures.statements import sent_statements
 
 from docvault.models import Customer, new_id
 from docvault.services.resources import Resources
@@ -515,32 +515,23 @@ class TestCost:
         await fill(admin, "c-0", "a")
         params = {"limit": "100", "uploaded": "a", "not_uploaded": "b", "include_total": "true"}
         plain = {"limit": "100"}
-        before = [await self._statements(admin, resources, p) for p in (plain, params)]
+        before = [await self._statements(admin, p) for p in (plain, params)]
         async with resources.database.transaction() as session:
             session.add_all(
                 Customer(id=new_id(), external_id=f"d-{n}", tags=[]) for n in range(150)
             )
-        after = [await self._statements(admin, resources, p) for p in (plain, params)]
+        after = [await self._statements(admin, p) for p in (plain, params)]
         assert [shown for shown, _ in before] == [1, 1]
         assert [shown for shown, _ in after] == [100, 1]
         assert [count for _, count in after] == [count for _, count in before]
 
     async def _statements(
-        self, admin: httpx.AsyncClient, resources: Resources, params: dict[str, str]
+        self, admin: httpx.AsyncClient, params: dict[str, str]
     ) -> tuple[int, int]:
         """Return how many customers a list shows and how many statements it took."""
-        statements: list[str] = []
-
-        def count(*arguments: Any) -> None:
-            statements.append(arguments[2])
-
-        engine = resources.database.engine.sync_engine
-        sqlalchemy.event.listen(engine, "before_cursor_execute", count)
-        try:
+        with sent_statements() as sent:
             shown = len(await ids_of(admin, **params))
-        finally:
-            sqlalchemy.event.remove(engine, "before_cursor_execute", count)
-        return shown, len(statements)
+        return shown, len(sent)
 
 
 class TestSummary:

@@ -13,6 +13,7 @@ from docvault.api.customers import (
     locked_customer,
     replace_customer,
 )
+from docvault.api.documents import read_gate
 from docvault.api.operations import operation
 from docvault.api.pages import cursors_of, page_response
 from docvault.api.pagination import (
@@ -24,7 +25,7 @@ from docvault.api.pagination import (
 )
 from docvault.api.paths import CustomerIdPath
 from docvault.api.responses import json_response
-from docvault.api.views import customer_view, gate_view, summary_view
+from docvault.api.views import customer_view, summary_view
 from docvault.errors import CustomerBeingErased, CustomerExists, InvalidCursor, UnknownFilterType
 from docvault.rules.customers import (
     CustomerFilter,
@@ -42,7 +43,7 @@ from docvault.schemas.customers import (
     CustomerUpdate,
 )
 from docvault.schemas.gate import GateRead
-from docvault.services import customers, documents, gate, settings
+from docvault.services import customers, settings
 
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
@@ -193,18 +194,17 @@ async def admin_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) 
     response_model=CustomerSummary,
     summary="Read a customer's summary",
 )
-@operation(AuditAction.DOCUMENT_LIST)
+@operation(AuditAction.DOCUMENT_LIST, slots="all")
 async def admin_read_customer_summary(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return for each document whether it is uploaded, with totals and the gate."""
     del customer_id
-    portal = await settings.read_portal_settings(call.work)
-    slots = await documents.list_slots(call.work, call.customer, after=None, limit=None)
-    return json_response(summary_view(call.customer, slots, enforced=portal.gate_enabled))
+    summary = summary_view(call.customer, call.slots, enforced=call.switches.gate_enabled)
+    return json_response(summary)
 
 
 @router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
-@operation(AuditAction.GATE_READ)
+@operation(AuditAction.GATE_READ, slots="all")
 async def admin_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return whether the host may give this customer full access."""
     del customer_id
-    return json_response(gate_view(await gate.read_gate(call.work, call.customer, call.switches)))
+    return read_gate(call)

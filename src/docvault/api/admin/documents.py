@@ -66,7 +66,7 @@ VersionQuery = Annotated[
 
 
 @router.get("", response_model=AdminDocumentPage, summary="List a customer's documents")
-@operation(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,))
+@operation(AuditAction.DOCUMENT_LIST, slots="all", errors=(InvalidCursor,))
 async def admin_list_documents(
     call: CurrentCall,
     customer_id: CustomerIdPath,
@@ -87,13 +87,18 @@ async def admin_list_documents(
 
 
 @router.get("/{key}", response_model=AdminDocumentRead, summary="Read a document")
-@operation(AuditAction.DOCUMENT_READ, errors=(DocumentTypeUnknown,), conditions=("If-None-Match",))
+@operation(
+    AuditAction.DOCUMENT_READ,
+    slots="one",
+    errors=(DocumentTypeUnknown,),
+    conditions=("If-None-Match",),
+)
 async def admin_read_document(
     call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Return one document, filled or not."""
-    del customer_id
-    return await read_document(call, key, admin_document_view)
+    del customer_id, key
+    return read_document(call, admin_document_view)
 
 
 @router.put(
@@ -106,6 +111,7 @@ async def admin_read_document(
 @operation(
     AuditAction.DOCUMENT_UPLOAD,
     body="upload",
+    slots="one",
     writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
@@ -123,6 +129,7 @@ async def admin_upload_document(
 @operation(
     AuditAction.DOCUMENT_UPDATE,
     body="json",
+    slots="one",
     writes_document=True,
     conditions=("If-Match",),
     errors=UPDATE_ERRORS,
@@ -154,7 +161,10 @@ async def admin_delete_document(
     summary="Download a file",
 )
 @operation(
-    AuditAction.DOCUMENT_DOWNLOAD, errors=CONTENT_ERRORS, conditions=("If-None-Match", "Range")
+    AuditAction.DOCUMENT_DOWNLOAD,
+    slots="one",
+    errors=CONTENT_ERRORS,
+    conditions=("If-None-Match", "Range"),
 )
 async def admin_read_content(
     call: CurrentCall,
@@ -165,8 +175,8 @@ async def admin_read_content(
     version: VersionQuery = None,
 ) -> Response:
     """Send the bytes as they were uploaded, of the current version or another that is kept."""
-    del customer_id
-    return await send_content(call, key, version=version, file=file, disposition=disposition)
+    del customer_id, key
+    return await send_content(call, version=version, file=file, disposition=disposition)
 
 
 @router.get(
@@ -196,7 +206,7 @@ async def admin_read_preview(
 @router.get(
     "/{key}/versions", response_model=DocumentVersionPage, summary="List a document's versions"
 )
-@operation(AuditAction.DOCUMENT_READ, errors=(DocumentTypeUnknown, InvalidCursor))
+@operation(AuditAction.DOCUMENT_READ, slots="one", errors=(DocumentTypeUnknown, InvalidCursor))
 async def admin_list_document_versions(
     call: CurrentCall,
     customer_id: CustomerIdPath,
@@ -206,8 +216,8 @@ async def admin_list_document_versions(
     include_total: IncludeTotalQuery = False,
 ) -> Response:
     """Return what was uploaded when and by whom, newest first."""
-    del customer_id
-    slot = await documents.get_slot(call.work, call.customer, key)
+    del customer_id, key
+    slot = call.slot
     cursors = cursors_of(call)
     before = None if cursor is None else cursors.decode(cursor)[0]
     rows = await documents.list_versions(

@@ -44,7 +44,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List my documents")
-@operation(AuditAction.DOCUMENT_LIST, errors=(PortalSectionDisabled, InvalidCursor))
+@operation(AuditAction.DOCUMENT_LIST, slots="all", errors=(PortalSectionDisabled, InvalidCursor))
 async def customer_list_documents(
     call: CurrentCall,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
@@ -65,12 +65,14 @@ async def customer_list_documents(
 @router.get("/{key}", response_model=DocumentRead, summary="Read a document")
 @operation(
     AuditAction.DOCUMENT_READ,
+    slots="one",
     errors=(PortalSectionDisabled, DocumentTypeUnknown),
     conditions=("If-None-Match",),
 )
 async def customer_read_document(call: CurrentCall, key: DocumentTypeKey) -> Response:
     """Return one document, filled or not."""
-    return await read_document(call, key, document_view)
+    del key
+    return read_document(call, document_view)
 
 
 @router.put(
@@ -83,6 +85,7 @@ async def customer_read_document(call: CurrentCall, key: DocumentTypeKey) -> Res
 @operation(
     AuditAction.DOCUMENT_UPLOAD,
     body="upload",
+    slots="one",
     writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
@@ -98,6 +101,7 @@ async def customer_upload_document(call: CurrentCall, key: DocumentTypeKey) -> R
 @operation(
     AuditAction.DOCUMENT_UPDATE,
     body="json",
+    slots="one",
     writes_document=True,
     conditions=("If-Match",),
     errors=(PortalSectionDisabled, AdminOnlyDocument, FileRequired, *UPDATE_ERRORS),
@@ -128,6 +132,7 @@ async def customer_delete_document(call: CurrentCall, key: DocumentTypeKey) -> R
 )
 @operation(
     AuditAction.DOCUMENT_DOWNLOAD,
+    slots="one",
     errors=(PortalSectionDisabled, *CONTENT_ERRORS),
     conditions=("If-None-Match", "Range"),
 )
@@ -138,7 +143,8 @@ async def customer_read_content(
     file: FileQuery = 1,
 ) -> Response:
     """Send the bytes as they were uploaded."""
-    return await send_content(call, key, version=None, file=file, disposition=disposition)
+    del key
+    return await send_content(call, version=None, file=file, disposition=disposition)
 
 
 @router.get(

@@ -34,7 +34,9 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration/custome
 
 
 @router.get("", response_model=DocumentPage, summary="List a customer's documents")
-@operation(AuditAction.DOCUMENT_LIST, scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,))
+@operation(
+    AuditAction.DOCUMENT_LIST, slots="all", scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,)
+)
 async def integration_list_documents(
     call: CurrentCall,
     customer_id: CustomerIdPath,
@@ -57,6 +59,7 @@ async def integration_list_documents(
 @router.get("/{key}", response_model=DocumentRead, summary="Read a document")
 @operation(
     AuditAction.DOCUMENT_READ,
+    slots="one",
     scope=Scope.DOCUMENTS_READ,
     errors=(DocumentTypeUnknown,),
     conditions=("If-None-Match",),
@@ -65,8 +68,8 @@ async def integration_read_document(
     call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Return one document, filled or not."""
-    del customer_id
-    return await read_document(call, key, document_view)
+    del customer_id, key
+    return read_document(call, document_view)
 
 
 @router.put(
@@ -80,6 +83,7 @@ async def integration_read_document(
     AuditAction.DOCUMENT_UPLOAD,
     scope=Scope.DOCUMENTS_WRITE,
     body="upload",
+    slots="one",
     writes_document=True,
     idempotent=True,
     conditions=("If-Match", "If-None-Match"),
@@ -98,6 +102,7 @@ async def integration_upload_document(
     AuditAction.DOCUMENT_UPDATE,
     scope=Scope.DOCUMENTS_WRITE,
     body="json",
+    slots="one",
     writes_document=True,
     conditions=("If-Match",),
     errors=UPDATE_ERRORS,
@@ -118,6 +123,7 @@ async def integration_update_document(
 )
 @operation(
     AuditAction.DOCUMENT_DOWNLOAD,
+    slots="one",
     scope=Scope.CONTENT_READ,
     errors=CONTENT_ERRORS,
     conditions=("If-None-Match", "Range"),
@@ -130,5 +136,5 @@ async def integration_read_content(
     file: FileQuery = 1,
 ) -> Response:
     """Send the bytes as they were uploaded."""
-    del customer_id
-    return await send_content(call, key, version=None, file=file, disposition=disposition)
+    del customer_id, key
+    return await send_content(call, version=None, file=file, disposition=disposition)

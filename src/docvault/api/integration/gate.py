@@ -4,24 +4,22 @@ from fastapi import APIRouter, Response
 
 from docvault.api.callers import IntegrationRoute
 from docvault.api.calls import CurrentCall
+from docvault.api.documents import read_gate
 from docvault.api.operations import operation
 from docvault.api.paths import CustomerIdPath
-from docvault.api.responses import json_response
-from docvault.api.views import gate_view
 from docvault.auth.scopes import Scope
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.gate import GateRead
-from docvault.services.gate import read_gate
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
 @router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
-@operation(AuditAction.GATE_READ, scope=Scope.GATE_READ)
+@operation(AuditAction.GATE_READ, scope=Scope.GATE_READ, slots="all")
 async def integration_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Return whether this customer has delivered everything required.
 
     Treat anything but `open` as blocked, an error too.
     """
     del customer_id
-    return json_response(gate_view(await read_gate(call.work, call.customer, call.switches)))
+    return read_gate(call)
