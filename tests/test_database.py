@@ -4,9 +4,12 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import cast
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -16,6 +19,7 @@ from docvault import database as module
 from docvault.database import Database, libpq_url, sqlalchemy_url
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.errors import DatabaseUnavailable
+from docvault.prepared_statements import PreparedStatement
 from docvault.services.resources import Resources
 
 
@@ -160,6 +164,123 @@ class TestUnavailable:
         with pytest.raises(DatabaseUnavailable):
             await run(database, "SELECT 1")
         await database.close()
+
+
+def prepared(sql: str) -> PreparedStatement:
+    return PreparedStatement(text(sql))
+
+
+async def fetch(database: Database, sql: str, **parameters: object) -> list[tuple[object, ...]]:
+    async with database.statements() as session:
+        return await session.rows(prepared(sql), parameters)
+
+
+PID = "SELECT pg_backend_pid()"
+
+
+class TestRows:
+    """Session.rows(): prepared statements, past SQLAlchemy."""
+
+    async def test_it_returns_rows_with_json_read(self, database: Database) -> None:
+        sql = "SELECT CAST(:a AS integer), '{\"b\": [1]}'::jsonb UNION ALL SELECT 2, NULL"
+        assert await fetch(database, sql, a=1) == [(1, {"b": [1]}), (2, None)]
+
+    async def test_without_a_transaction_it_commits(self, database: Database) -> None:
+        assert await fetch(database, INSERT) == []
+        assert await count_types(database) == 1
+
+    async def test_in_a_transaction_it_is_part_of_it(self, database: Database) -> None:
+        async def insert_and_fail() -> None:
+            async with database.transaction() as session:
+                await session.rows(prepared(INSERT), {})
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await insert_and_fail()
+        assert await count_types(database) == 0
+
+    async def test_after_another_statement_it_needs_no_second_connection(
+        self, database_url: str
+    ) -> None:
+        database = Database(database_url, pool_size=1)
+        async with database.statements() as session:
+            first = await session.scalar(text(PID))
+            assert await session.rows(prepared(PID), {}) == [(first,)]
+        await database.close()
+
+    async def test_a_connection_that_is_cut_costs_one_failure_however_many_wait_in_the_pool(
+        self, database: Database
+    ) -> None:
+        async with database.statements() as one, database.statements() as two:
+            pids = {await session.scalar(text(PID)) for session in (one, two)}
+        async with own_connection(database) as other:
+            for pid in pids:
+                await other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        with pytest.raises(DatabaseUnavailable):
+            await fetch(database, PID)
+        for _ in range(3):
+            assert (await fetch(database, PID))[0][0] not in pids
+
+    async def test_a_statement_that_takes_too_long_keeps_its_connection(
+        self, database_url: str
+    ) -> None:
+        database = Database(database_url, pool_size=1)
+        pid = await fetch(database, PID)
+        await fetch(database, "SET statement_timeout = '50ms'")
+        with pytest.raises(DatabaseUnavailable):
+            await fetch(database, "SELECT pg_sleep(5)")
+        assert await fetch(database, PID) == pid
+        await database.close()
+
+    async def test_a_cancelled_one_gives_its_connection_back(self, database: Database) -> None:
+        for _ in range(4):
+            task = asyncio.create_task(fetch(database, "SELECT pg_sleep(30)"))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await count_types(database) == 0
+
+    async def test_an_exhausted_pool(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "POOL_WAIT_SECONDS", 0.2)
+        database = Database(database_url, pool_size=1)
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            with pytest.raises(DatabaseUnavailable):
+                await fetch(database, "SELECT 1")
+        assert await fetch(database, "SELECT 1") == [(1,)]
+        await database.close()
+
+    async def test_a_server_that_is_not_there(self) -> None:
+        database = Database("postgresql://docvault@127.0.0.1:1/docvault")
+        with pytest.raises(DatabaseUnavailable):
+            await fetch(database, "SELECT 1")
+        await database.close()
+
+    async def test_a_server_that_does_not_answer_is_unavailable_and_used_again_afterwards(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "TRANSACTION_SECONDS", 0.5)
+        database = Database(database_url, pool_size=1)
+        ((pid,),) = await fetch(database, PID)
+        backend = psutil.Process(cast("int", pid))
+        backend.suspend()
+        try:
+            with pytest.raises(DatabaseUnavailable):
+                await fetch(database, "SELECT 1")
+        finally:
+            backend.resume()
+        assert await fetch(database, "SELECT 1") == [(1,)]
+        await database.close()
+
+
+@asynccontextmanager
+async def own_connection(database: Database) -> AsyncIterator[psycopg.AsyncConnection]:
+    url = libpq_url(database.engine.url.render_as_string(hide_password=False))
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        yield connection
 
 
 class TestServerGone:
