@@ -10,6 +10,8 @@ from bench.load import Load, Requests, closed_loop
 from bench.processes import MEBIBYTE, NotStarted, Tree
 from bench.setup import Missing, Setup
 
+# The target, and the stretch where there is one.
+Bounds = tuple[float, float | None]
 # What one turn measured, by name; the unit is part of the name.
 Sample = Mapping[str, float]
 
@@ -47,6 +49,8 @@ class Result:
 
     id: str
     title: str
+    # In words; the figures of it are in the checks.
+    target: str
     rounds: dict[str, list[Sample]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
@@ -73,10 +77,10 @@ class Result:
         other: str,
         figure: str,
         *,
-        at_least: tuple[float, float] | None = None,
-        at_most: tuple[float, float] | None = None,
+        at_least: Bounds | None = None,
+        at_most: Bounds | None = None,
     ) -> None:
-        """Compare with a peer, if it is there; the pair is target and stretch."""
+        """Compare with a peer, if it is there."""
         ratio = self.ratio(name, other, figure)
         bounds = at_least or at_most
         if ratio is not None and bounds is not None:

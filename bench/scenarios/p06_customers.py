@@ -23,6 +23,7 @@ from docvault.api.pagination import Cursors
 from docvault.auth.keyring import Keyring
 
 TITLE = "Customer list: every filter and pair of filters, first page and page 10,000"
+TARGET = "p95 at most 50 ms each; at most twice as long as with 10,000 customers; no query a row"
 PATH = "/v1/admin/customers"
 PAGE, DEEP_PAGE = 25, 10_000
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (500, 2_000)
@@ -90,7 +91,7 @@ def filters(types: Sequence[str]) -> list[Filter]:
 
 def measure(setup: Setup) -> Result:
     """Ask the same of services of several sizes."""
-    result = Result("P6", TITLE)
+    result = Result("P6", TITLE, TARGET)
     sizes = QUICK_SIZES if setup.quick else SIZES
     with ExitStack() as stack:
         places = [_start(stack, setup, size) for size in sizes]
@@ -120,12 +121,7 @@ def _start(stack: ExitStack, setup: Setup, customers: int) -> Place:
             fields = [{"label": "Number", "required": True}]
             properties |= {"collects_fields": True, "fields": fields}
         ours.add_types(1, **properties)
-    with ours.client() as client:
-        portal = "/v1/admin/settings/portal"
-        etag = client.get(portal).headers["ETag"]
-        client.patch(
-            portal, json={"gate_enabled": True}, headers={"If-Match": etag}
-        ).raise_for_status()
+    ours.enable_gate()
     ours.worker.pause()
     return Place(ours, populate(ours.database_url, customers))
 
