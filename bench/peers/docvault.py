@@ -45,6 +45,8 @@ class Docvault:
     database_url: str
     store: Path
     issuer: LocalIssuer
+    # With what it runs: others can be started beside it.
+    environment: dict[str, str]
     types: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -139,7 +141,7 @@ def docvault(
             running([PROGRAM, "worker"], log, environment=environment, ready=lambda: True) as jobs,
         ):
             issuer = LocalIssuer(Settings(data_dir=folder / "data"))
-            yield Docvault(port, server, jobs, database, url, store, issuer)
+            yield Docvault(port, server, jobs, database, url, store, issuer, environment)
 
 
 def items(answer: httpx.Response) -> list[dict[str, Any]]:

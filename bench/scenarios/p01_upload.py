@@ -22,7 +22,7 @@ FILENAME = "contract.pdf"
 
 def measure(setup: Setup) -> Result:
     """Upload to docvault and to everyone else in turns."""
-    result = Result("P1", TITLE, TARGET)
+    result = Result("P1", TITLE, TARGET, "per_second")
     content = samples.pdf(SIZE_BYTES)
     with docvault(setup) as ours, result.peers() as peers:
         uploads = own_uploads(ours, content, customers=20 if setup.quick else 500)

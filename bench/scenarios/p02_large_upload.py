@@ -26,7 +26,7 @@ DELETE_SECONDS = 60
 
 def measure(setup: Setup) -> Result:
     """Upload the same file to everyone in turns; what was stored goes after each turn."""
-    result = Result("P2", TITLE, TARGET)
+    result = Result("P2", TITLE, TARGET, "seconds")
     size = QUICK_SIZE_BYTES if setup.quick else SIZE_BYTES
     path = setup.store_folder("source") / FILENAME
     write_file(path, samples.pdf_chunks(size))

@@ -25,7 +25,7 @@ TARGET = "at most 1.6 times nginx"
 
 def measure(setup: Setup) -> Result:
     """Download the same file from everyone in turns."""
-    result = Result("P3", TITLE, TARGET)
+    result = Result("P3", TITLE, TARGET, "seconds")
     size = QUICK_SIZE_BYTES if setup.quick else SIZE_BYTES
     path = setup.store_folder("source") / FILENAME
     write_file(path, samples.pdf_chunks(size))

@@ -21,7 +21,7 @@ CUSTOMERS = 100
 
 def measure(setup: Setup) -> Result:
     """Download from docvault and from everyone else in turns."""
-    result = Result("P4", TITLE, TARGET)
+    result = Result("P4", TITLE, TARGET, "per_second")
     content = samples.pdf(SIZE_BYTES)
     with docvault(setup) as ours, result.peers() as peers:
         (key,) = ours.add_types(1)

@@ -32,7 +32,7 @@ VALUES = {"date-of-issue": "2024-05-02", "place-of-issue": "Utrecht"}
 
 def measure(setup: Setup) -> Result:
     """Ask docvault, a bare handler over the same rows, and Directus the same question."""
-    result = Result("P5", TITLE, TARGET)
+    result = Result("P5", TITLE, TARGET, "per_second")
     content = samples.pdf(4 * KIBIBYTE)
     with docvault(setup) as ours, result.peers() as peers:
         ids = _fill(ours, content, customers=10 if setup.quick else CUSTOMERS)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from bench import requests
 from bench.data import REQUIRED, SHARES, WITH_FIELD, Population, populate
 from bench.load import closed_loop
-from bench.measure import Check, Result
+from bench.measure import Check, Plot, Result
 from bench.peers.docvault import SECRET, Docvault, docvault, items
 from bench.setup import Setup
 from bench.statements import buffers, explain, logged
@@ -296,6 +296,19 @@ def _judge(result: Result, rows: Sequence[dict[str, Any]], statements: Sequence[
     per_row = statements[1] - statements[0]
     result.checks.append(
         Check("more statements for 100 customers than for 1", per_row, 0, "lower", 0, "")
+    )
+    by_size = {size: [row["p95_ms"] for row in rows if row["customers"] == size] for size in sizes}
+    result.plots.append(
+        Plot(
+            "Customer list: p95 of all filters and pages",
+            "customers",
+            "ms",
+            {
+                "slowest": [(size, max(times)) for size, times in by_size.items()],
+                "middle": [(size, statistics.median(times)) for size, times in by_size.items()],
+            },
+            logarithmic=True,
+        )
     )
     late = sum(row["p95_ms"] > 50 for row in large)
     middle = statistics.median(row["p95_ms"] for row in large)

@@ -27,7 +27,7 @@ FILENAME = "scan.pdf"
 
 def measure(setup: Setup) -> Result:
     """Write the same file to the same store through docvault and past it."""
-    result = Result("P7", TITLE, TARGET)
+    result = Result("P7", TITLE, TARGET, "seconds")
     uploads = QUICK_UPLOADS if setup.quick else UPLOADS
     path = setup.store_folder("source") / FILENAME
     write_file(path, samples.pdf_chunks(SIZE_BYTES))

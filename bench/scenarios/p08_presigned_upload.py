@@ -13,7 +13,7 @@ import httpx
 from tests.fixtures.seaweedfs import BUCKET
 
 from bench import requests, samples
-from bench.measure import Check, Contestant, Result, Sample, interleave
+from bench.measure import Check, Contestant, Plot, Result, Sample, interleave
 from bench.peers.docvault import Docvault, docvault
 from bench.peers.seaweedfs import seaweedfs, store_settings
 from bench.processes import Tree
@@ -54,9 +54,8 @@ def measure(setup: Setup) -> Result:
         ]
         interleave(result, contestants, setup.rounds)
     series = {size: result.median(_name(size), "work_cpu_ms") for size in sizes}
-    result.details["cpu_by_size"] = [
-        {"mebibytes": size // MEBIBYTE, "cpu_ms": spent} for size, spent in series.items()
-    ]
+    line = [(size / MEBIBYTE, spent) for size, spent in series.items()]
+    result.plots.append(Plot("CPU time of the service", "MiB", "ms", {"docvault": line}))
     result.notes.append(
         f"What an idle server spends ({idle * 1e3:.1f} ms of CPU a second) is taken off."
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench import requests, samples
 from bench.load import count_loop
-from bench.measure import Check, Result, Sample
+from bench.measure import Check, Plot, Result, Sample
 from bench.peers.docvault import Docvault, docvault
 from bench.processes import MEBIBYTE
 from bench.samples import KIBIBYTE
@@ -42,8 +42,17 @@ def measure(setup: Setup) -> Result:
             for status, times in load.failures.items():
                 failures[status] = failures.get(status, 0) + times
             curve.append(_look(ours, step * total // STEPS))
-    result.rounds["docvault"] = curve
-    result.details["memory"] = curve
+    result.plots.append(
+        Plot(
+            "Memory of one API process",
+            "requests",
+            "MiB",
+            {
+                name: [(point["requests"], point[figure]) for point in curve]
+                for name, figure in (("resident", "resident_mib"), ("PSS", "proportional_mib"))
+            },
+        )
+    )
     result.notes.append(f"Answers that were not 2xx, by status: {dict(sorted(failures.items()))}.")
     _judge(result, [point["resident_mib"] for point in curve], failures)
     return result

@@ -6,7 +6,7 @@ from functools import partial
 
 from bench import requests, samples
 from bench.load import count_loop, open_loop
-from bench.measure import Check, Contestant, Result, Sample, interleave, load_sample
+from bench.measure import Check, Contestant, Plot, Result, Sample, interleave, load_sample
 from bench.peers.docvault import Docvault, docvault
 from bench.samples import KIBIBYTE
 from bench.setup import Setup
@@ -31,10 +31,18 @@ def measure(setup: Setup) -> Result:
             Contestant(f"{rate}/s", partial(_turn, setup, ours, asked, rate)) for rate in rates
         ]
         interleave(result, contestants, setup.rounds)
-    result.details["latency_by_rate"] = [
-        {"per_second": rate, **{name: result.median(f"{rate}/s", name) for name in _LATENCIES}}
-        for rate in rates
-    ]
+    result.plots.append(
+        Plot(
+            "Latency of the gate at a constant rate",
+            "requests a second",
+            "ms",
+            {
+                name: [(rate, result.median(f"{rate}/s", figure)) for rate in rates]
+                for name, figure in (("p50", "p50_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"))
+            },
+            logarithmic=True,
+        )
+    )
     at_target = f"{RATE}/s"
     p99, failures = result.median(at_target, "p99_ms"), result.median(at_target, "failures")
     result.checks += [
@@ -43,9 +51,6 @@ def measure(setup: Setup) -> Result:
     ]
     result.notes.append("The client's timer is exact to a millisecond, which counts as latency.")
     return result
-
-
-_LATENCIES = ("p50_ms", "p95_ms", "p99_ms")
 
 
 def _fill(ours: Docvault, customers: int) -> Iterator[bytes]:
