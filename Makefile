@@ -82,7 +82,7 @@ openapi: install
 requirements: install
 	@$(BIN)/python tests/requirements.py
 
-# For instance ONLY=p1,p4 for some, or BENCH="--quick" to see whether the bench itself works.
+# Writes docs/benchmarks.md. ONLY=p1,p4 renews these rows; BENCH=--quick only shows that it works.
 bench: install
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
 

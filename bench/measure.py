@@ -71,8 +71,8 @@ class Result:
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
-    # What is neither a figure of a contestant nor a line of a picture.
-    details: dict[str, Any] = field(default_factory=dict)
+    # Rows of what is neither a figure of a contestant nor a line of a picture, by title.
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     # Longer texts by file name, kept beside the result.
     attachments: dict[str, str] = field(default_factory=dict)
 

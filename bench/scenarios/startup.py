@@ -15,7 +15,7 @@ TARGET = "below 2 s"
 
 def measure(setup: Setup) -> Result:
     """Start processes beside a docvault that stands still."""
-    result = Result("start-up", TITLE, TARGET, "seconds")
+    result = Result("startup", TITLE, TARGET, "seconds")
     with docvault(setup) as ours:
         ours.server.pause()
         ours.worker.pause()
