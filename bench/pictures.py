@@ -10,6 +10,8 @@ _STYLE = Style(
     background="white",
     plot_background="white",
     font_family="sans-serif",
+    guide_stroke_color="#dddddd",
+    major_guide_stroke_color="#bbbbbb",
     colors=("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#8d6a9f"),
 )
 _OURS, _OTHERS = "#1b6ca8", "#9a9a9a"
@@ -26,6 +28,7 @@ def bars(title: str, figures: Mapping[str, float]) -> bytes:
         height=110 + 36 * len(names),
         show_legend=False,
         print_values=True,
+        print_values_position="top",
         value_formatter=lambda value: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}",
     )
     chart.x_labels = names
