@@ -32,7 +32,7 @@ help:
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
 	@echo "make openapi       write the OpenAPI documents anew"
-	@echo "make bench         measure against the peers (ONLY=p1,p4 for some of the scenarios)"
+	@echo "make bench         measure against the peers; writes docs/benchmarks.md (ONLY=p1,p4 for some)"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
@@ -82,7 +82,7 @@ openapi: install
 requirements: install
 	@$(BIN)/python tests/requirements.py
 
-# For instance ONLY=p1,p4 for some, or BENCH="--quick" to see whether the bench itself works.
+# Writes docs/benchmarks.md. ONLY=p1,p4 renews these rows; BENCH=--quick only shows that it works.
 bench: install
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
 

@@ -1,21 +1,19 @@
 """The command line of the bench: `python -m bench --help`."""
 
 import argparse
-import importlib
 import json
 import os
-import pkgutil
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
-import bench.scenarios
+from bench import report
 from bench.machine import describe_machine
 from bench.measure import Result
+from bench.scenarios import scenarios
 from bench.setup import Setup
 
 RESULTS = Path(__file__).with_name("results")
@@ -23,42 +21,33 @@ MEMORY = Path("/dev/shm")
 
 
 def main() -> None:
-    """Run scenarios one after the other; write what each finds into `bench/results/`."""
-    scenarios = _scenarios()
-    arguments = _parse_arguments(list(scenarios))
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    for name in arguments.only or list(scenarios):
+    """Run scenarios one after the other; write what each finds, and the report of all."""
+    known = scenarios()
+    arguments = _parse_arguments(list(known))
+    # What a quick run finds is never taken for a measurement.
+    results = arguments.results / "quick" if arguments.quick else arguments.results
+    results.mkdir(parents=True, exist_ok=True)
+    for name in arguments.only or list(known):
         with (
             _folder(arguments.scratch) as scratch,
             _folder(arguments.store) as store,
         ):
-            print(f"{name}: {scenarios[name].__doc__}", flush=True)
+            print(f"{name}: {known[name].__doc__}", flush=True)
             started, machine = time.monotonic(), describe_machine(scratch, store)
-            result: Result = scenarios[name].measure(Setup(scratch, store, arguments.quick))
-            report = {
+            result: Result = known[name].measure(Setup(scratch, store, arguments.quick))
+            whole = {
                 **result.as_json(),
                 "machine": machine,
                 "quick": arguments.quick,
                 "took_seconds": round(time.monotonic() - started, 1),
             }
-            target = arguments.results / f"{name}.json"
-            target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            target = results / f"{name}.json"
+            target.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
             for ending, text in result.attachments.items():
-                (arguments.results / f"{name}-{ending}").write_text(text)
+                (results / f"{name}-{ending}").write_text(text)
             _show(result)
-
-
-def _scenarios() -> dict[str, ModuleType]:
-    """Return the modules of the scenarios by their short names, such as `p1`, in their order."""
-    found: dict[str, ModuleType] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(bench.scenarios.__path__)):
-        found[_short_name(module)] = importlib.import_module(f"bench.scenarios.{module}")
-    return found
-
-
-def _short_name(module: str) -> str:
-    number = module.partition("_")[0].removeprefix("p")
-    return f"p{int(number)}" if number.isdecimal() else module
+    if not arguments.quick:
+        report.write(arguments.results)
 
 
 def _parse_arguments(names: list[str]) -> argparse.Namespace:
@@ -99,6 +88,9 @@ def _folder(parent: Path | None) -> Iterator[Path]:
 
 def _show(result: Result) -> None:
     for check in result.checks:
+        if check.figure is None:
+            print(f"  {check.what}: not measured, target {check.target}")
+            continue
         sign = "met" if check.met else "NOT met"
         print(f"  {check.what}: {check.figure:.3g}{check.unit}, target {check.target}: {sign}")
     for peer, reason in result.missing.items():

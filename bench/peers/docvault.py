@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ class Docvault:
     database_url: str
     store: Path
     issuer: LocalIssuer
+    # With what it runs: others can be started beside it.
+    environment: dict[str, str]
     types: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -82,6 +84,14 @@ class Docvault:
                 ).raise_for_status()
         return ids
 
+    def enable_gate(self) -> None:
+        """Let the gate block customers who owe something."""
+        with self.client() as client:
+            portal = "/v1/admin/settings/portal"
+            condition = {"If-Match": client.get(portal).headers["ETag"]}
+            answer = client.patch(portal, json={"gate_enabled": True}, headers=condition)
+            answer.raise_for_status()
+
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[tuple[str, Tree]]:
@@ -102,7 +112,7 @@ def docvault(
     name: str = "docvault",
     workers: int = WORKERS,
     database_url: str | None = None,
-    **settings: str,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Docvault]:
     """Run docvault on an empty database, or on a prepared one.
 
@@ -116,7 +126,7 @@ def docvault(
         "DOCVAULT_STORAGE_URL": store.as_uri(),
         "DOCVAULT_WORKER": "separate",
         **dict.fromkeys(LIMITS, OUT_OF_REACH),
-        **settings,
+        **(settings or {}),
     }
     with postgres(folder / "postgres") as (own_url, database):
         url = database_url or own_url
@@ -131,7 +141,7 @@ def docvault(
             running([PROGRAM, "worker"], log, environment=environment, ready=lambda: True) as jobs,
         ):
             issuer = LocalIssuer(Settings(data_dir=folder / "data"))
-            yield Docvault(port, server, jobs, database, url, store, issuer)
+            yield Docvault(port, server, jobs, database, url, store, issuer, environment)
 
 
 def items(answer: httpx.Response) -> list[dict[str, Any]]:

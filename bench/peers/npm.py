@@ -1,37 +1,56 @@
 """Peers that come from the npm registry, installed beside their `package.json` when needed."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from bench.setup import Missing
 
-INSTALL_SECONDS = 900
+INSTALL_SECONDS = 1800
+_QUIET = ("--no-audit", "--no-fund")
 
 
 def installed(folder: Path) -> Path:
     """Return the `node_modules` of a folder; raises `Missing`."""
-    modules, mark = folder / "node_modules", folder / "node_modules" / ".package-lock.json"
-    wanted = folder / "package.json"
-    if mark.exists() and mark.stat().st_mtime > wanted.stat().st_mtime:
+    modules = folder / "node_modules"
+    mark, wanted = modules / ".installed", (folder / "package.json").read_text()
+    if mark.exists() and mark.read_text() == wanted:
         return modules
-    npm = shutil.which("npm")
-    if npm is None:
+    if shutil.which("npm") is None:
         raise Missing("npm is not installed (Debian: apt-get install npm)")
     print(f"installing {folder.name} from npm, which can take minutes", flush=True)
+    # Native modules have to fit the Node that will run them, which may come with the peer: first
+    # everything is brought here, then built with that Node and its headers.
+    _npm(folder, "install", "--ignore-scripts", *_QUIET)
+    _npm(folder, "rebuild", *_QUIET, environment=_own_node(modules))
+    mark.write_text(wanted)
+    return modules
+
+
+def _own_node(modules: Path) -> dict[str, str]:
+    """Return what makes npm use the Node that a peer brings along, if it does."""
+    node = modules / ".bin" / "node"
+    if not node.exists():
+        return {}
+    package = node.resolve().parents[1]
+    path = f"{package / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "npm_config_nodedir": str(package)}
+
+
+def _npm(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
     try:
         subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund"],
+            ["npm", *arguments],
             cwd=folder,
+            env={**os.environ, **(environment or {})},
             check=True,
             capture_output=True,
             text=True,
             timeout=INSTALL_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise Missing(f"npm did not finish in {INSTALL_SECONDS} s") from None
+        raise Missing(f"npm {arguments[0]} did not end in {INSTALL_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.startswith("npm error")]
-        raise Missing("npm cannot install it: " + " ".join(lines[:3])) from None
-    mark.touch()
-    return modules
+        raise Missing(f"npm cannot {arguments[0]} it: {' '.join(lines[:6])}") from None

@@ -1,1 +1,26 @@
-"""One scenario a file, named after its row of targets."""
+"""One module a row of the report: what is measured, of whom, and the target."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def scenarios() -> dict[str, ModuleType]:
+    """Return the modules by their short names, such as `p1`: the rows with a target first."""
+    names = sorted((module.name for module in pkgutil.iter_modules(__path__)), key=_place)
+    return {_short_name(name): importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def _place(module: str) -> tuple[bool, str]:
+    return not _number(module), module
+
+
+def _short_name(module: str) -> str:
+    number = _number(module)
+    return f"p{int(number)}" if number else module
+
+
+def _number(module: str) -> str:
+    """Return `01` of `p01_upload`, and nothing of other names."""
+    number = module.partition("_")[0].removeprefix("p")
+    return number if number.isdecimal() else ""

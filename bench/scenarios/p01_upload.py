@@ -15,13 +15,14 @@ from bench.samples import KIBIBYTE
 from bench.setup import Setup
 
 TITLE = "100 KiB PDF by multipart, 16 connections, filesystem store"
+TARGET = "at least 5 times Directus, 0.4 times @tus/server"
 SIZE_BYTES = 100 * KIBIBYTE
 FILENAME = "contract.pdf"
 
 
 def measure(setup: Setup) -> Result:
     """Upload to docvault and to everyone else in turns."""
-    result = Result("P1", TITLE)
+    result = Result("P1", TITLE, TARGET, "per_second")
     content = samples.pdf(SIZE_BYTES)
     with docvault(setup) as ours, result.peers() as peers:
         uploads = own_uploads(ours, content, customers=20 if setup.quick else 500)

@@ -16,6 +16,7 @@ from bench.samples import KIBIBYTE
 from bench.setup import Setup
 
 TITLE = "GET /v1/customer/documents, 10 types of which 6 filled, 16 connections"
+TARGET = "at least 6 times Directus; at most 3 times the CPU of a bare psycopg handler"
 TYPES, FILLED, CUSTOMERS = 10, 6, 100
 FILENAME = "contract.pdf"
 PROPERTIES = {
@@ -31,7 +32,7 @@ VALUES = {"date-of-issue": "2024-05-02", "place-of-issue": "Utrecht"}
 
 def measure(setup: Setup) -> Result:
     """Ask docvault, a bare handler over the same rows, and Directus the same question."""
-    result = Result("P5", TITLE)
+    result = Result("P5", TITLE, TARGET, "per_second")
     content = samples.pdf(4 * KIBIBYTE)
     with docvault(setup) as ours, result.peers() as peers:
         ids = _fill(ours, content, customers=10 if setup.quick else CUSTOMERS)
@@ -63,7 +64,7 @@ def measure(setup: Setup) -> Result:
             )
             contestants.append(Contestant("directus", turn))
         interleave(result, contestants, setup.rounds)
-    result.check_ratio("docvault", "directus", "per_second", at_least=(6, 6))
+    result.check_ratio("docvault", "directus", "per_second", at_least=(6, None))
     result.check_ratio("docvault", "bare psycopg", "server_cpu_us", at_most=(3, 2))
     return result
 
