@@ -20,6 +20,7 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.migrations import migrate
 from docvault.settings import Settings
+from docvault.storage.base import LEDGER_FOLDER
 
 _NUMBERS = count()
 OURS = "torture"
@@ -134,9 +135,10 @@ def files_below(root: Path) -> set[str]:
 
 
 def objects_below(server: S3Server, prefix: str) -> set[str]:
-    """Return the keys of an S3 store, as another program sees them."""
+    """Return the keys of blobs in an S3 store, as another program sees them."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+    keys = {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+    return {key for key in keys if not key.startswith(LEDGER_FOLDER)}
 
 
 @pytest.fixture(scope="session")

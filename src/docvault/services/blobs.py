@@ -99,6 +99,13 @@ async def reap(resources: Resources) -> None:
     await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
+def owner_of(key: str) -> UUID | None:
+    """Return whose bytes are under a key, by internal id; None when it is no key of ours."""
+    with suppress(ValueError):
+        return UUID(key.partition("/")[0])
+    return None
+
+
 def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
     """Return an intent to write bytes under a fresh key (D2)."""
     return BlobIntent(
