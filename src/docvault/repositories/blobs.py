@@ -195,6 +195,11 @@ class BlobRepository(Repository):
         )
         return await self._session.scalar(query) or 0
 
+    async def is_stored(self, key: str) -> bool:
+        """Return whether the bytes under a key are attached."""
+        query = select(Blob.id).where(Blob.key == key, Blob.state == "stored")
+        return await self._session.scalar(query) is not None
+
     async def count_stored(self) -> int:
         """Return how many blobs are attached."""
         query = select(func.count()).where(Blob.state == "stored")

@@ -106,6 +106,12 @@ def owner_of(key: str) -> UUID | None:
     return None
 
 
+async def is_attached(resources: Resources, key: str) -> bool:
+    """Return whether a document or a preview has the bytes under a key."""
+    async with resources.statements(Access.everyone()) as unit:
+        return await unit.blobs.is_stored(key)
+
+
 def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
     """Return an intent to write bytes under a fresh key (D2)."""
     return BlobIntent(
