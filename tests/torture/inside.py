@@ -83,6 +83,7 @@ def unlimited(data_dir: Path) -> Settings:
         customer_max_parallel_uploads=0,
         customer_uploads_per_minute=0,
         customer_requests_per_minute=0,
+        api_key_requests_per_minute=0,
     )
 
 
