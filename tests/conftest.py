@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.fixtures.server",
     "tests.torture.deployments",
     "tests.torture.figures",
+    "tests.torture.inside",
 ]

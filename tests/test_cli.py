@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import httpx
 import pytest
+from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.factories.stored import (
@@ -209,6 +210,32 @@ class TestErase:
         assert outcome.errors == "docvault: There is no such customer.\n"
 
 
+@pytest.mark.usefixtures("on_database", "stored")
+class TestErasuresReapply:
+    """docvault erasures reapply."""
+
+    @pytest.mark.req("R-101")
+    async def test_what_a_restore_has_undone_is_named_and_begun_again(
+        self, run: Run, resources: Resources
+    ) -> None:
+        await run("erase", "c-1")
+        await finish_erasures(resources)
+        async with resources.database.transaction() as session:
+            query = text("DELETE FROM erasures RETURNING customer_id")
+            customer_id = await session.scalar(query)
+        outcome = await run("verify")
+        assert outcome.status == 1
+        assert f"to reapply: the erasure of customer {customer_id}" in outcome.output
+        outcome = await run("erasures", "reapply")
+        assert (outcome.status, outcome.last_line) == (0, "1")
+        await finish_erasures(resources)
+        assert (await run("verify")).status == 0
+
+    async def test_nothing_to_do_is_zero(self, run: Run) -> None:
+        outcome = await run("erasures", "reapply")
+        assert (outcome.status, outcome.last_line) == (0, "0")
+
+
 @pytest.mark.req("R-009")
 @pytest.mark.usefixtures("on_database", "stored")
 class TestVerify:
@@ -218,7 +245,10 @@ class TestVerify:
     async def test_a_sound_store_is_exit_status_0(self, run: Run, options: list[str]) -> None:
         outcome = await run("verify", *options)
         assert outcome.status == 0
-        assert outcome.last_line == "1 checked, 0 missing, 0 damaged, 0 orphaned"
+        assert (
+            outcome.last_line
+            == "1 checked, 0 missing, 0 damaged, 0 orphaned, 0 erasures to reapply"
+        )
 
     async def test_missing_bytes_are_exit_status_1(self, run: Run, resources: Resources) -> None:
         (key,) = await stored_keys(resources)

@@ -36,7 +36,7 @@ from docvault.schemas.api_keys import ApiKeyCreate
 from docvault.server import application, listen, serve
 from docvault.services.api_keys import create_api_key
 from docvault.services.customers import find_any_customer
-from docvault.services.erasures import erase_customer
+from docvault.services.erasures import erase_customer, reapply_erasures
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, places_of, verify
 from docvault.services.work import Asker, Work
@@ -53,8 +53,10 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Tokens for trying docvault out, signed with the local key.")
 api_key_app = typer.Typer(help="Keys of third-party systems.")
+erasures_app = typer.Typer(help="Erasures, after a backup was restored.")
 app.add_typer(token_app, name="token")
 app.add_typer(api_key_app, name="api-key")
+app.add_typer(erasures_app, name="erasures")
 
 _Result = TypeVar("_Result")
 
@@ -248,6 +250,19 @@ def erase_command(customer_id: Annotated[str, typer.Argument(help="The host's ow
     typer.echo(_run_in_transaction(erase))
 
 
+@erasures_app.command("reapply")
+def erasures_reapply() -> None:
+    """Begin again every erasure that a restored backup has undone; print how many.
+
+    The worker does the rest.
+    """
+
+    async def reapply(resources: Resources) -> int:
+        return await reapply_erasures(resources, _system(resources))
+
+    typer.echo(_run(reapply))
+
+
 @app.command("openapi")
 def openapi_command(
     check: Annotated[bool, typer.Option(help="Only tell whether the files are current.")] = False,
@@ -288,7 +303,8 @@ def verify_command(
     findings = _run(check)
     typer.echo(
         f"{findings.checked} checked, {len(findings.missing)} missing, "
-        f"{len(findings.damaged)} damaged, {len(findings.orphaned)} orphaned"
+        f"{len(findings.damaged)} damaged, {len(findings.orphaned)} orphaned, "
+        f"{len(findings.unapplied)} erasures to reapply"
     )
     if not findings.is_clean:
         raise SystemExit(1)
@@ -299,6 +315,8 @@ async def _show_findings(resources: Resources, findings: Findings) -> None:
     for label in ("missing", "damaged", "orphaned"):
         async for key, place in places_of(resources, getattr(findings, label)):
             typer.echo(f"{label}: {key}" + (f" ({_shown_place(place)})" if place else ""))
+    for customer_id in findings.unapplied:
+        typer.echo(f"to reapply: the erasure of customer {customer_id} (internal id)")
 
 
 def _shown_place(place: BlobPlace) -> str:
@@ -324,12 +342,16 @@ def _run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Resu
 
 def _run_in_transaction(function: Callable[[Work], Coroutine[Any, Any, _Result]]) -> _Result:
     async def in_transaction(resources: Resources) -> _Result:
-        request_id = uuid_utils.compat.uuid7()
-        asker = Asker(System(), request_id, resources.keyring, resources.settings)
         async with resources.unit(Access.everyone()) as unit:
-            return await function(asker.work(unit))
+            return await function(_system(resources).work(unit))
 
     return _run(in_transaction)
+
+
+def _system(resources: Resources) -> Asker:
+    """Return who asks for what the command line does."""
+    request_id = uuid_utils.compat.uuid7()
+    return Asker(System(), request_id, resources.keyring, resources.settings)
 
 
 def _local_issuer() -> LocalIssuer:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     body_idle_seconds: float = Field(default=15, gt=0)
     body_total_seconds: float = Field(default=600, gt=0)
     keep_versions: int = Field(default=10, ge=1)
+    backup_window_hours: int = Field(default=0, ge=0)
     clamd: str | None = None
 
     worker: Literal["auto", "inside", "separate"] = "auto"
@@ -190,6 +192,11 @@ class Settings(BaseSettings):
     def works_inside(self) -> bool:
         """Whether `serve` also does the jobs."""
         return self.worker == "inside" or (self.worker == "auto" and self.embedded)
+
+    @property
+    def backup_window(self) -> timedelta:
+        """How long a backup of the database may still be restored and find every byte (D8)."""
+        return timedelta(hours=self.backup_window_hours)
 
     @property
     def effective_storage_url(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import io
 from email.message import Message
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from sqlalchemy import text
 from tests.api.holdings import audited, holdings, multipart, part, refusal
@@ -17,9 +19,11 @@ from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_type, upload_of
 from tests.factories.stored import lose_the_bytes, overwrite, stored_keys
 
+from docvault.services.blobs import delete_queued_blobs
 from docvault.services.previews import render_version
 from docvault.services.resources import Resources
 from docvault.settings import Settings
+from docvault.storage.base import BlobReader
 
 CARD = "/v1/admin/customers/c-1/documents/identity-card"
 CONTENT = f"{CARD}/content"
@@ -291,6 +295,23 @@ class TestHead:
         assert (await digits.head(CONTENT)).status_code == 503
 
 
+class DeletingStore:
+    """A store that is asked for bytes just after their document was deleted."""
+
+    def __init__(self, resources: Resources, staff: httpx.AsyncClient) -> None:
+        self._resources = resources
+        self._staff = staff
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._resources.store, name)
+
+    async def open(self, key: str) -> BlobReader:
+        """Delete the document and its bytes, then look for them."""
+        assert (await self._staff.delete(CARD)).status_code == 204
+        await delete_queued_blobs(self._resources)
+        return await self._resources.store.open(key)
+
+
 class TestIntegrity:
     """Bytes that are not those that were stored (D9)."""
 
@@ -313,6 +334,16 @@ class TestIntegrity:
         answer = await digits.get(CONTENT)
         assert refusal(answer)[:2] == (503, "storage-unavailable")
         assert "etag" not in answer.headers
+
+    async def test_what_was_deleted_meanwhile_is_not_found(
+        self, digits: httpx.AsyncClient, app: FastAPI, resources: Resources
+    ) -> None:
+        """Nothing is lost, so that this must not look as if something were."""
+        store = DeletingStore(resources, digits)
+        app.state.resources = dataclasses.replace(resources, store=store)
+        answer = await digits.get(CONTENT)
+        app.state.resources = resources
+        assert refusal(answer)[:2] == (404, "no-file")
 
     @pytest.mark.own_store("they look at files")
     async def test_a_folder_in_place_of_a_file_is_503(

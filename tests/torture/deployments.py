@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.migrations import migrate
 from docvault.settings import Settings
+from docvault.storage.base import LEDGER_FOLDER
 
 _NUMBERS = count()
 OURS = "torture"
@@ -50,7 +51,7 @@ class Deployment:
     def start(self, failpoint: Mapping[str, Any] | None = None) -> httpx.AsyncClient:
         """Start the server; return a client with a token of staff."""
         self._started_at = time.time()
-        self.process = self._run(["serve", "--port", "0"], failpoint)
+        self.process = self.run(["serve", "--port", "0"], failpoint)
         self.client = httpx.AsyncClient(
             base_url=self.process.address(),
             headers={"Authorization": f"Bearer {self.staff_token()}"},
@@ -63,7 +64,12 @@ class Deployment:
 
     def start_worker(self, failpoint: Mapping[str, Any] | None = None) -> DocvaultProcess:
         """Start a worker."""
-        return self._run(["worker"], failpoint)
+        return self.run(["worker"], failpoint)
+
+    def on_database(self, database_url: str) -> "Deployment":
+        """Return one with the same store and another database; nothing of it runs yet."""
+        environment = self.environment | {"DOCVAULT_DATABASE_URL": database_url}
+        return replace(self, database_url=database_url, environment=environment)
 
     def kill_process(self) -> None:
         """Kill the server."""
@@ -114,7 +120,10 @@ class Deployment:
                 patch.setenv(name, value)
             return Settings()
 
-    def _run(self, arguments: list[str], failpoint: Mapping[str, Any] | None) -> DocvaultProcess:
+    def run(
+        self, arguments: list[str], failpoint: Mapping[str, Any] | None = None
+    ) -> DocvaultProcess:
+        """Start a command line of docvault."""
         log = self.folder / f"log-{len(self.logs)}"
         self.logs.append(log)
         return self.zygote.start(arguments, self.environment, log, failpoint)
@@ -134,9 +143,10 @@ def files_below(root: Path) -> set[str]:
 
 
 def objects_below(server: S3Server, prefix: str) -> set[str]:
-    """Return the keys of an S3 store, as another program sees them."""
+    """Return the keys of blobs in an S3 store, as another program sees them."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+    keys = {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+    return {key for key in keys if not key.startswith(LEDGER_FOLDER)}
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,11 @@ class Settler:
         self._deployment = deployment
         self._resources = resources
 
+    @property
+    def resources(self) -> Resources:
+        """What it has opened."""
+        return self._resources
+
     async def settle(self) -> None:
         """Let every claim and intent expire, take over what dead workers had, do every job."""
         url = self._deployment.own_url

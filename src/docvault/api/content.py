@@ -13,11 +13,12 @@ from starlette.types import Message, Receive, Scope, Send
 from docvault import metrics
 from docvault.api.conditional import is_not_modified, not_modified, require_match
 from docvault.api.ranges import ByteRange, parse_range
-from docvault.errors import StorageUnavailable
+from docvault.errors import NoFile, StorageUnavailable
 from docvault.rules.filenames import content_disposition
 from docvault.rules.slots import FileFacts
+from docvault.services.blobs import is_attached
 from docvault.services.resources import Resources
-from docvault.storage.base import BlobMissing, BlobReader, BlobStore
+from docvault.storage.base import BlobMissing, BlobReader
 
 log = logging.getLogger(__name__)
 
@@ -142,24 +143,24 @@ def content_response(
     resources: Resources, content: StoredContent, byte_range: ByteRange | None, *, is_head: bool
 ) -> Response:
     """Return what sends the bytes: ourselves, or whoever the deployment lets do it."""
-    store, settings = resources.store, resources.settings
-    path = store.relative_path(content.blob_key)
+    settings = resources.settings
+    path = resources.store.relative_path(content.blob_key)
     if is_head:
-        return ContentResponse(store, content, byte_range)
+        return ContentResponse(resources, content, byte_range)
     if settings.accel_prefix and path is not None:
-        return AcceleratedResponse(store, content, f"{settings.accel_prefix}/{path}")
+        return AcceleratedResponse(resources, content, f"{settings.accel_prefix}/{path}")
     if settings.redirect_downloads and path is None:
-        return RedirectedResponse(store, content, byte_range)
-    return ContentResponse(store, content, byte_range)
+        return RedirectedResponse(resources, content, byte_range)
+    return ContentResponse(resources, content, byte_range)
 
 
 class ContentResponse(Response):
     """Streams a blob. It is opened before the headers go out, after the transaction ended."""
 
     def __init__(
-        self, store: BlobStore, content: StoredContent, byte_range: ByteRange | None
+        self, resources: Resources, content: StoredContent, byte_range: ByteRange | None
     ) -> None:
-        self._store = store
+        self._resources = resources
         self._content = content
         self._range = byte_range or ByteRange(0, content.size_bytes)
         self._is_whole = byte_range is None
@@ -195,8 +196,11 @@ class ContentResponse(Response):
 
     async def _open(self) -> BlobReader:
         try:
-            reader = await self._store.open(self._content.blob_key)
+            reader = await self._resources.store.open(self._content.blob_key)
         except BlobMissing as error:
+            if not await is_attached(self._resources, self._content.blob_key):
+                # Deleted since we looked, and the job has been there already.
+                raise NoFile from error
             metrics.BLOBS_DAMAGED.inc()
             # An alarm for operators, not a traceback: the row says there are bytes.
             log.error("blob missing", extra={"blob_key": self._content.blob_key})  # noqa: TRY400
@@ -233,8 +237,8 @@ class ContentResponse(Response):
 class AcceleratedResponse(ContentResponse):
     """Lets nginx send the file; it also picks the range out of it."""
 
-    def __init__(self, store: BlobStore, content: StoredContent, location: str) -> None:
-        super().__init__(store, content, None)
+    def __init__(self, resources: Resources, content: StoredContent, location: str) -> None:
+        super().__init__(resources, content, None)
         # The length is that of our own, empty answer.
         self.raw_headers = [h for h in self.raw_headers if h[0] != b"content-length"]
         self.raw_headers += [
@@ -255,7 +259,7 @@ class RedirectedResponse(ContentResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a redirect that is good for a minute, once the bytes are known to be there."""
         await (await self._open()).close()
-        url = await self._store.presign_get(
+        url = await self._resources.store.presign_get(
             self._content.blob_key,
             media_type=self._content.media_type,
             disposition=self._content.headers()["Content-Disposition"],

@@ -68,4 +68,4 @@ async def send_preview(call: Call, key: str, *, file: int, size: PreviewSize) ->
     if cached is not None:
         return cached
     byte_range = requested_range(call.request, content)
-    return ContentResponse(call.resources.store, content, byte_range)
+    return ContentResponse(call.resources, content, byte_range)

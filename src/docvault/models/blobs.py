@@ -13,7 +13,8 @@ class Blob(Base):
     """The bytes behind a file or a preview (SECURITY D1 to D6).
 
     `pending`: announced, perhaps written, not yet attached; the reaper takes it after
-    `expires_at`. `stored`: attached. `delete_queued`: a job deletes the bytes, then the row.
+    `expires_at`. `stored`: attached. `delete_queued`: a job deletes the bytes, then the row, at
+    once or after `expires_at`.
     There is no foreign key to the customer: the row must outlive it until the bytes are gone.
     """
 

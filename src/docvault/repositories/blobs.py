@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import and_, delete, func, or_, select, text, update
 
 from docvault.models import (
     Blob,
@@ -25,6 +25,9 @@ BlobKind = Literal["file", "preview"]
 
 # Longer than any write to the store may take, so that the reaper never races a live one.
 INTENT_LIFETIME = timedelta(minutes=15)
+
+# Of a deletion.
+_IS_DUE = or_(Blob.expires_at.is_(None), Blob.expires_at <= func.now())
 
 # Through the index on customers: 0.1 ms for fifty files, 5 ms for ten thousand.
 _USAGE = text("""
@@ -118,23 +121,28 @@ class BlobRepository(Repository):
         )
         return len(result.all()) == len(blob_ids)
 
-    async def queue_deletion(self, blob_ids: Sequence[UUID]) -> None:
-        """Hand blobs to the deletion job; nothing may refer to them any more (D5)."""
+    async def queue_deletion(
+        self, blob_ids: Sequence[UUID], *, wait: timedelta = timedelta(0)
+    ) -> None:
+        """Hand blobs to the deletion job; nothing may refer to them any more (D5).
+
+        What a backup of the database may refer to has to wait for as long as one is used (D8).
+        """
         await self._session.execute(
             update(Blob)
             .where(Blob.id.in_(blob_ids), self._reachable(Blob.customer_id))
-            .values(state="delete_queued", expires_at=None)
+            .values(state="delete_queued", expires_at=func.now() + wait if wait else None)
         )
 
     async def queue_deletion_of_customer(self, customer_id: UUID) -> int:
         """Queue every settled blob of a customer; return how many blobs there are in all.
 
-        Bytes of a pending one may still be on their way, so that it waits for its writer or
-        for its expiry; deleting it now could leave an orphan.
+        None goes on waiting for a backup (D8). Bytes of a pending one may still be on their way,
+        so that it waits for its writer or for its expiry; deleting it now could leave an orphan.
         """
         await self._session.execute(
             update(Blob)
-            .where(Blob.customer_id == customer_id, Blob.state == "stored")
+            .where(Blob.customer_id == customer_id, Blob.state != "pending")
             .values(state="delete_queued", expires_at=None)
         )
         return await self.count_of_customer(customer_id)
@@ -158,17 +166,22 @@ class BlobRepository(Repository):
         return len(result.all())
 
     async def queued(self, *, limit: int, customer_id: UUID | None) -> list[tuple[UUID, str]]:
-        """Return id and key of blobs whose bytes have to go; there is no way back for them."""
-        query = select(Blob.id, Blob.key).where(Blob.state == "delete_queued")
+        """Return id and key of blobs whose bytes have to go now; there is no way back."""
+        query = select(Blob.id, Blob.key).where(Blob.state == "delete_queued", _IS_DUE)
         if customer_id is not None:
             query = query.where(Blob.customer_id == customer_id)
         rows = await self._session.execute(query.order_by(Blob.id).limit(limit))
         return [(blob_id, key) for blob_id, key in rows]
 
     async def unsettled(self) -> dict[str, tuple[int, float]]:
-        """Return by state how many blobs are not attached, and the oldest's seconds since then."""
+        """Return by state how many blobs are not attached, and the oldest's seconds since then.
+
+        Those that wait for a backup are not counted: they are where they should be.
+        """
         age = func.extract("epoch", func.now() - func.min(Blob.created_at))
-        query = select(Blob.state, func.count(), age).where(Blob.state != "stored")
+        query = select(Blob.state, func.count(), age).where(
+            or_(Blob.state == "pending", and_(Blob.state == "delete_queued", _IS_DUE))
+        )
         rows = await self._session.execute(query.group_by(Blob.state))
         return {state: (number, float(seconds)) for state, number, seconds in rows}
 
@@ -185,10 +198,10 @@ class BlobRepository(Repository):
         )
         return await self._session.scalar(query) or 0
 
-    async def pending_keys(self, customer_id: UUID) -> list[str]:
-        """Return the keys under which bytes of a customer may lie or may still arrive."""
-        query = select(Blob.key).where(Blob.customer_id == customer_id, Blob.state == "pending")
-        return list(await self._session.scalars(query))
+    async def is_stored(self, key: str) -> bool:
+        """Return whether the bytes under a key are attached."""
+        query = select(Blob.id).where(Blob.key == key, Blob.state == "stored")
+        return await self._session.scalar(query) is not None
 
     async def count_stored(self) -> int:
         """Return how many blobs are attached."""

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 
-from docvault.models import Blob, Customer, Document, DocumentType, DocumentVersion, Erasure, new_id
+from docvault.models import Blob, Customer, Document, DocumentType, DocumentVersion, Erasure
 from docvault.repositories.base import Repository
-from docvault.rules.erasures import ErasureFacts
+from docvault.rules.erasures import ErasureFacts, NewErasure
 
 _PENDING = (
     select(func.count())
@@ -21,27 +21,25 @@ _PENDING = (
 class ErasureRepository(Repository):
     """Erasures; they never say who the customer was."""
 
-    async def add(
-        self, customer_id: UUID, pseudonym: str, *, documents: int, versions: int, blobs: int
-    ) -> UUID:
+    async def add(self, new: NewErasure, *, documents: int, versions: int, blobs: int) -> None:
         """Record an erasure and mark the customer with it."""
         erasure = Erasure(
-            id=new_id(),
-            customer_id=customer_id,
-            customer_pseudonym=pseudonym,
+            id=new.id,
+            customer_id=new.customer_id,
+            customer_pseudonym=new.customer_pseudonym,
             documents=documents,
             versions=versions,
             blobs=blobs,
+            requested_at=new.requested_at or func.now(),
         )
         self._session.add(erasure)
         await self._session.flush()
         await self._session.execute(
             update(Customer)
-            .where(Customer.id == customer_id)
+            .where(Customer.id == new.customer_id)
             # The host's id stays until the end, to answer 409; name, e-mail and tags do not.
             .values(erasure_id=erasure.id, name=None, email=None, tags=[])
         )
-        return erasure.id
 
     async def delete_documents(self, customer_id: UUID) -> tuple[int, int]:
         """Delete every document row of a customer; return how many documents and versions."""
@@ -103,6 +101,22 @@ class ErasureRepository(Repository):
         query = select(Erasure.id).where(Erasure.completed_at.is_(None))
         return list(await self._session.scalars(query.order_by(Erasure.requested_at)))
 
+    async def customers(self) -> tuple[set[UUID], set[UUID]]:
+        """Return the internal ids of those whose erasure is pending, and of the erased."""
+        query = select(Erasure.customer_id, Erasure.completed_at.is_not(None))
+        rows = (await self._session.execute(query)).all()
+        erased = {customer_id for customer_id, is_completed in rows if is_completed}
+        return {customer_id for customer_id, _ in rows} - erased, erased
+
+    async def reopen(self, customer_id: UUID) -> UUID | None:
+        """Make a completed erasure pending again; return its id, None when there is none."""
+        return await self._session.scalar(
+            update(Erasure)
+            .where(Erasure.customer_id == customer_id, Erasure.completed_at.is_not(None))
+            .values(completed_at=None)
+            .returning(Erasure.id)
+        )
+
     async def waiting(self) -> tuple[int, float]:
         """Return how many erasures are not complete, and for how many seconds the oldest is not."""
         age = func.extract("epoch", func.now() - func.min(Erasure.requested_at))
@@ -131,6 +145,7 @@ def _erasure_facts(row: Erasure, blobs_pending: int) -> ErasureFacts:
     return ErasureFacts(
         id=row.id,
         customer_id=row.customer_id,
+        customer_pseudonym=row.customer_pseudonym,
         requested_at=row.requested_at,
         completed_at=row.completed_at,
         documents=row.documents,

@@ -187,11 +187,11 @@ class _Attempt(Generic[_Answer]):
         )
 
     async def _remove_old_versions(self, unit: Unit, slot: Slot) -> None:
-        keep = self._asker.settings.keep_versions
+        settings = self._asker.settings
         document = await unit.documents.lock(self._attachment.customer.id, slot.type.id)
-        unneeded = await unit.documents.remove_versions(document.id, keep=keep)
+        unneeded = await unit.documents.remove_versions(document.id, keep=settings.keep_versions)
         if unneeded:
-            await unit.blobs.queue_deletion(unneeded)
+            await unit.blobs.queue_deletion(unneeded, wait=settings.backup_window)
             await unit.jobs.defer(JobName.DELETE_BLOBS)
 
 

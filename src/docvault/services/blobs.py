@@ -99,6 +99,19 @@ async def reap(resources: Resources) -> None:
     await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
+def owner_of(key: str) -> UUID | None:
+    """Return whose bytes are under a key, by internal id; None when it is no key of ours."""
+    with suppress(ValueError):
+        return UUID(key.partition("/")[0])
+    return None
+
+
+async def is_attached(resources: Resources, key: str) -> bool:
+    """Return whether a document or a preview has the bytes under a key."""
+    async with resources.statements(Access.everyone()) as unit:
+        return await unit.blobs.is_stored(key)
+
+
 def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
     """Return an intent to write bytes under a fresh key (D2)."""
     return BlobIntent(

@@ -84,7 +84,8 @@ async def delete_document(work: Work, customer: CustomerFacts, slot: Slot) -> No
     unit = work.unit
     document = await unit.documents.lock(customer.id, slot.type.id)
     await unit.documents.empty(document.id)
-    await unit.blobs.queue_deletion(await unit.documents.remove_versions(document.id))
+    blob_ids = await unit.documents.remove_versions(document.id)
+    await unit.blobs.queue_deletion(blob_ids, wait=work.settings.backup_window)
     await unit.jobs.defer(JobName.DELETE_BLOBS)
     await work.record(
         AuditAction.DOCUMENT_DELETE,

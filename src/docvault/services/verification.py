@@ -9,6 +9,8 @@ from uuid import UUID
 from docvault.auth.principals import Access
 from docvault.models import Blob
 from docvault.repositories.blobs import BlobPlace
+from docvault.services.blobs import owner_of
+from docvault.services.erasures import ErasedCustomers, erased_customers
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobMissing, StoredBlob
 
@@ -21,17 +23,19 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class Findings:
-    """Blob keys by what is wrong with them."""
+    """Blob keys by what is wrong with them, and erased customers of whom something is back."""
 
     checked: int = 0
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    # Internal ids, in order: see `erased_customers`.
+    unapplied: list[UUID] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.missing or self.damaged or self.orphaned)
+        return not (self.missing or self.damaged or self.orphaned or self.unapplied)
 
 
 async def count_stored_blobs(resources: Resources) -> int:
@@ -43,7 +47,8 @@ async def count_stored_blobs(resources: Resources) -> int:
 async def verify(resources: Resources, *, rehash: bool, progress: Progress) -> Findings:
     """Look whether every attached blob is there with its size, and no bytes are unaccounted for.
 
-    With `rehash` every byte is read again. Changes nothing.
+    Nor may anything be left of the erased, but what an erasure under way will remove. With
+    `rehash` every byte is read again. Changes nothing.
     """
     findings = Findings()
     last: UUID | None = None
@@ -56,7 +61,9 @@ async def verify(resources: Resources, *, rehash: bool, progress: Progress) -> F
             await _check_blob(resources, blob, findings, rehash=rehash)
             progress(1)
         last = batch[-1].id
-    await _find_orphans(resources, findings)
+    erased = await erased_customers(resources)
+    findings.unapplied = sorted(erased.unapplied)
+    await _find_orphans(resources, findings, erased)
     return findings
 
 
@@ -99,10 +106,11 @@ async def _check_blob(
         await reader.close()
 
 
-async def _find_orphans(resources: Resources, findings: Findings) -> None:
+async def _find_orphans(resources: Resources, findings: Findings, erased: ErasedCustomers) -> None:
     batch: list[StoredBlob] = []
     async for blob in resources.store.list_blobs():
-        if time.time() - blob.written_at > ORPHAN_SECONDS:
+        is_old = time.time() - blob.written_at > ORPHAN_SECONDS
+        if is_old and owner_of(blob.key) not in erased:
             batch.append(blob)
         if len(batch) >= BATCH:
             await _sift(resources, batch, findings)

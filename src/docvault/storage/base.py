@@ -6,6 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+# Beside the customers' folders: what must outlive the database (decision 0023). No blob is here.
+LEDGER_FOLDER = ".erasures"
+
 
 class BlobMissing(Exception):
     """There are no bytes under this key."""
@@ -55,9 +58,10 @@ class BlobReader(Protocol):
 
 
 class BlobStore(Protocol):
-    """Bytes under keys of the form `<customer uuid>/<random>`.
+    """Bytes under keys of the form `<customer uuid>/<random>`, both hexadecimal.
 
-    Every method raises `StorageUnavailable` when the backend fails.
+    In the ledger's folder the second part names the record. Every method raises
+    `StorageUnavailable` when the backend fails.
     """
 
     spool_dir: Path
@@ -78,7 +82,11 @@ class BlobStore(Protocol):
         ...
 
     def list_blobs(self) -> AsyncIterator[StoredBlob]:
-        """Yield everything that is stored, in no order."""
+        """Yield every blob that is stored, in no order; the ledger has none."""
+        ...
+
+    def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
+        """Yield what is under the keys that begin with `<folder>/`, in no order."""
         ...
 
     async def abort_stale_uploads(self, older_than: timedelta) -> None:

@@ -1,7 +1,8 @@
 """Blobs as files: the default when trying docvault out, and good for one machine.
 
 A blob is `<root>/<2 hex>/<customer uuid>/<random>`, 0600 in 0700 folders. The two hex digits
-are the last of the customer's UUID, for its first ones are a clock.
+are the last of the customer's UUID, for its first ones are a clock. The ledger's records are
+`<root>/.erasures/<customer>`.
 """
 
 import errno
@@ -15,13 +16,20 @@ from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
-from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
+from docvault.storage.base import (
+    LEDGER_FOLDER,
+    BlobExists,
+    BlobMissing,
+    SignedRequest,
+    StoredBlob,
+)
 from docvault.storage.threads import in_thread
 
 READ_BYTES = 1024 * 1024
 SPOOL_FOLDER = ".spool"
 
-_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{10}([0-9a-f]{2})/[0-9a-f]{32}")
+_FOLDER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{10}([0-9a-f]{2})")
+_NAME = re.compile(r"[0-9a-f]{32}")
 _Result = TypeVar("_Result")
 
 
@@ -56,6 +64,11 @@ class FilesystemBlobStore:
             for blob in await _in_thread(self._folder_blobs, folder):
                 yield blob
 
+    async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
+        """Look into one folder; see `BlobStore`."""
+        for blob in await _in_thread(self._folder_blobs, self._folder(folder)):
+            yield blob
+
     @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""
@@ -84,10 +97,18 @@ class FilesystemBlobStore:
         await _in_thread(self._check)
 
     def _path(self, key: str) -> Path:
-        match = _KEY.fullmatch(key)
-        if match is None:
+        folder, _, name = key.partition("/")
+        if _NAME.fullmatch(name) is None:
             raise ValueError(f"not a blob key: {key!r}")
-        return self._root / match.group(1) / key
+        return self._folder(folder) / name
+
+    def _folder(self, name: str) -> Path:
+        if name == LEDGER_FOLDER:
+            return self._root / name
+        match = _FOLDER.fullmatch(name)
+        if match is None:
+            raise ValueError(f"not a blob key's folder: {name!r}")
+        return self._root / match.group(1) / name
 
     def _put(self, path: Path, source: Path) -> None:
         descriptor = os.open(source, os.O_RDONLY)
@@ -136,7 +157,8 @@ class FilesystemBlobStore:
                 raise
 
     def _customer_folders(self) -> list[Path]:
-        shards = [p for p in self._root.iterdir() if p.is_dir() and p.name != SPOOL_FOLDER]
+        others = {SPOOL_FOLDER, LEDGER_FOLDER}
+        shards = [p for p in self._root.iterdir() if p.is_dir() and p.name not in others]
         return [folder for shard in shards for folder in shard.iterdir() if folder.is_dir()]
 
     def _folder_blobs(self, folder: Path) -> list[StoredBlob]:

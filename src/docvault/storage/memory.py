@@ -5,7 +5,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
-from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
+from docvault.storage.base import (
+    LEDGER_FOLDER,
+    BlobExists,
+    BlobMissing,
+    SignedRequest,
+    StoredBlob,
+)
 
 
 class MemoryBlobStore:
@@ -35,8 +41,21 @@ class MemoryBlobStore:
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
         """Yield every blob; see `BlobStore`."""
-        for key, (body, written_at) in list(self._blobs.items()):
-            yield StoredBlob(key, len(body), written_at)
+        for blob in self._below(""):
+            if not blob.key.startswith(f"{LEDGER_FOLDER}/"):
+                yield blob
+
+    async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
+        """Yield what is in one folder; see `BlobStore`."""
+        for blob in self._below(f"{folder}/"):
+            yield blob
+
+    def _below(self, prefix: str) -> list[StoredBlob]:
+        return [
+            StoredBlob(key, len(body), written_at)
+            for key, (body, written_at) in self._blobs.items()
+            if key.startswith(prefix)
+        ]
 
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
         """Writes leave nothing behind but spool files, which the spool removes."""

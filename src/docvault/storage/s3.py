@@ -19,7 +19,13 @@ from botocore.handlers import add_expect_header
 from docvault.breaker import Breaker
 from docvault.errors import StorageUnavailable
 from docvault.metrics import store_operation
-from docvault.storage.base import BlobExists, BlobMissing, SignedRequest, StoredBlob
+from docvault.storage.base import (
+    LEDGER_FOLDER,
+    BlobExists,
+    BlobMissing,
+    SignedRequest,
+    StoredBlob,
+)
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
@@ -141,9 +147,19 @@ class S3BlobStore:
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
         """List the bucket below the prefix, a page at a time; see `BlobStore`."""
+        async for blob in self._list(""):
+            if not blob.key.startswith(f"{LEDGER_FOLDER}/"):
+                yield blob
+
+    async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
+        """List what is below the folder's prefix; see `BlobStore`."""
+        async for blob in self._list(f"{folder}/"):
+            yield blob
+
+    async def _list(self, prefix: str) -> AsyncIterator[StoredBlob]:
         pages = self._client.get_paginator("list_objects_v2")
         async with _asking(self._breaker, seconds=None):
-            async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+            async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
                 for item in page.get("Contents", []):
                     yield StoredBlob(
                         item["Key"].removeprefix(self._prefix),

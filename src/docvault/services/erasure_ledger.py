@@ -1,0 +1,58 @@
+"""Which customers were erased, written down where no backup of the database takes it back.
+
+One record a customer, in the blob store, made once and never changed (D8, decision 0023).
+"""
+
+import json
+from datetime import datetime
+from uuid import UUID
+
+from docvault.rules.erasures import ErasureFacts, NewErasure
+from docvault.services.resources import Resources
+from docvault.storage.base import LEDGER_FOLDER, BlobExists
+
+
+async def write_record(resources: Resources, erasure: ErasureFacts) -> None:
+    """Record an erasure durably; a record that is there already stays as it is."""
+    body = json.dumps(
+        {
+            "erasure_id": str(erasure.id),
+            "customer_pseudonym": erasure.customer_pseudonym,
+            "requested_at": erasure.requested_at.isoformat(),
+        }
+    )
+    spooled = resources.spool.create()
+    try:
+        await spooled.write(body.encode())
+        await spooled.finish()
+        await resources.store.put(_key(erasure.customer_id), spooled.path)
+    except BlobExists:
+        return
+    finally:
+        spooled.discard()
+
+
+async def read_record(resources: Resources, customer_id: UUID) -> NewErasure:
+    """Return what the ledger has of a customer; raises `BlobMissing`."""
+    reader = await resources.store.open(_key(customer_id))
+    try:
+        body = b"".join([chunk async for chunk in reader.chunks(0, reader.size_bytes)])
+    finally:
+        await reader.close()
+    record = json.loads(body)
+    return NewErasure(
+        id=UUID(record["erasure_id"]),
+        customer_id=customer_id,
+        customer_pseudonym=record["customer_pseudonym"],
+        requested_at=datetime.fromisoformat(record["requested_at"]),
+    )
+
+
+async def recorded_customers(resources: Resources) -> set[UUID]:
+    """Return the internal ids of the customers that have a record."""
+    records = resources.store.list_folder(LEDGER_FOLDER)
+    return {UUID(record.key.removeprefix(f"{LEDGER_FOLDER}/")) async for record in records}
+
+
+def _key(customer_id: UUID) -> str:
+    return f"{LEDGER_FOLDER}/{customer_id.hex}"
