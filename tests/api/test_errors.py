@@ -211,6 +211,14 @@ class TestJson:
             problem = assert_problem(await post(admin, body), 422, "validation-error")
             assert places(problem) == ["/position"], number
 
+    async def test_a_whole_number_may_be_written_with_a_point(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        for number in ("2.0", "2e0", "20e-1", "0.2E+1"):
+            body = f'{{"name": "T{number}", "max_files": {number}}}'.encode()
+            answer = await post(admin, body)
+            assert (answer.status_code, answer.json()["max_files"]) == (201, 2)
+
     async def test_text_that_cannot_be_stored_is_422(self, admin: httpx.AsyncClient) -> None:
         for text in (r"a\u0000b", r"\ud800", r"\udfff\ud800"):
             body = f'{{"name": "{text}"}}'.encode()
@@ -367,7 +375,8 @@ class TestHeaders:
 
     async def test_entity_tags_that_are_none_are_refused(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        for value in ("nope", '"a', 'a"b"', '"a" "b"', "W/", '"a\tb"'):
+        long = ", ".join(['"a"'] * 300)
+        for value in ("nope", '"a', 'a"b"', '"a" "b"', "W/", '"a\tb"', "", " ", long):
             answer = await admin.patch(f"{TYPES}/t", json={}, headers={"If-Match": value})
             assert places(assert_problem(answer, 422, "validation-error")) == ["If-Match"], value
 
