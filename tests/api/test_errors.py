@@ -1,5 +1,6 @@
 """Every refusal is a problem (RFC 9457) that tells where, and nothing of the inside."""
 
+import gzip
 import json
 import re
 import uuid
@@ -277,6 +278,16 @@ class TestContentType:
             answer = await admin.post(TYPES, content=body, headers={"Content-Type": media_type})
             assert answer.status_code == 201
 
+    async def test_a_body_that_is_compressed_is_415(self, admin: httpx.AsyncClient) -> None:
+        body = gzip.compress(b'{"name": "T"}')
+        for encoding in ("gzip", "deflate", "br", "gzip, identity", "nonsense", ""):
+            answer = await post(admin, body, **{"Content-Encoding": encoding})
+            problem = assert_problem(answer, 415, "media-type-not-allowed")
+            assert places(problem) == ["Content-Encoding"]
+            assert answer.headers["accept-encoding"] == "identity"
+        plain = await post(admin, b'{"name": "T"}', **{"Content-Encoding": "Identity"})
+        assert plain.status_code == 201
+
     async def test_an_upload_that_is_not_multipart_is_refused(
         self, admin: httpx.AsyncClient
     ) -> None:
@@ -358,9 +369,10 @@ class TestQuery:
     async def test_text_that_cannot_be_looked_up_is_refused_or_finds_nothing(
         self, admin: httpx.AsyncClient
     ) -> None:
-        answer = await admin.get("/v1/admin/customers?q=a%00b")
-        assert places(assert_problem(answer, 422, "validation-error")) == ["q"]
-        for escaped in ("%ff", "%ed%a0%80", "%F0%9F%AA%AA", "%"):
+        for escaped in ("a%00b", "%ff", "a%ed%a0%80"):
+            answer = await admin.get(f"/v1/admin/customers?q={escaped}")
+            assert places(assert_problem(answer, 422, "validation-error")) == ["q"]
+        for escaped in ("%F0%9F%AA%AA", "%"):
             assert (await admin.get(f"/v1/admin/customers?q={escaped}")).status_code == 200
 
     async def test_a_name_that_cannot_be_printed_is_no_danger(

@@ -11,6 +11,8 @@ from docvault.api.conditional import MAX_ENTITY_TAGS_LENGTH
 from docvault.errors import ErrorDetail, ValidationFailed
 from docvault.schemas.base import CUSTOMER_ID_PATTERN
 
+# PostgreSQL knows no NUL (F8); U+FFFD is how Starlette shows what is not UTF-8.
+_UNSAFE = re.compile("[\x00\ufffd]")
 _CUSTOMER_ID = re.compile(CUSTOMER_ID_PATTERN)
 
 
@@ -44,9 +46,9 @@ def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
 
 def _unsafe(texts: Iterable[tuple[str, object]]) -> list[ErrorDetail]:
     return [
-        ErrorDetail("unsafe-text", "Must not contain NUL.", parameter=_printable(name))
+        ErrorDetail("unsafe-text", "Must be UTF-8 without NUL.", parameter=_printable(name))
         for name, value in texts
-        if "\x00" in str(value)
+        if _UNSAFE.search(str(value))
     ]
 
 
