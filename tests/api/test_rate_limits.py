@@ -18,6 +18,7 @@ from tests.api.raw_client import JSON, MULTIPART, Client
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients, KeyClients
+from tests.fixtures.refusals import JudgingTransport
 from tests.fixtures.statements import sent_statements
 
 from docvault.app import create_app
@@ -97,7 +98,9 @@ async def another_process(settings: Settings, database_url: str) -> AsyncIterato
 
 def at(app: FastAPI, client: httpx.AsyncClient, address: str = "127.0.0.1") -> httpx.AsyncClient:
     """The same client, asking a process from an address."""
-    transport = httpx.ASGITransport(app, client=(address, 1), raise_app_exceptions=False)
+    transport = JudgingTransport(
+        httpx.ASGITransport(app, client=(address, 1), raise_app_exceptions=False)
+    )
     return httpx.AsyncClient(
         transport=transport, base_url="http://docvault.test", headers=client.headers
     )

@@ -209,7 +209,7 @@ class TestAnnouncing:
             ({"size_bytes": 0}, (422, "empty-file", "/size_bytes")),
             ({"size_bytes": 26214401}, (413, "file-too-large", "/size_bytes")),
             ({"size_bytes": -1}, (422, "validation-error", "/size_bytes")),
-            ({"size_bytes": 1.0}, (422, "validation-error", "/size_bytes")),
+            ({"size_bytes": 1.5}, (422, "validation-error", "/size_bytes")),
             ({"size_bytes": 2**70}, (422, "validation-error", "/size_bytes")),
             ({"sha256": "00"}, (422, "validation-error", "/sha256")),
             ({"sha256": "g" * 64}, (422, "validation-error", "/sha256")),

@@ -2,8 +2,10 @@
 
 import base64
 import dataclasses
+import hashlib
 import hmac
 import json
+import string
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from fastapi import FastAPI
 from tests.factories.setups import make_customer
+from tests.fixtures.refusals import JudgingTransport
 
 from docvault.app import create_app
 from docvault.auth.jwks import StaticKeys
@@ -389,6 +392,131 @@ CLAIMS: dict[str, dict[str, Any] | Callable[[], dict[str, Any]]] = {
     "a role in scope, the other in scp": {"scope": ADMIN, "scp": [CUSTOMER]},
 }
 
+
+def sign_int(p: Provider, encoded: bytes) -> bytes:
+    """The bare RSA operation, for encodings that no library makes."""
+    numbers = p.rsa.private_numbers()
+    public = numbers.public_numbers
+    return pow(int.from_bytes(encoded, "big"), numbers.d, public.n).to_bytes(256, "big")
+
+
+def pkcs1(
+    data: bytes,
+    info: str = "3031300d060960864801650304020105000420",
+    *,
+    kind: int = 1,
+    filler: int | None = None,
+    digest: str = "sha256",
+    behind: bytes = b"",
+) -> bytes:
+    """A block as of EMSA-PKCS1-v1_5 (RFC 8017, section 9.2), right unless told otherwise."""
+    tail = b"\0" + bytes.fromhex(info) + hashlib.new(digest, data).digest() + behind
+    padded = b"\xff" * (256 - 2 - len(tail) if filler is None else filler)
+    return (bytes([0, kind]) + padded + tail).ljust(256, b"\0")
+
+
+def shifted(p: Provider, data: bytes) -> bytes:
+    """An Ed25519 signature whose second half is beyond the order of the group."""
+    signature = p.ed.sign(data)
+    second = int.from_bytes(signature[32:], "little") + ED25519_ORDER
+    return signature[:32] + second.to_bytes(32, "little")
+
+
+def with_last_bit(token: str) -> str:
+    """The same bytes, written as no encoder writes them: unused bits of the last letter set."""
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    return token[:-1] + letters[letters.index(token[-1]) ^ 1]
+
+
+def as_json(token: str) -> str:
+    """The flattened JSON serialization (RFC 7515, section 7.2.2)."""
+    header, payload, signature = token.split(".")
+    return json.dumps({"protected": header, "payload": payload, "signature": signature})
+
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
+ECDSA: dict[str, Callable[[bytes], bytes]] = {
+    "r zero": lambda s: bytes(32) + s[32:],
+    "s zero": lambda s: s[:32] + bytes(32),
+    "r the order": lambda s: P256_ORDER.to_bytes(32, "big") + s[32:],
+    "s the order": lambda s: s[:32] + P256_ORDER.to_bytes(32, "big"),
+    "one and one": lambda _: (1).to_bytes(32, "big") * 2,
+    "all ones": lambda _: b"\xff" * 64,
+    "r and s swapped": lambda s: s[32:] + s[:32],
+    "a byte short": lambda s: s[:-1],
+    "a byte more": lambda s: s + b"\0",
+    "a zero before": lambda s: b"\0" + s,
+    "zeros before both": lambda s: b"\0" + s[:32] + b"\0" + s[32:],
+    "twice": lambda s: s + s,
+    "half": lambda s: s[:32],
+}
+RSA: dict[str, Callable[[Provider, bytes], bytes]] = {
+    "of SHA-1": lambda p, d: p.rsa.sign(d, padding.PKCS1v15(), hashes.SHA1()),
+    "of SHA-512": lambda p, d: p.rsa.sign(d, padding.PKCS1v15(), hashes.SHA512()),
+    "without the NULL": lambda p, d: sign_int(p, pkcs1(d, "302f300b06096086480165030402010420")),
+    "SHA-1 said to be SHA-256": lambda p, d: sign_int(p, pkcs1(d, digest="sha1")),
+    "little filling, rubbish behind": lambda p, d: sign_int(
+        p, pkcs1(d, filler=8, behind=b"\x01" * 150)
+    ),
+    "no filling": lambda p, d: sign_int(p, pkcs1(d, filler=0)),
+    "block type 2": lambda p, d: sign_int(p, pkcs1(d, kind=2)),
+    "block type 0": lambda p, d: sign_int(p, pkcs1(d, kind=0)),
+    "a byte behind the digest": lambda p, d: sign_int(p, pkcs1(d, behind=b"\1")),
+    "bare digest": lambda p, d: sign_int(p, hashlib.sha256(d).digest().rjust(256, b"\0")),
+    "zero": lambda *_: bytes(256),
+    "one": lambda *_: b"\1".rjust(256, b"\0"),
+    "a zero before": lambda p, d: b"\0" + p.sign("RS256", d),
+    "a byte short": lambda p, d: p.sign("RS256", d)[:-1],
+    "the modulus added": lambda p, d: (
+        int.from_bytes(p.sign("RS256", d), "big") + p.rsa.public_key().public_numbers().n
+    ).to_bytes(257, "big"),
+}
+PSS: dict[str, Callable[[Provider, bytes], bytes]] = {
+    **{
+        f"salt of {length}": lambda p, d, length=length: p.rsa.sign(
+            d, padding.PSS(padding.MGF1(SHA256), length), SHA256
+        )
+        for length in (0, 20, 31, 33)
+    },
+    "mask of SHA-1": lambda p, d: p.rsa.sign(
+        d, padding.PSS(padding.MGF1(hashes.SHA1()), 32), SHA256
+    ),
+    "of SHA-384": lambda p, d: p.rsa.sign(d, pss(hashes.SHA384()), hashes.SHA384()),
+}
+EDDSA: dict[str, Callable[[Provider, bytes], bytes]] = {
+    "s beyond the order": shifted,
+    "a byte short": lambda p, d: p.ed.sign(d)[:-1],
+    "a byte more": lambda p, d: p.ed.sign(d) + b"\0",
+    "the neutral point": lambda *_: b"\1" + bytes(63),
+    "of the digest": lambda p, d: p.ed.sign(hashlib.sha512(d).digest()),
+}
+SIGNATURES: dict[str, Make] = {
+    **{
+        f"ES256: {name}": lambda p, change=change: p.token(
+            algorithm="ES256", sign=lambda d: change(p.sign("ES256", d))
+        )
+        for name, change in ECDSA.items()
+    },
+    **{
+        f"{algorithm}: {name}": lambda p, algorithm=algorithm, sign=sign: p.token(
+            algorithm=algorithm, sign=lambda d: sign(p, d)
+        )
+        for algorithm, table in (("RS256", RSA), ("PS256", PSS), ("EdDSA", EDDSA))
+        for name, sign in table.items()
+    },
+    "signature with =": lambda p: p.token() + "==",
+    "header with =": lambda p: p.token().replace(".", "=.", 1),
+    "signature with a line break": lambda p: p.token()[:-4] + "\n" + p.token()[-4:],
+    "the other alphabet": lambda p: p.token().replace("-", "+").replace("_", "/") + "+/",
+    "unused bits set": lambda p: with_last_bit(p.token(algorithm="RS256")),
+    "JSON serialization": lambda p: as_json(p.token()),
+    "payload of another token": lambda p: swap_part(
+        p.token(), 1, p.token(good_claims(sub="staff-2")).split(".")[1]
+    ),
+    "header of another token": lambda p: swap_part(p.token(), 0, p.token(kid=None).split(".")[0]),
+}
+
 GOOD: dict[str, Make] = {
     "RS256": lambda p: p.token(),
     "PS256": lambda p: p.token(algorithm="PS256"),
@@ -429,7 +557,7 @@ async def trusting(
         app = create_app()
         tokens = TokenVerifier(settings, ISSUER, StaticKeys(provider.jwks))
         app.state.resources = dataclasses.replace(resources, tokens=tokens)
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        transport = JudgingTransport(httpx.ASGITransport(app, raise_app_exceptions=False))
         async with httpx.AsyncClient(transport=transport, base_url="http://docvault") as client:
             yield client
 
@@ -490,6 +618,14 @@ class TestBadTokens:
         self, trusting: httpx.AsyncClient, provider: Provider, name: str
     ) -> None:
         assert_refused(await ask(trusting, SHAPES[name](provider)))
+
+    @pytest.mark.parametrize("name", SIGNATURES)
+    async def test_a_bad_signature_or_encoding_is_refused(
+        self, trusting: httpx.AsyncClient, provider: Provider, name: str
+    ) -> None:
+        """The kinds of vectors that Wycheproof has for JWS; no package index carries those."""
+        token = SIGNATURES[name](provider).replace("\n", " ")
+        assert_refused(await ask(trusting, token))
 
     @pytest.mark.parametrize("name", CLAIMS)
     async def test_a_bad_claim_is_refused(
@@ -629,7 +765,7 @@ class TestCustomerClaim:
 
 
 def test_there_are_enough_attacks() -> None:
-    assert len(HEADERS) + len(SHAPES) + len(CLAIMS) >= 60
+    assert len(HEADERS) + len(SHAPES) + len(CLAIMS) + len(SIGNATURES) >= 200
 
 
 def test_the_sample_key_verifies_independently(provider: Provider) -> None:
@@ -637,4 +773,5 @@ def test_the_sample_key_verifies_independently(provider: Provider) -> None:
     head, _, signature = provider.token().rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     provider.rsa.public_key().verify(raw, head.encode(), padding.PKCS1v15(), SHA256)
+    assert sign_int(provider, pkcs1(head.encode())) == raw
     assert len(raw) == 256

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from docvault.errors import BodyTooLarge, ContentTooLarge, MalformedRequest, RequestTimeout
+from docvault.errors import (
+    BodyTooLarge,
+    ContentTooLarge,
+    MalformedRequest,
+    MediaTypeNotAllowed,
+    RequestTimeout,
+)
 
 SLOW_AFTER_SECONDS = 30
 MIN_BYTES_PER_SECOND = 8 * 1024
@@ -29,6 +35,20 @@ def announced_bytes(request: Request) -> int | None:
     return int(value)
 
 
+def _refuse_encoding(request: Request) -> None:
+    """Take bodies as they are: what is compressed would be judged, and bounded, as something else.
+
+    RFC 9110, sections 8.4 and 15.5.16.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise MediaTypeNotAllowed(
+            "The body must not be encoded.",
+            parameter="Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the whole body; raises `BodyTooLarge` and `RequestTimeout`."""
     too_large = BodyTooLarge(members={"limit_bytes": limit})
@@ -41,9 +61,11 @@ async def stream_body(
 ) -> AsyncIterator[bytes]:
     """Yield the body as it arrives.
 
-    Raises `too_large` when more than `limit` bytes are announced or come, and
-    `RequestTimeout` when they stall, trickle, or take too long in all.
+    Raises `too_large` when more than `limit` bytes are announced or come,
+    `RequestTimeout` when they stall, trickle, or take too long in all, and
+    `MediaTypeNotAllowed` when they are compressed.
     """
+    _refuse_encoding(request)
     announced = announced_bytes(request)
     if announced is not None and announced > limit:
         raise too_large

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from docvault.errors import PreconditionFailed, PreconditionRequired, ValidationFailed
 
+MAX_ENTITY_TAGS_LENGTH = 1024
 _ENTITY_TAG = re.compile(r'\s*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*"))\s*(?:,|$)')
 
 
@@ -20,16 +21,23 @@ def parse_entity_tags(value: str, header: str) -> set[str] | None:
     """Return the strong tags of a header; None stands for `*`. Weak tags never match strongly."""
     if value.strip() == "*":
         return None
+    if not value.strip() or len(value) > MAX_ENTITY_TAGS_LENGTH:
+        raise _no_entity_tags(header)
     tags: set[str] = set()
     position = 0
     while position < len(value):
         match = _ENTITY_TAG.match(value, position)
         if match is None:
-            raise ValidationFailed("This is not a list of entity tags.", parameter=header)
+            raise _no_entity_tags(header)
         if match.group(1) is None:
             tags.add(match.group(2))
         position = match.end()
     return tags
+
+
+def _no_entity_tags(header: str) -> ValidationFailed:
+    detail = f"This is not a list of entity tags of up to {MAX_ENTITY_TAGS_LENGTH} characters."
+    return ValidationFailed(detail, parameter=header)
 
 
 def field_value(request: Request, name: str) -> str | None:
@@ -54,6 +62,13 @@ def check_preconditions(request: Request, current: BaseModel | None) -> None:
         unwanted = parse_entity_tags(if_none_match, "If-None-Match")
         if tag is not None and (unwanted is None or tag in unwanted):
             raise PreconditionFailed
+
+
+def check_condition_headers(request: Request) -> None:
+    """Raise `ValidationFailed` for an If-Match that is none, where it may not be compared."""
+    value = field_value(request, "if-match")
+    if value is not None:
+        parse_entity_tags(value, "If-Match")
 
 
 def require_if_match(request: Request) -> None:

@@ -1,6 +1,7 @@
 """Several documents in one multipart body."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from docvault.api.uploads import (
     PartLimits,
     ReceivedParts,
     parse_part,
+    part_pointer,
     received_parts,
 )
 from docvault.api.views import document_view
@@ -30,7 +32,6 @@ from docvault.rules.slots import Slot
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.document_batches import (
     BATCH_ITEMS,
-    MAX_ITEMS,
     DocumentBatchItem,
     DocumentBatchRead,
     DocumentBatchResult,
@@ -105,28 +106,43 @@ def _items(parts: ReceivedParts) -> list[_Item]:
     if ITEMS_PART not in parts.values:
         raise ValidationFailed("The part items is missing.", pointer=f"/{ITEMS_PART}")
     submitted = parse_part(BATCH_ITEMS, parts.values[ITEMS_PART], ITEMS_PART)
-    files = dict(parts.files)
-    named = Counter(name for item in submitted for name in item.files)
-    received = Counter(name for name, _ in parts.files)
-    keys = Counter(item.key for item in submitted)
-    errors = [
-        *_complaints(named - received, "The part is not there, or named twice.", "missing-part"),
-        *_complaints(received - named, "No item names this part.", "unnamed-part"),
-        *_complaints(Counter(k for k, n in keys.items() if n > 1), "Twice.", "repeated-key"),
-    ]
+    errors = [*_item_complaints(submitted, parts), *_part_complaints(submitted, parts)]
     if errors:
         raise ValidationFailed(errors=errors)
+    files = dict(parts.files)
     return [
         _Item(index, item, [files[name] for name in item.files])
         for index, item in enumerate(submitted)
     ]
 
 
-def _complaints(names: Counter[str], detail: str, code: str) -> list[ErrorDetail]:
-    return [
-        ErrorDetail(code, f"{detail} ({name[:100]})", pointer=f"/{ITEMS_PART}")
-        for name in list(names)[:MAX_ITEMS]
-    ]
+def _item_complaints(
+    submitted: list[DocumentBatchItem], parts: ReceivedParts
+) -> Iterator[ErrorDetail]:
+    """Find keys that are there twice, and names that lead to no file of the item's own."""
+    keys: set[str] = set()
+    left = {name for name, _ in parts.files}
+    for index, item in enumerate(submitted):
+        place = f"/{ITEMS_PART}/{index}"
+        if item.key in keys:
+            yield ErrorDetail("repeated-key", "The key is there twice.", pointer=f"{place}/key")
+        keys.add(item.key)
+        for number, name in enumerate(item.files):
+            if name not in left:
+                detail = "The part is not there, or named twice."
+                yield ErrorDetail("missing-part", detail, pointer=f"{place}/files/{number}")
+            left.discard(name)
+
+
+def _part_complaints(
+    submitted: list[DocumentBatchItem], parts: ReceivedParts
+) -> Iterator[ErrorDetail]:
+    """Find parts that belong to no item, and those that cannot be told apart."""
+    named = {name for item in submitted for name in item.files}
+    for name, count in Counter(name for name, _ in parts.files).items():
+        if name not in named or count > 1:
+            detail = "No item names this part, or it is there twice."
+            yield ErrorDetail("unnamed-part", detail, pointer=part_pointer(name))
 
 
 async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:

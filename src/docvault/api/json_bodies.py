@@ -10,6 +10,8 @@ from docvault.errors import ErrorDetail, MalformedRequest, MediaTypeNotAllowed, 
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 32
+# Up to here every whole number can be told from its neighbours (RFC 8259, section 6).
+MAX_EXACT_NUMBER = 2**53 - 1
 
 _MEDIA_TYPES = ("application/json", "application/merge-patch+json")
 
@@ -39,12 +41,21 @@ def parse_json(raw: bytes, pointer: str = "") -> Any:  # noqa: ANN401 - JSON is 
     """
     try:
         parsed = json.loads(
-            raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+            raw.decode("utf-8"),
+            parse_float=_number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_keys,
         )
     except (ValueError, RecursionError) as error:
         raise MalformedRequest("This is not valid JSON.", pointer=pointer) from error
     _check(parsed, pointer, 0)
     return parsed
+
+
+def _number(text: str) -> float | int:
+    """Return a whole number as one: 9.0 is an integer (JSON Schema, section 6.1.1)."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= MAX_EXACT_NUMBER else value
 
 
 def _refuse_constant(name: str) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 from fastapi import Request
 
+from docvault.api.conditional import MAX_ENTITY_TAGS_LENGTH
 from docvault.errors import ErrorDetail, ValidationFailed
 from docvault.schemas.base import CUSTOMER_ID_PATTERN
 
+# PostgreSQL knows no NUL (F8); U+FFFD is how Starlette shows what is not UTF-8.
+_UNSAFE = re.compile("[\x00\ufffd]")
 _CUSTOMER_ID = re.compile(CUSTOMER_ID_PATTERN)
 
 
@@ -43,9 +46,9 @@ def check_parameters(request: Request, known: Mapping[str, bool]) -> None:
 
 def _unsafe(texts: Iterable[tuple[str, object]]) -> list[ErrorDetail]:
     return [
-        ErrorDetail("unsafe-text", "Must not contain NUL.", parameter=_printable(name))
+        ErrorDetail("unsafe-text", "Must be UTF-8 without NUL.", parameter=_printable(name))
         for name, value in texts
-        if "\x00" in str(value)
+        if _UNSAFE.search(str(value))
     ]
 
 
@@ -71,7 +74,7 @@ def header_parameters(
             "in": "header",
             "required": required and name == "If-Match",
             "description": _HEADERS[name],
-            "schema": {"type": "string", "maxLength": 255 if name == _IDEMPOTENCY else 1024},
+            "schema": _HEADER_SCHEMAS.get(name, _ENTITY_TAGS),
         }
         for name in names
     ]
@@ -85,6 +88,16 @@ _HEADERS = {
     "If-Match": "Only when the resource still has this ETag.",
     "If-None-Match": "On GET: answer 304 when the resource still has this ETag. On PUT `*`: only "
     "when there is nothing yet.",
+}
+_ENTITY_TAGS = {
+    "type": "string",
+    "maxLength": MAX_ENTITY_TAGS_LENGTH,
+    "pattern": r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$',
+}
+_HEADER_SCHEMAS = {
+    _IDEMPOTENCY: {"type": "string", "maxLength": 255, "pattern": '^("[!#-~]+"|[!#-~]+)$'},
+    # What is no range of bytes is ignored (RFC 9110, section 14.2).
+    "Range": {"type": "string"},
 }
 
 

@@ -193,13 +193,14 @@ class _Receiver:
                 await spooled.finish()
                 return
             if isinstance(event, bytes):
-                await self._append(spooled, event)
+                await self._append(spooled, event, part_pointer(start.name))
         raise MalformedRequest("The multipart body is broken.")
 
-    async def _append(self, spooled: SpoolFile, data: bytes) -> None:
+    async def _append(self, spooled: SpoolFile, data: bytes, pointer: str) -> None:
         metrics.UPLOAD_BYTES.inc(len(data))
         if spooled.size_bytes + len(data) > self._limits.max_file_bytes:
-            raise self._too_large
+            limit = {"limit_bytes": self._limits.max_file_bytes}
+            raise FileTooLarge(pointer=pointer, members=limit)
         await spooled.write(data)
         if self._call.claim is not None:
             await self._call.claim.keep(self._call.resources, self._call.asker)

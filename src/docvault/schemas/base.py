@@ -1,5 +1,6 @@
 """What all schemas share: strict input, complete output, safe text."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -17,6 +18,9 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
 CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9._~:@|+=-]{1,128}$"
+
+# What pydantic takes for a time is more: seconds since 1970, hours without minutes.
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 Item = TypeVar("Item")
 
@@ -41,9 +45,9 @@ def _not_dots(text: str) -> str:
     return text
 
 
-def _only_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be an RFC 3339 time")  # noqa: TRY004 - pydantic's own protocol
+def _only_rfc_3339(value: object) -> object:
+    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
+        raise ValueError("must be an RFC 3339 time")
     return value
 
 
@@ -55,11 +59,15 @@ CustomerId = Annotated[
     str,
     StringConstraints(pattern=CUSTOMER_ID_PATTERN),
     AfterValidator(_not_dots),
-    Field(description="The host platform's own id of the customer.", examples=["c-1042"]),
+    Field(
+        description="The host platform's own id of the customer.",
+        examples=["c-1042"],
+        json_schema_extra={"not": {"enum": [".", ".."]}},
+    ),
 ]
 UtcTime = Annotated[datetime, Field(examples=["2026-11-24T09:12:44Z"])]
 InputTime = Annotated[
-    AwareDatetime, BeforeValidator(_only_text), Field(examples=["2026-11-24T00:00:00Z"])
+    AwareDatetime, BeforeValidator(_only_rfc_3339), Field(examples=["2026-11-24T00:00:00Z"])
 ]
 
 

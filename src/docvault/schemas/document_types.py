@@ -1,6 +1,6 @@
 """Document types on the wire."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -10,7 +10,8 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StringConstraints,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from docvault.rules.document_types import KEY_PATTERN, MAX_LABEL_LENGTH
@@ -62,7 +63,7 @@ InputUploadMode = Annotated[
     ),
 ]
 MediaTypes = Annotated[
-    list[Annotated[str, StringConstraints(max_length=100), BeforeValidator(_known_media_type)]],
+    list[Annotated[str, StringConstraints(max_length=100), AfterValidator(_known_media_type)]],
     Field(min_length=1, max_length=50, examples=[["image/jpeg", "application/pdf"]]),
 ]
 
@@ -77,12 +78,13 @@ class DocumentTypeFieldInput(InputModel):
 
 
 class _DocumentTypeInput(InputModel):
-    @model_validator(mode="after")
-    def one_form_of_fields(self) -> Self:
-        """Refuse `fields` and `field_labels` together (A-12)."""
-        if {"fields", "field_labels"} <= self.model_fields_set:
+    @field_validator("field_labels", check_fields=False)
+    @classmethod
+    def one_form_of_fields(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse `fields` and `field_labels` together (A-12); null is neither."""
+        if value is not None and info.data.get("fields") is not None:
             raise ValueError("give fields or field_labels, not both")
-        return self
+        return value
 
 
 _FIELDS = Field(max_length=MAX_FIELDS, description="The fields to ask for, in order.")

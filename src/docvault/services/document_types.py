@@ -151,14 +151,14 @@ def _submitted_fields(
     data: DocumentTypeCreate | DocumentTypeUpdate,
 ) -> list[DocumentTypeFieldInput] | None:
     """Return the wanted fields in either form, None when the request does not speak of them."""
-    if "field_labels" in data.model_fields_set:
-        labels = parse_field_labels(data.field_labels or "")
+    if data.field_labels is not None:
+        labels = parse_field_labels(data.field_labels)
         if len(labels) > MAX_FIELDS:
             raise ValidationFailed(f"At most {MAX_FIELDS} fields.", pointer="/field_labels")
         for label in labels:
             _check_label_length(label)
         return [DocumentTypeFieldInput(label=label) for label in labels]
-    if "fields" in data.model_fields_set:
+    if data.model_fields_set & {"fields", "field_labels"}:
         return data.fields or []
     return None
 

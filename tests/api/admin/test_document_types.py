@@ -241,6 +241,9 @@ class TestCreate:
             ("accepted_media_types", ["image/svg+xml"]),
             ("accepted_media_types", ["text/html"]),
             ("accepted_media_types", "image/png"),
+            ("accepted_media_types", [{}]),
+            ("accepted_media_types", [["image/png"]]),
+            ("accepted_media_types", [None]),
             ("fields", [{"label": "x"}] * 51),
             ("fields", [{}]),
             ("fields", ["x"]),
@@ -405,7 +408,20 @@ class TestFieldLabels:
     @pytest.mark.req("A-12")
     async def test_both_forms_together_are_refused(self, admin: httpx.AsyncClient) -> None:
         answer = await create(admin, name="T", field_labels="A", fields=[{"label": "A"}])
-        assert (answer.status_code, answer.json()["code"]) == (422, "validation-error")
+        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/field_labels")
+
+    @pytest.mark.req("A-12")
+    async def test_a_form_that_is_null_gives_way_to_the_other(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        made = await make_type(admin, "T", field_labels=None, fields=[{"label": "A"}])
+        assert labels_of(made) == ["A"]
+        for change, labels in (
+            ({"fields": None, "field_labels": "B"}, ["B"]),
+            ({"fields": [{"label": "C"}], "field_labels": None}, ["C"]),
+            ({"field_labels": None}, []),
+        ):
+            assert labels_of(await patch_type(admin, "t", **change)) == labels
 
     @pytest.mark.req("A-12")
     async def test_the_list_allows_a_comma_in_a_label(self, admin: httpx.AsyncClient) -> None:

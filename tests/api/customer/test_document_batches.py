@@ -25,6 +25,8 @@ from tests.factories.setups import (
 )
 from tests.fixtures.callers import CustomerClients
 
+from docvault.api import document_batches
+from docvault.api.uploads import PartLimits
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 
@@ -229,12 +231,16 @@ WRONG_ITEMS = [
         '[{"key": "diploma", "files": ["f1"], "field_values": {"school": "\\u0000"}}]',
         (422, "validation-error", "/items/0/field_values/school"),
     ),
-    ('[{"key": "diploma", "files": ["f2"]}]', (422, "validation-error", "/items")),
-    ('[{"key": "diploma", "files": []}]', (422, "validation-error", "/items")),
-    ('[{"key": "diploma", "files": ["f1", "f1"]}]', (422, "validation-error", "/items")),
+    ('[{"key": "diploma", "files": ["f2"]}]', (422, "validation-error", "/items/0/files/0")),
+    ('[{"key": "diploma", "files": []}]', (422, "validation-error", "/f1")),
+    ('[{"key": "diploma", "files": ["f1", "f1"]}]', (422, "validation-error", "/items/0/files/1")),
     (
         '[{"key": "diploma", "files": ["f1"]}, {"key": "diploma"}]',
-        (422, "validation-error", "/items"),
+        (422, "validation-error", "/items/1/key"),
+    ),
+    (
+        '[{"key": "diploma", "files": ["f1"]}, {"key": "contract", "files": ["f1"]}]',
+        (422, "validation-error", "/items/1/files/0"),
     ),
     (
         json.dumps([{"key": f"k{i}"} for i in range(21)]),
@@ -255,6 +261,26 @@ class TestRefusedBatches:
             answer = await customer.post(BATCHES, **sent)
             assert (items, refusal(answer)) == (items, expected)
             assert (items, await holdings(resources)) == (items, NOTHING)
+
+    async def test_two_parts_of_one_name_are_refused_however_often_it_is_named(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        file = part('name="f1"; filename="a.pdf"', files.pdf())
+        for items in ([item("diploma", "f1")], [item("diploma", "f1"), item("contract", "f1")]):
+            sent = multipart(part('name="items"', json.dumps(items).encode()), file, file)
+            answer = await customer.post(BATCHES, **sent)
+            assert answer.status_code == 422
+            assert "/f1" in [error["pointer"] for error in answer.json()["errors"]]
+            assert await holdings(resources) == NOTHING
+
+    async def test_the_part_that_is_too_large_is_named(
+        self, customer: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits = PartLimits(40, 1000, 1_000_000, None, frozenset({"items"}))
+        monkeypatch.setattr(document_batches, "_limits", lambda _: limits)
+        sent = batch([item("diploma", "f1", "f2")], f1=b"x" * 1000, f2=b"x" * 1001)
+        assert refusal(await customer.post(BATCHES, **sent)) == (413, "file-too-large", "/f2")
+        assert await holdings(resources) == NOTHING
 
     async def test_items_are_needed(
         self, customer: httpx.AsyncClient, resources: Resources

@@ -26,7 +26,13 @@ from docvault.api.pagination import (
 from docvault.api.paths import CustomerIdPath
 from docvault.api.responses import json_response
 from docvault.api.views import customer_view, summary_view
-from docvault.errors import CustomerBeingErased, CustomerExists, InvalidCursor, UnknownFilterType
+from docvault.errors import (
+    CustomerBeingErased,
+    CustomerExists,
+    CustomerUnknown,
+    InvalidCursor,
+    UnknownFilterType,
+)
 from docvault.rules.customers import (
     CustomerFilter,
     CustomerPlace,
@@ -183,7 +189,12 @@ async def admin_update_customer(
         }
     },
 )
-@operation(AuditAction.CUSTOMER_ERASE, customer="any", conditions=("If-Match",))
+@operation(
+    AuditAction.CUSTOMER_ERASE,
+    customer="any",
+    conditions=("If-Match",),
+    errors=(CustomerUnknown,),
+)
 async def admin_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Erase every trace of a customer's documents; asking again changes nothing."""
     return await delete_customer(call, customer_id, "/v1/admin/erasures")

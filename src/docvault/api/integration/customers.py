@@ -15,7 +15,7 @@ from docvault.api.paths import CustomerIdPath
 from docvault.api.problems import problem_of
 from docvault.api.responses import json_response
 from docvault.auth.scopes import Scope
-from docvault.errors import CustomerBeingErased, DocvaultError
+from docvault.errors import CustomerBeingErased, CustomerUnknown, DocvaultError
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.customers import (
     CustomerBatch,
@@ -95,6 +95,7 @@ async def integration_update_customer(
     scope=Scope.CUSTOMERS_ERASE,
     customer="any",
     conditions=("If-Match",),
+    errors=(CustomerUnknown,),
 )
 async def integration_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
     """Erase every trace of a customer's documents; asking again changes nothing."""
