@@ -670,6 +670,7 @@ report = {
     "arguments": open("/proc/self/cmdline").read().split("\\0")[1:-1],
     "folder": os.getcwd(),
     "leads_its_session": os.getsid(0) == os.getpid(),
+    "niceness": os.nice(0),
 }
 """
 
@@ -699,7 +700,7 @@ async def test_the_child_sees_the_open_source_and_nothing_else(
     assert seen["leads_its_session"]
 
 
-def test_under_uvloop_the_child_closes_what_it_inherits(source: Path):
+def test_under_uvloop_the_child_closes_what_it_inherits_and_lets_requests_go_first(source: Path):
     # uvloop ignores close_fds, and uvicorn makes its listening socket inheritable.
     closing = f"""
 import sys
@@ -714,6 +715,7 @@ child.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can be read
         listener.set_inheritable(True)
         seen = runner.run(report(previews, source))
     assert sorted(seen["descriptors"]) == ["0", "1", "2"]
+    assert seen["niceness"] == os.nice(0) + child.NICENESS
 
 
 def test_previews_work_and_fail_cleanly_under_uvloop(source: Path, monkeypatch: pytest.MonkeyPatch):

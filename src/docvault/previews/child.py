@@ -32,6 +32,9 @@ MAX_SIDE = 20_000
 MAX_FRAMES = 100
 MAX_PAGES = 2_000
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
+# Requests come first, a preview can wait; more, and a large picture would not be done in time on
+# a busy machine.
+NICENESS = 5
 
 EXIT_BROKEN = 65
 EXIT_OVER_LIMIT = 66
@@ -62,6 +65,7 @@ def limit_resources(kind: str) -> None:
     """Limit what rendering a file of this kind can use. Never raises a limit already lower."""
     _close_inherited_files()
     os.umask(0o077)
+    os.nice(NICENESS)
     # A service manager that stops the server signals its children too: finish, do not fail.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for resource_kind, limits in _LIMITS.items():
