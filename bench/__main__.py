@@ -46,8 +46,9 @@ def main() -> None:
             for ending, text in result.attachments.items():
                 (results / f"{name}-{ending}").write_text(text)
             _show(result)
-    if not arguments.quick:
-        report.write(RESULTS)
+        if not arguments.quick:
+            # After each, so that what was measured is kept when a later one fails.
+            report.write(RESULTS)
 
 
 def _parse_arguments(names: list[str]) -> argparse.Namespace:
