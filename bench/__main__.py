@@ -25,7 +25,7 @@ def main() -> None:
     known = scenarios()
     arguments = _parse_arguments(list(known))
     # What a quick run finds is never taken for a measurement.
-    results = arguments.results / "quick" if arguments.quick else arguments.results
+    results = RESULTS / "quick" if arguments.quick else RESULTS
     results.mkdir(parents=True, exist_ok=True)
     for name in arguments.only or list(known):
         with (
@@ -46,8 +46,9 @@ def main() -> None:
             for ending, text in result.attachments.items():
                 (results / f"{name}-{ending}").write_text(text)
             _show(result)
-    if not arguments.quick:
-        report.write(arguments.results)
+        if not arguments.quick:
+            # After each, so that what was measured is kept when a later one fails.
+            report.write(RESULTS)
 
 
 def _parse_arguments(names: list[str]) -> argparse.Namespace:
@@ -67,7 +68,6 @@ def _parse_arguments(names: list[str]) -> argparse.Namespace:
         default=MEMORY if os.access(MEMORY, os.W_OK) else None,
         help="where stored files go for the time; in memory if possible",
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")
     arguments = parser.parse_args()
     unknown = set(arguments.only or []) - set(names)
     if unknown:
