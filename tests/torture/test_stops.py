@@ -15,7 +15,7 @@ import pytest
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import Writer, make_types, start_writers
-from tests.torture.model import KINDS, Findings, Ledger, check_audit, check_store
+from tests.torture.model import KINDS, Findings, Ledger, SlotModel, check_audit, check_store
 from tests.torture.processes import DocvaultProcess
 from tests.torture.settling import settler_of
 
@@ -85,7 +85,8 @@ class Stops:
             client = self._deployment.start()
             self._deployment.wait_for_dead_clients()
             await self._ledger.settle(client)
-            await self._compare(client)
+            await self._compare(client, [slot for w in self._writers for slot in w.touched])
+        await self._compare(client, list(self._ledger.slots.values()))
 
     async def _stop(self, client: httpx.AsyncClient, *, is_hurried: bool) -> None:
         process = self._deployment.process
@@ -100,9 +101,9 @@ class Stops:
         self.longest = max(self.longest, await seconds_to_end(process))
         assert process.wait() in ({0, -signal.SIGTERM} if is_hurried else {0})
 
-    async def _compare(self, client: httpx.AsyncClient) -> None:
+    async def _compare(self, client: httpx.AsyncClient, slots: list[SlotModel]) -> None:
         findings = Findings()
-        await self._ledger.check_documents(client, findings)
+        await self._ledger.check_documents(client, findings, slots)
         async with settler_of(self._deployment) as settler:
             await settler.settle()
         with self._deployment.connect() as connection:
@@ -154,7 +155,7 @@ async def test_a_hurried_stop_loses_nothing(
     make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
     test = Stops(make_deployment("filesystem", DOCVAULT_WORKER="inside"))
-    stops = size.of(ci=1, full=50)
+    stops = size.of(ci=1, full=25)
     await test.run(stops, is_hurried=True)
     figures["stops"] = stops
     test.report(figures)
@@ -222,7 +223,7 @@ async def test_instances_restarted_in_turn_refuse_nothing(
     ledger, findings = Ledger(), Findings()
     writers = [Writer(f"w{n}", ledger, n) for n in range(WRITERS)]
     balancer = Balancer(instances)
-    restarts = size.of(ci=1, full=50)
+    restarts = size.of(ci=1, full=25)
     try:
         await make_types(instances[0].start())
         instances[1].start()
