@@ -1,5 +1,6 @@
 """What the access line says of each request."""
 
+import asyncio
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message, Scope
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
@@ -133,3 +135,55 @@ class TestStopping:
             assert (await http.get("/readyz")).status_code == 503
         finally:
             app.state.stopping = False
+
+    async def test_a_request_it_gives_up_is_503_and_no_500(
+        self, app: FastAPI, admin: httpx.AsyncClient, bare_scope: Scope
+    ) -> None:
+        """Uvicorn cancels what is under way when the time is over, and the loop what is left."""
+        waits, messages = asyncio.Event(), list[Message]()
+
+        async def receive() -> Message:
+            waits.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        await make_customer(admin, "c-1")
+        await make_type(admin, "Contract")
+        task = asyncio.create_task(app(bare_scope, receive, send))
+        await asyncio.wait_for(waits.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [message["type"] for message in messages] == [START, BODY]
+        assert messages[0]["status"] == 503
+        assert b"retry-after" in dict(messages[0]["headers"])
+
+
+START, BODY = "http.response.start", "http.response.body"
+
+
+@pytest.fixture
+def bare_scope(admin: httpx.AsyncClient) -> Scope:
+    """An upload by staff whose body does not come."""
+    path = "/v1/admin/customers/c-1/documents/contract"
+    headers = {
+        "authorization": admin.headers["authorization"],
+        "content-type": "multipart/form-data; boundary=b",
+        "content-length": "1000",
+    }
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "PUT",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("docvault.test", 80),
+    }

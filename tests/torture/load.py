@@ -47,15 +47,22 @@ class Writer:
         self._free: list[SlotModel] = []
         self._filled: list[SlotModel] = []
         self.touched: list[SlotModel] = []
+        self.cut_off_by: httpx.TransportError | None = None
+        self.is_over = False
 
     async def run(self, client: httpx.AsyncClient) -> None:
-        """Go on until the connection breaks; the slot of that moment is left in doubt."""
+        """Go on until the connection breaks; the slot of that moment is left in doubt.
+
+        Or until it is over: then nothing is in doubt.
+        """
         self.touched = []
+        self.is_over = False
         self._sort_slots()
-        while True:
+        while not self.is_over:
             try:
                 await self._do_something(client)
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                self.cut_off_by = error
                 return
 
     def _sort_slots(self) -> None:

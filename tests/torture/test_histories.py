@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.torture
 
 _Result = TypeVar("_Result")
 KEPT_VERSIONS = 2
+MOST_KNOWN = 2
 STEPS = 50
 ANSWER_SECONDS = 60
 SCOPES = ("customers:read", "documents:read", "content:read", "documents:write")
@@ -123,6 +125,8 @@ class Histories(RuleBasedStateMachine):
 
     # Customers and keys come and go.
 
+    # Few, so that much happens to each.
+    @precondition(lambda self: sum(state == "known" for state in self.state.values()) < MOST_KNOWN)
     @rule(target=customers)
     def a_customer_is_made_known(self) -> str:
         customer = f"h-{next(self.world.numbers)}"
@@ -174,6 +178,11 @@ class Histories(RuleBasedStateMachine):
         path = f"/v1/integration/customers/{customer}/documents/{slot}"
         may = "documents:write" in key.scopes
         self.upload("key", key.client, path, self.inside.ledger.slot(customer, slot), may=may)
+
+    @rule(customer=customers, slot=slots, times=st.integers(2, 4))
+    def a_file_is_replaced_again_and_again(self, customer: str, slot: str, times: int) -> None:
+        for _ in range(times):
+            self.a_file_is_uploaded(customer, slot, "staff")
 
     def upload(
         self,

@@ -103,7 +103,7 @@ async def test_a_request_with_a_key_is_done_once(
     token = issuer.admin_token("staff-2")
     other_staff = with_headers(inside.client, {"Authorization": f"Bearer {token}"})
     statuses: Counter[str] = Counter()
-    rounds = size.of(ci=10, full=1500)
+    rounds = size.of(ci=10, full=1000)
     slots = []
     for number in range(1, rounds + 1):
         one = Round(inside, other_staff, number)

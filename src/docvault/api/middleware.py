@@ -1,5 +1,6 @@
 """What happens to every request: an id, a log line, HEAD, and early refusals (pure ASGI)."""
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docvault.api.calls import Call
 from docvault.api.problems import problem_response
-from docvault.errors import DocvaultError
+from docvault.errors import DocvaultError, Unavailable
 from docvault.metrics import REQUESTS_IN_FLIGHT, observe_request
 from docvault.tracing import name_span
 
@@ -35,15 +36,19 @@ class RequestMiddleware:
         try:
             with REQUESTS_IN_FLIGHT.track_inprogress():
                 await self._app(exchange.scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            # The process does not wait any longer. Said by the server this would be a 500.
+            if not exchange.has_started:
+                error = Unavailable("The service stops. This was done completely or not at all.")
+                await exchange.answer(error)
+            raise
         except Exception:
             # A bug; the frames are in the log, under the same request id.
             log.exception("unexpected error", extra={"request_id": str(exchange.request_id)})
             if exchange.has_started:
                 # Too late for an answer: let the server cut the connection.
                 raise
-            exchange.scope["state"]["problem"] = DocvaultError.code
-            problem = problem_response(DocvaultError(), exchange.request_id)
-            await problem(exchange.scope, exchange.receive, exchange.send)
+            await exchange.answer(DocvaultError())
         finally:
             exchange.finish()
 
@@ -79,6 +84,12 @@ class _Exchange:
     @property
     def _operation(self) -> str | None:
         return getattr(self.scope.get("route"), "operation_id", None)
+
+    async def answer(self, error: DocvaultError) -> None:
+        """Answer with a problem of our own."""
+        self.scope["state"]["problem"] = error.code
+        problem = problem_response(error, self.request_id)
+        await problem(self.scope, self.receive, self.send)
 
     async def receive(self) -> Message:
         message = await self._receive()
