@@ -1,6 +1,7 @@
 """Only loads the fixtures."""
 
 pytest_plugins = [
+    "tests.fixtures.corpus",
     "tests.fixtures.database",
     "tests.fixtures.storage",
     "tests.fixtures.clamd",

@@ -99,6 +99,31 @@ def test_random_bytes_of_a_scan_are_not_active():
     assert not is_active(pdf_with(b"<</Filter/DCTDecode>>stream\n" + scan + b"\nendstream"))
 
 
+@pytest.mark.parametrize(
+    "matrix", [b"[0.001 0 0 0.001 0 0]", b"[ .001 -0 0\n1 0 0 ]", b" [1 0 0 1 0 0]/Type/Font"]
+)
+def test_a_font_matrix_of_numbers_is_not_active(matrix: bytes):
+    assert not is_active(pdf_with(b"<</FontMatrix" + matrix + b">>"))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        b"[1 2 3 4 5 (1\\); alert\\('x')]",
+        b"[1 0 0 1 0 <616c657274>]",
+        b"[1 0 0 1 0 /a]",
+        b"[[1] 0 0 1 0 0]",
+        b" 9 0 R",
+        b"(alert)",
+    ],
+)
+def test_anything_else_as_a_font_matrix_is_active(matrix: bytes):
+    """What pdf.js ran as a script (CVE-2024-4367)."""
+    assert is_active(pdf_with(b"<</FontMatrix" + matrix + b">>"))
+    assert is_active(pdf_with(b"<</F#6fntMatrix" + matrix + b">>"))
+    assert is_active(pdf_with(object_stream(b"9 0 <</FontMatrix" + matrix + b">>")))
+
+
 def test_names_with_harmless_escapes_are_not_active():
     assert not is_active(pdf_with(b"<</BaseFont/Times#20New#20Roman/A#zz/#>>"))
 

@@ -34,6 +34,7 @@ from docvault.auth.principals import Access, Caller, CustomerCaller
 from docvault.auth.scopes import Scope
 from docvault.errors import (
     BodyTooLarge,
+    CallerUnknown,
     CustomerBeingErased,
     CustomerUnknown,
     DatabaseUnavailable,
@@ -327,10 +328,11 @@ class GuardedRoute(APIRoute):
         """Return every error this operation can answer with."""
         declared = self.operation
         errors = [*self.common_errors, *declared.errors, ValidationFailed, DatabaseUnavailable]
-        if CUSTOMER_PATH in path and declared.customer == "existing":
+        names_customer = CUSTOMER_PATH in path and declared.customer == "existing"
+        if names_customer:
             errors.append(CustomerUnknown)
-            if "GET" not in methods:
-                errors.append(CustomerBeingErased)
+        if "GET" not in methods and (names_customer or CallerUnknown in self.common_errors):
+            errors.append(CustomerBeingErased)
         if declared.body == "json":
             errors += [MalformedRequest, MediaTypeNotAllowed, BodyTooLarge, RequestTimeout]
         if declared.body == "upload":

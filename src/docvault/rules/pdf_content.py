@@ -46,10 +46,13 @@ _NAMES = re.compile(
     rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|SubmitForm|ImportData|GoTo[RE]"
     rb"|Movie|Sound|Rendition|XFA|3DD)(?!" + _REGULAR + rb")"
     rb"|(?P<trigger>AA|OpenAction)(?!" + _REGULAR + rb")"
+    rb"|(?P<matrix>FontMatrix)(?!" + _REGULAR + rb")"
     # Some readers do not insist on /ObjStm, but all need the integer /First.
     rb"|ObjStm|First" + _BLANK + rb"(?P<first>\d{1,10})" + _BLANK + rb"[/>])"
 )
 _ADDITIONAL_ACTIONS = re.compile(_BLANK + rb"(?:<<|" + _REFERENCE + rb")")
+# A viewer in browsers ran what else stood there as a script (CVE-2024-4367).
+_MATRIX = re.compile(_BLANK + rb"\[(?:" + _BLANK + rb"[-+.\d]{1,24}){1,6}" + _BLANK + rb"\]")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
 _NAME = re.compile(rb"/" + _REGULAR + rb"{1,127}")
 
@@ -118,7 +121,10 @@ def _consider(match: re.Match[bytes], offset: int, found: _Found) -> None:
     found.count()
     if match["active"]:
         raise NotHarmless
-    if match["trigger"] == b"OpenAction":
+    if match["matrix"]:
+        if not _MATRIX.match(match.string, match.end()):
+            raise NotHarmless
+    elif match["trigger"] == b"OpenAction":
         _consider_open_action(match, found)
     elif match["trigger"]:
         if _ADDITIONAL_ACTIONS.match(match.string, match.end()):

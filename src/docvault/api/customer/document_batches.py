@@ -6,7 +6,7 @@ from docvault.api.callers import CustomerRoute
 from docvault.api.calls import CurrentCall
 from docvault.api.document_batches import BATCH_BODY, save_batch
 from docvault.api.operations import operation
-from docvault.errors import PortalSectionDisabled
+from docvault.errors import PortalSectionDisabled, TooManyFiles
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.document_batches import DocumentBatchRead
 
@@ -24,7 +24,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
     AuditAction.DOCUMENT_UPLOAD,
     body="upload",
     idempotent=True,
-    errors=(PortalSectionDisabled,),
+    errors=(PortalSectionDisabled, TooManyFiles),
 )
 async def customer_save_document_batch(call: CurrentCall) -> Response:
     """Save files and field values of several documents; each is saved or refused by itself.
