@@ -144,9 +144,9 @@ def content_response(
 ) -> Response:
     """Return what sends the bytes: ourselves, or whoever the deployment lets do it."""
     settings = resources.settings
-    path = resources.store.relative_path(content.blob_key)
-    if is_head:
+    if is_head or not (settings.accel_prefix or settings.redirect_downloads):
         return ContentResponse(resources, content, byte_range)
+    path = resources.store.relative_path(content.blob_key)
     if settings.accel_prefix and path is not None:
         return AcceleratedResponse(resources, content, f"{settings.accel_prefix}/{path}")
     if settings.redirect_downloads and path is None:

@@ -1,7 +1,7 @@
 """SQL about the audit trail."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -42,6 +42,10 @@ class NewAuditEvent:
     changes: dict[str, Any] | None = None
 
 
+# Not `asdict`, which copies every value: that was 7 % of the CPU of a download.
+_FACTS = tuple(one.name for one in fields(NewAuditEvent))
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which events a list shows. `since` is included, `until` is not."""
@@ -78,7 +82,8 @@ class AuditEventRepository(Repository):
         """Record an event in the transaction of the change it tells of (D26)."""
         has_details = event.customer is not None or event.changes is not None
         statement = _ADD_WITH_DETAILS if has_details else _ADD
-        await self._session.rows(statement, {"event_id": new_id(), **asdict(event)})
+        facts = {name: getattr(event, name) for name in _FACTS}
+        await self._session.rows(statement, {"event_id": new_id(), **facts})
 
     async def list_page(
         self, filter_: AuditFilter, *, before: tuple[datetime, UUID] | None, limit: int
