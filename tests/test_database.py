@@ -204,7 +204,7 @@ class TestRows:
     ) -> None:
         database = Database(database_url, pool_size=1)
         async with database.statements() as session:
-            first = await session.scalar(text(PID))
+            first = await session.orm.scalar(text(PID))
             assert await session.rows(prepared(PID), {}) == [(first,)]
         await database.close()
 
@@ -212,7 +212,7 @@ class TestRows:
         self, database: Database
     ) -> None:
         async with database.statements() as one, database.statements() as two:
-            pids = {await session.scalar(text(PID)) for session in (one, two)}
+            pids = {await session.orm.scalar(text(PID)) for session in (one, two)}
         async with own_connection(database) as other:
             for pid in pids:
                 await other.execute("SELECT pg_terminate_backend(%s)", [pid])

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Self, TypeVar, cast
 
 import psycopg
 import pydantic_core
@@ -14,7 +14,6 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
-    async_sessionmaker,
     create_async_engine,
 )
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
@@ -74,39 +73,78 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
 
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
+_Work = TypeVar("_Work", "Session", "Statements")
 
 
 class Session(AsyncSession):
-    """SQLAlchemy's session, and a short way past it for prepared statements."""
+    """A transaction: SQLAlchemy's session, and a short way past it for prepared statements."""
+
+    @property
+    def orm(self) -> Self:
+        """Itself; see `Statements`."""
+        return self
+
+    async def rows(
+        self, statement: PreparedStatement, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Send a prepared statement in the transaction and return its rows."""
+        return await _fetch(await self.driver(), statement, parameters)
+
+    async def driver(self) -> Driver:
+        """Return psycopg's connection of the transaction."""
+        connection = await (await self.connection()).get_raw_connection()
+        return cast("Driver", connection.driver_connection)
+
+
+class Statements:
+    """Single statements, each of which is committed by itself.
+
+    Most requests need nothing but prepared statements, and those need no session.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._session: Session | None = None
+
+    @property
+    def orm(self) -> Session:
+        """A session of SQLAlchemy for statements that are not prepared."""
+        if self._session is None:
+            self._session = _session(self._engine)
+        return self._session
 
     async def rows(
         self, statement: PreparedStatement, parameters: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
         """Send a prepared statement and return its rows.
 
-        In the session's transaction, where there is one. Otherwise it takes a connection of the
-        pool for just this statement, which then must be one that commits by itself.
+        It takes a connection of the pool for just this statement, unless the session has one.
         """
-        if self.in_transaction():
-            return await _fetch(await self.driver(), statement, parameters)
-        engine = cast("AsyncEngine", self.bind)
-        lent = await greenlet_spawn(engine.sync_engine.raw_connection)
+        if self._session is not None and self._session.in_transaction():
+            return await self._session.rows(statement, parameters)
+        engine = self._engine.sync_engine
+        lent = await greenlet_spawn(engine.raw_connection)
         driver = cast("Driver", lent.driver_connection)
         try:
             return await _fetch(driver, statement, parameters)
         finally:
             if driver.closed:
                 # As SQLAlchemy does: what broke one connection broke those that wait in the pool.
-                engine.sync_engine.pool._invalidate(lent)  # noqa: SLF001 - nothing public does it
+                engine.pool._invalidate(lent)  # noqa: SLF001 - nothing public does it
             elif driver.info.transaction_status is not TransactionStatus.IDLE:
                 # The server may be frozen: hang up instead of asking it anything.
                 await greenlet_spawn(lent.invalidate)
             await greenlet_spawn(lent.close)
 
-    async def driver(self) -> Driver:
-        """Return psycopg's connection of the session's transaction."""
-        connection = await (await self.connection()).get_raw_connection()
-        return cast("Driver", connection.driver_connection)
+    async def close(self) -> None:
+        """Give the session's connection back."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def invalidate(self) -> None:
+        """Hang up, when the server may be frozen."""
+        if self._session is not None:
+            await self._session.invalidate()
 
 
 async def _fetch(
@@ -142,36 +180,36 @@ class Database:
             json_deserializer=pydantic_core.from_json,
         )
         _measure(self.engine, pool_size)
-        transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
-        self._transactions = _sessions(transactional)
-        self._statements = _sessions(self.engine)
+        self._transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Commit when the block ends, roll back when it raises."""
-        async with self._opened(self._transactions) as session, session.begin():
+        async with self._guarded(_session(self._transactional)) as session, session.begin():
             yield session
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[Session]:
+    async def statements(self) -> AsyncIterator[Statements]:
         """Run statements that are committed one by one, which saves two round trips.
 
         Several reads see no less of each other than in a transaction: under READ COMMITTED
         each statement looks anew.
         """
-        async with self._opened(self._statements) as session:
-            yield session
+        async with self._guarded(Statements(self.engine)) as statements:
+            yield statements
 
     @asynccontextmanager
-    async def _opened(self, sessions: async_sessionmaker[Session]) -> AsyncIterator[Session]:
+    async def _guarded(self, work: _Work) -> AsyncIterator[_Work]:
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS), sessions() as session:
+            async with asyncio.timeout(TRANSACTION_SECONDS):
                 try:
-                    yield session
+                    yield work
                 except asyncio.CancelledError:
                     # The server may be frozen: hang up instead of asking it to roll back.
-                    await session.invalidate()
+                    await work.invalidate()
                     raise
+                finally:
+                    await work.close()
         except exc.DBAPIError as error:
             if isinstance(error.orig, _UNAVAILABLE) or error.connection_invalidated:
                 raise _unavailable("unavailable") from error
@@ -188,8 +226,8 @@ class Database:
         await self.engine.dispose()
 
 
-def _sessions(engine: AsyncEngine) -> async_sessionmaker[Session]:
-    return async_sessionmaker(engine, class_=Session, expire_on_commit=False, autoflush=False)
+def _session(engine: AsyncEngine) -> Session:
+    return Session(engine, expire_on_commit=False, autoflush=False)
 
 
 def _unavailable(reason: str) -> DatabaseUnavailable:

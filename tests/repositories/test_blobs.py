@@ -42,7 +42,7 @@ async def is_waited_for(database: Database) -> bool:
     """Whether somebody waits for a lock that is not of a table or a row."""
     query = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with database.statements() as session:
-        return bool(await session.scalar(text(query)))
+        return bool(await session.orm.scalar(text(query)))
 
 
 class TestAnnounce:

@@ -103,7 +103,7 @@ async def fill_slot(
 
 async def random_setup(unit: Unit, seed: int) -> Setup:
     rng = random.Random(seed)
-    session = unit._session
+    session = unit._work.orm
     types = [some_type(rng, number) for number in range(rng.randrange(6))]
     fields = [some_field(rng, t["id"], key) for t in types for key in KEYS if rng.random() < 0.7]
     for table, rows in ((DocumentType, types), (DocumentTypeField, fields)):

@@ -53,7 +53,7 @@ class Cursors:
             for name, value in request.query_params.multi_items()
             if name not in {"cursor", "limit", "include_total"}
         )
-        context = json.dumps([request.url.path, filters]).encode()
+        context = json.dumps([request.scope["path"], filters]).encode()
         return cls(keyring.cursor_key, context)
 
     def encode(self, place: list[str | int]) -> str:

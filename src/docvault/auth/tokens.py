@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +39,16 @@ class TokenClaims:
     is_customer: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token whose signature was right, and with which key."""
+
+    key_id: str | None
+    algorithm: str
+    signer: Key
+    claims: Mapping[str, Any]
+
+
 class KeySource(Protocol):
     """Where the keys that verify tokens come from."""
 
@@ -58,7 +69,7 @@ class TokenVerifier:
         self._keys = keys
         # A signature stays right for as long as its key is one of ours; everything else about
         # a token is checked each time.
-        self._verified: dict[bytes, tuple[Key, bytes]] = {}
+        self._verified: dict[bytes, _Verified] = {}
 
     async def verify(self, token: str) -> TokenClaims:
         """Return the claims of a valid token.
@@ -67,10 +78,12 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_LENGTH or token.count(".") != SEGMENTS - 1 or not token.isascii():
             raise InvalidToken
-        header = _decode_header(token)
-        self._check_header(header)
-        payload = await self._verify_signature(token, header)
-        return self._check_claims(_parse_object(payload))
+        digest = hashlib.sha256(token.encode()).digest()
+        verified = self._verified.get(digest)
+        if verified is None or not await self._is_trusted(verified):
+            verified = await self._verify_signature(token)
+            self._remember(digest, verified)
+        return self._check_claims(verified.claims)
 
     def _check_header(self, header: dict[str, Any]) -> None:
         if header.get("alg") not in self._algorithms or "crit" in header:
@@ -80,27 +93,26 @@ class TokenVerifier:
         if not isinstance(header.get("kid", ""), str):
             raise InvalidToken
 
-    async def _verify_signature(self, token: str, header: dict[str, Any]) -> bytes:
-        algorithm = header["alg"]
-        keys = await self._keys.find(header.get("kid"), algorithm)
-        digest = hashlib.sha256(token.encode()).digest()
-        signer, payload = self._verified.get(digest, (None, b""))
-        if signer in keys:
-            return payload
-        for key in keys:
-            verified = _verified_payload(token, key, algorithm)
-            if verified is not None:
-                self._remember(digest, key, verified)
-                return verified
+    async def _verify_signature(self, token: str) -> "_Verified":
+        header = _decode_header(token)
+        self._check_header(header)
+        key_id, algorithm = header.get("kid"), header["alg"]
+        for key in await self._keys.find(key_id, algorithm):
+            payload = _verified_payload(token, key, algorithm)
+            if payload is not None:
+                return _Verified(key_id, algorithm, key, _parse_object(payload))
         raise InvalidToken
 
-    def _remember(self, digest: bytes, key: Key, payload: bytes) -> None:
+    async def _is_trusted(self, verified: "_Verified") -> bool:
+        return verified.signer in await self._keys.find(verified.key_id, verified.algorithm)
+
+    def _remember(self, digest: bytes, verified: "_Verified") -> None:
         if len(self._verified) >= REMEMBERED_TOKENS:
             # The oldest: a dictionary keeps the order of insertion.
             del self._verified[next(iter(self._verified))]
-        self._verified[digest] = key, payload
+        self._verified[digest] = verified
 
-    def _check_claims(self, claims: dict[str, Any]) -> TokenClaims:
+    def _check_claims(self, claims: Mapping[str, Any]) -> TokenClaims:
         if claims.get("iss") != self._issuer or not self._is_audience(claims.get("aud")):
             raise InvalidToken("The token is not meant for this service.")
         issued_at, expires_at = _seconds(claims, "iat"), _seconds(claims, "exp")
@@ -113,7 +125,7 @@ class TokenVerifier:
             raise TokenExpired
         return self._identity(claims, issued_at)
 
-    def _identity(self, claims: dict[str, Any], issued_at: int) -> TokenClaims:
+    def _identity(self, claims: Mapping[str, Any], issued_at: int) -> TokenClaims:
         scopes = _scopes(claims)
         is_admin, is_customer = ADMIN_SCOPE in scopes, CUSTOMER_SCOPE in scopes
         if is_admin and is_customer:
@@ -171,7 +183,7 @@ def _token_type(value: object) -> str | None:
     return value.lower().removeprefix("application/")
 
 
-def _seconds(claims: dict[str, Any], name: str) -> int:
+def _seconds(claims: Mapping[str, Any], name: str) -> int:
     value = claims.get(name)
     if type(value) is not int or not 0 <= value < 2**40:
         raise InvalidToken(f"The token has no usable {name}.")
@@ -186,7 +198,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _scopes(claims: dict[str, Any]) -> set[str]:
+def _scopes(claims: Mapping[str, Any]) -> set[str]:
     """Return the scopes of `scope` (RFC 8693, space-separated) and of the list `scp` together."""
     scopes: set[str] = set()
     for value in (claims.get("scope"), claims.get("scp")):

@@ -59,7 +59,7 @@ class ApiKeyRepository(Repository):
 
     async def find_public(self, public_id: str) -> KnownKey | None:
         """Return a key by the id that stands in it."""
-        rows = await self._session.rows(_FIND, {"public_id": public_id})
+        rows = await self._rows(_FIND, {"public_id": public_id})
         return KnownKey(*rows[0]) if rows else None
 
     async def record_use(self, key_id: UUID) -> None:

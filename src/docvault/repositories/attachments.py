@@ -261,7 +261,7 @@ class AttachmentRepository(Repository):
             **_completion_parameters(completion),
         }
         try:
-            rows = await self._session.rows(_ATTACH, parameters)
+            rows = await self._rows(_ATTACH, parameters)
         except IntegrityError as error:
             raise DocumentTypeUnknown from error
         return bool(rows[0][0])

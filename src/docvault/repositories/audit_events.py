@@ -83,7 +83,7 @@ class AuditEventRepository(Repository):
         has_details = event.customer is not None or event.changes is not None
         statement = _ADD_WITH_DETAILS if has_details else _ADD
         facts = {name: getattr(event, name) for name in _FACTS}
-        await self._session.rows(statement, {"event_id": new_id(), **facts})
+        await self._rows(statement, {"event_id": new_id(), **facts})
 
     async def list_page(
         self, filter_: AuditFilter, *, before: tuple[datetime, UUID] | None, limit: int

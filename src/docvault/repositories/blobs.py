@@ -84,7 +84,7 @@ class BlobRepository(Repository):
         Return None then, and otherwise what the customer has. Exact however many do it at once:
         until the commit, from which on it counts, nobody else announces for this customer.
         """
-        rows = await self._session.rows(
+        rows = await self._rows(
             _ANNOUNCE,
             {
                 "customer_id": intents[0].customer_id,

@@ -126,7 +126,7 @@ class DocumentRepository(Repository):
 
         An archived type shows only with `with_archived`, and only while it holds a file.
         """
-        rows = await self._session.rows(
+        rows = await self._rows(
             _slot_statement(with_archived=with_archived),
             {"customer_id": self._reachable_id(customer_id), "key": key},
         )

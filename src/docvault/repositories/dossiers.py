@@ -60,7 +60,7 @@ class DossierRepository(Repository):
 
     async def find(self, external_id: str, choice: SlotChoice = NO_SLOTS) -> Dossier | None:
         """Return a customer, also one that is being erased; slots in the order of the types."""
-        rows = await self._session.rows(
+        rows = await self._rows(
             _statement(choice.which, with_archived=choice.with_archived),
             {
                 "external_id": external_id,

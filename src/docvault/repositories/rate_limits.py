@@ -43,7 +43,7 @@ class RateLimitRepository(Repository):
         One statement, exact however many do it at once: each waits for the others' rows, which
         are taken in the order of their ids so that nobody waits in a circle.
         """
-        rows = await self._session.rows(_COUNT, {"ids": sorted(set(ids)), "window": _WINDOW})
+        rows = await self._rows(_COUNT, {"ids": sorted(set(ids)), "window": _WINDOW})
         return [Counted(number, float(left)) for number, left in rows]
 
     async def delete_over(self) -> None:

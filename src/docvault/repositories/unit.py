@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from docvault.auth.principals import Access
-from docvault.database import Session
+from docvault.database import Session, Statements
 from docvault.repositories.api_keys import ApiKeyRepository
 from docvault.repositories.attachments import AttachmentRepository
 from docvault.repositories.audit_events import AuditEventRepository
@@ -26,95 +26,95 @@ from docvault.repositories.upload_sessions import UploadSessionRepository
 class Unit:
     """A unit of work: what services read and write through, in one transaction."""
 
-    def __init__(self, session: Session, access: Access) -> None:
-        self._session = session
+    def __init__(self, work: Session | Statements, access: Access) -> None:
+        self._work = work
         self._access = access
 
     def narrowed(self, access: Access) -> "Unit":
         """Return the same transaction with another access."""
-        return Unit(self._session, access)
+        return Unit(self._work, access)
 
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         """API keys."""
-        return ApiKeyRepository(self._session, self._access)
+        return ApiKeyRepository(self._work, self._access)
 
     @cached_property
     def attachments(self) -> AttachmentRepository:
         """Attaching stored bytes to slots."""
-        return AttachmentRepository(self._session, self._access)
+        return AttachmentRepository(self._work, self._access)
 
     @cached_property
     def audit_events(self) -> AuditEventRepository:
         """The audit trail."""
-        return AuditEventRepository(self._session, self._access)
+        return AuditEventRepository(self._work, self._access)
 
     @cached_property
     def blobs(self) -> BlobRepository:
         """Blobs."""
-        return BlobRepository(self._session, self._access)
+        return BlobRepository(self._work, self._access)
 
     @cached_property
     def customers(self) -> CustomerRepository:
         """Customers."""
-        return CustomerRepository(self._session, self._access)
+        return CustomerRepository(self._work, self._access)
 
     @cached_property
     def document_types(self) -> DocumentTypeRepository:
         """Document types."""
-        return DocumentTypeRepository(self._session, self._access)
+        return DocumentTypeRepository(self._work, self._access)
 
     @cached_property
     def documents(self) -> DocumentRepository:
         """Slots, versions and files."""
-        return DocumentRepository(self._session, self._access)
+        return DocumentRepository(self._work, self._access)
 
     @cached_property
     def dossiers(self) -> DossierRepository:
         """Customers with their slots."""
-        return DossierRepository(self._session, self._access)
+        return DossierRepository(self._work, self._access)
 
     @cached_property
     def erasures(self) -> ErasureRepository:
         """Erasures."""
-        return ErasureRepository(self._session, self._access)
+        return ErasureRepository(self._work, self._access)
 
     @cached_property
     def holdings(self) -> HoldingRepository:
         """Holdings."""
-        return HoldingRepository(self._session, self._access)
+        return HoldingRepository(self._work, self._access)
 
     @cached_property
     def idempotency_keys(self) -> IdempotencyKeyRepository:
         """Idempotency keys."""
-        return IdempotencyKeyRepository(self._session, self._access)
+        return IdempotencyKeyRepository(self._work, self._access)
 
     @cached_property
     def jobs(self) -> JobRepository:
         """The job queue."""
-        return JobRepository(self._session, self._access)
+        return JobRepository(self._work, self._access)
 
     @cached_property
     def previews(self) -> PreviewRepository:
         """Previews."""
-        return PreviewRepository(self._session, self._access)
+        return PreviewRepository(self._work, self._access)
 
     @cached_property
     def scans(self) -> ScanRepository:
         """Stored files as the scanner sees them."""
-        return ScanRepository(self._session, self._access)
+        return ScanRepository(self._work, self._access)
 
     @cached_property
     def rate_limits(self) -> RateLimitRepository:
         """Rate limits."""
-        return RateLimitRepository(self._session, self._access)
+        return RateLimitRepository(self._work, self._access)
 
     @cached_property
     def settings(self) -> SettingsRepository:
         """Portal settings."""
-        return SettingsRepository(self._session, self._access)
+        return SettingsRepository(self._work, self._access)
 
     @cached_property
     def upload_sessions(self) -> UploadSessionRepository:
         """Upload sessions."""
-        return UploadSessionRepository(self._session, self._access)
+        return UploadSessionRepository(self._work, self._access)

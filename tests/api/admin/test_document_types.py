@@ -911,7 +911,7 @@ class TestMany:
             for number in range(1000)
         ]
         await unit.document_types.save(*rows)
-        await unit._session.commit()
+        await unit._work.orm.commit()
 
     @pytest.mark.req("R-011")
     @pytest.mark.usefixtures("thousand")
