@@ -156,6 +156,7 @@ class BusyStore(ReadOnlyStore):
     """A store that is told by another to write just the same."""
 
     async def put(self, key: str, source: object) -> None:
+        del source
         raise BlobExists(key)
 
 
