@@ -21,7 +21,7 @@ from docvault.services.erasures import finish_erasures, reapply_erasures
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, verify
 from docvault.services.work import Asker
-from docvault.storage.base import LEDGER_FOLDER, BlobStore
+from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing, BlobStore
 
 pytestmark = pytest.mark.req("R-101")
 
@@ -120,6 +120,15 @@ class TestLedger:
         assert len(await stored_keys(resources)) == 2
         assert (await admin.get(location)).json()["state"] == "pending"
 
+    async def test_a_record_that_another_worker_only_begins_is_none(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        location = (await admin.delete(f"{CUSTOMERS}/c-1")).headers["location"]
+        busy = replace(resources, store=BusyStore(resources.store))
+        with pytest.raises(BlobMissing):
+            await finish_erasures(busy)
+        assert (await admin.get(location)).json()["state"] == "pending"
+
     async def test_a_record_is_never_changed(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
@@ -141,6 +150,14 @@ class ReadOnlyStore:
 
     async def put(self, key: str, source: object) -> None:
         raise StorageUnavailable(f"no {key} from {source}")
+
+
+class BusyStore(ReadOnlyStore):
+    """A store that is told by another to write just the same."""
+
+    async def put(self, key: str, source: object) -> None:
+        del source
+        raise BlobExists(key)
 
 
 class TestVerify:

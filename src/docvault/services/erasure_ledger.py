@@ -13,7 +13,10 @@ from docvault.storage.base import LEDGER_FOLDER, BlobExists
 
 
 async def write_record(resources: Resources, erasure: ErasureFacts) -> None:
-    """Record an erasure durably; a record that is there already stays as it is."""
+    """Record an erasure durably; a record that is there already stays as it is.
+
+    Raises `BlobMissing` when there is one to be, and is not yet.
+    """
     body = json.dumps(
         {
             "erasure_id": str(erasure.id),
@@ -27,7 +30,8 @@ async def write_record(resources: Resources, erasure: ErasureFacts) -> None:
         await spooled.finish()
         await resources.store.put(_key(erasure.customer_id), spooled.path)
     except BlobExists:
-        return
+        # Or about to be, by another worker that may yet fail: the job comes back then.
+        await read_record(resources, erasure.customer_id)
     finally:
         spooled.discard()
 
