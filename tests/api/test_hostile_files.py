@@ -99,9 +99,9 @@ def disguises(name: str) -> list[tuple[str, str | None]]:
     "T20",
     promise="Any file is refused with a reason or stored byte for byte under a type that it has.",
     tried="Good files of every type, each cut, changed, doubled and joined with others, and "
-    "hostile ones are uploaded under their own name and as PDF, JPEG, PNG and DOCX, each with a "
-    "right, a wrong and no Content-Type; so is every file of the corpus, where it is. What was "
-    "stored is downloaded and compared, and its preview asked for.",
+    "hostile ones are uploaded under their own name and as PDF, JPEG, PNG and DOCX, each said to "
+    "be a PDF, a page and what the name suggests; so is every file of the corpus, where it is. "
+    "What was stored is downloaded and compared, and its preview asked for.",
     not_shown="Vendors' malware: see T27.",
 )
 async def test_a_file_is_refused_or_stored_as_it_is(

@@ -46,6 +46,11 @@ PREVIEW_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE},
         "headers": TAG_HEADER,
     },
+    206: {
+        "description": "The bytes of the requested range.",
+        "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE},
+        "headers": TAG_HEADER,
+    },
     304: {"description": "The client has this picture.", "headers": TAG_HEADER},
 }
 
