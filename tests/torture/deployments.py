@@ -166,12 +166,15 @@ async def make_deployment(
     postgres: EmbeddedPostgres,
     data_dir: Path,
 ) -> AsyncIterator[MakeDeployment]:
-    """Make a deployment with a database of its own on a store of the given kind."""
+    """Make a deployment with a database of its own on a store of the given kind.
+
+    The database is on the server of the run, or on one that the test may stop.
+    """
     made: list[Deployment] = []
 
-    def make(store: str, **settings: str) -> Deployment:
+    def make(store: str, *, own: EmbeddedPostgres | None = None, **settings: str) -> Deployment:
         number = next(_NUMBERS)
-        database_url = postgres.create_database(f"torture_{number}")
+        database_url = (own or postgres).create_database(f"torture_{number}")
         migrate(database_url)
         folder = data_dir.parent
         environment = {
@@ -181,7 +184,6 @@ async def make_deployment(
             "DOCVAULT_DATABASE_URL": database_url,
             "DOCVAULT_SECRET_KEY": SECRET_KEY,
             "DOCVAULT_LOG_LEVEL": "warning",
-            **settings,
         }
         if store == "s3":
             server: S3Server = request.getfixturevalue("s3_server")
@@ -189,12 +191,14 @@ async def make_deployment(
             environment |= {
                 **server.environment(),
                 "DOCVAULT_STORAGE_URL": f"s3://{BUCKET}/{prefix}",
+                **settings,
             }
             deployment = Deployment(
                 zygote, folder, database_url, environment, lambda: objects_below(server, prefix)
             )
         else:
             blobs = folder / "data" / "blobs"
+            environment |= settings
             deployment = Deployment(
                 zygote, folder, database_url, environment, lambda: files_below(blobs)
             )
