@@ -52,6 +52,11 @@ class Deployment:
         """Start the server; return a client with a token of staff."""
         self._started_at = time.time()
         self.process = self.run(["serve", "--port", "0"], failpoint)
+        return self.connect_client()
+
+    def connect_client(self) -> httpx.AsyncClient:
+        """Return a new client of the server that runs."""
+        assert self.process is not None
         self.client = httpx.AsyncClient(
             base_url=self.process.address(),
             headers={"Authorization": f"Bearer {self.staff_token()}"},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from tests.torture.deployments import Deployment
+from tests.torture.figures import Figure
 from tests.torture.load import LARGEST, Writer, make_types
 from tests.torture.model import KINDS, Findings, Ledger, SlotModel, check_audit, check_store
 from tests.torture.settling import settler_of
@@ -75,8 +76,8 @@ class Load:
             assert time.monotonic() < deadline, f"no change is done within {seconds} s"
             await asyncio.sleep(WATCH_SECONDS)
 
-    def report(self, figures: dict[str, int | float | str]) -> None:
-        """Note what was done and refused."""
+    def report(self, figures: dict[str, Figure]) -> None:
+        """Note what was done and refused; fail when a file was complete and wrong."""
         for name in ("uploads", "replacements", "deletions"):
             figures[f"acknowledged {name}"] = self.ledger.acknowledged[name]
         figures["changes refused with 503"] = len(self.changes.refused_at)
@@ -88,6 +89,7 @@ class Load:
         figures["files refused with 503"] = len(self.contents.refused_at)
         figures["files broken off"] = self.contents.broken_off
         figures["files complete and wrong"] = self.wrong_bytes
+        assert self.wrong_bytes == 0
 
 
 class PatientWriter(Writer):
@@ -190,15 +192,16 @@ async def load_on(
 
 
 async def check_afterwards(
-    deployment: Deployment, load: Load, figures: dict[str, int | float | str]
+    deployment: Deployment, ledger: Ledger, figures: dict[str, Figure]
 ) -> None:
     """Read everything back, let the jobs be done, compare everything; the service has ended then.
 
     Notes the figures, and fails when anything is wrong.
     """
     findings = Findings()
-    await load.ledger.settle(load.client)
-    await load.ledger.check_documents(load.client, findings)
+    assert deployment.client is not None
+    await ledger.settle(deployment.client)
+    await ledger.check_documents(deployment.client, findings)
     spooled = spool_files(deployment)
     deployment.kill_process()
     await deployment.hang_up()
@@ -206,13 +209,12 @@ async def check_afterwards(
         await settler.settle()
     with deployment.connect() as connection:
         check_store(connection, deployment.list_keys(), findings)
-        check_audit(connection, load.ledger, findings)
-    figures["refused or without an answer, had happened"] = load.ledger.settled["happened"]
+        check_audit(connection, ledger, findings)
+    figures["refused or without an answer, had happened"] = ledger.settled["happened"]
     figures.update({kind: findings.counts[kind] for kind in KINDS})
     figures["files left in the spool"] = len(spooled)
     assert not findings, "\n".join(findings.details[:20])
     assert spooled == []
-    assert load.wrong_bytes == 0
 
 
 def spool_files(deployment: Deployment) -> list[Path]:

@@ -95,7 +95,7 @@ async def test_a_database_that_dies_under_load_costs_refusals_alone(
     figures["slowest recovery, seconds"] = round(slowest, 2)
     figures["connections afterwards"] = held
     load.report(figures)
-    await check_afterwards(deployment, load, figures)
+    await check_afterwards(deployment, load.ledger, figures)
     assert load.changes.refused_at
     assert load.changes.broken_off == 0
     assert slowest < BACK_WITHIN_SECONDS

@@ -80,7 +80,7 @@ async def test_a_store_that_is_away_is_waited_for_by_nobody(
         load.changes.recovered_after(back_at), 2
     )
     load.report(figures)
-    await check_afterwards(deployment, load, figures)
+    await check_afterwards(deployment, load.ledger, figures)
     if faults.refuse:
         assert load.changes.refused_at
     assert load.changes.slowest_refusal < refused_within
@@ -137,7 +137,7 @@ async def test_a_store_that_misbehaves_costs_no_document(
     for fault in S3Fault:
         figures[fault.value] = proxy.happened[fault]
     load.report(figures)
-    await check_afterwards(deployment, load, figures)
+    await check_afterwards(deployment, load.ledger, figures)
     assert load.changes.broken_off == 0
 
 
