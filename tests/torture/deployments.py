@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import psycopg
@@ -147,6 +147,11 @@ def files_below(root: Path) -> set[str]:
     }
 
 
+def blobs_folder(deployment: Deployment) -> Path:
+    """Return the folder of a filesystem store."""
+    return Path(urlsplit(deployment.settings().effective_storage_url).path)
+
+
 def objects_below(server: S3Server, prefix: str) -> set[str]:
     """Return the keys of blobs in an S3 store, as another program sees them."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
@@ -202,10 +207,13 @@ async def make_deployment(
                 zygote, folder, database_url, environment, lambda: objects_below(server, prefix)
             )
         else:
-            blobs = folder / "data" / "blobs"
             environment |= settings
             deployment = Deployment(
-                zygote, folder, database_url, environment, lambda: files_below(blobs)
+                zygote,
+                folder,
+                database_url,
+                environment,
+                lambda: files_below(blobs_folder(deployment)),
             )
         made.append(deployment)
         return deployment

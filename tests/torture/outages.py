@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from tests.torture.deployments import Deployment
+from tests.torture.deployments import Deployment, blobs_folder
 from tests.torture.figures import Figure
 from tests.torture.load import LARGEST, Writer, make_types
 from tests.torture.model import KINDS, Findings, Ledger, SlotModel, check_audit, check_store
 from tests.torture.settling import settler_of
 
 WRITERS = 8
+# The database connections of one process.
+POOL = 10
 READERS = 2
 READER_PAUSE_SECONDS = 0.02
 # What a client waits that was refused; `Retry-After` would keep it out of a short test.
@@ -219,5 +221,16 @@ async def check_afterwards(
 
 def spool_files(deployment: Deployment) -> list[Path]:
     """Return what lies in the spool of any process."""
-    folders = (deployment.data_dir / "spool", deployment.data_dir / "blobs" / ".spool")
+    folders = (deployment.data_dir / "spool", blobs_folder(deployment) / ".spool")
     return [path for folder in folders for path in folder.glob("*/*") if path.name != ".lock"]
+
+
+def connections(deployment: Deployment) -> int:
+    """Count the service's connections, as the server sees them."""
+    with deployment.connect() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -14,14 +14,13 @@ from tests.torture.figures import Figure, Size
 from tests.torture.inside import text
 from tests.torture.load import TYPES, make_known, make_types, some_content
 from tests.torture.model import Change, Content, Ledger, SlotModel, stored
-from tests.torture.outages import check_afterwards, spool_files
+from tests.torture.outages import POOL, check_afterwards, connections, spool_files
 from tests.torture.raw_clients import (
     RawConnection,
     download_request,
     server_process,
     upload_request,
 )
-from tests.torture.test_failing_database import POOL, connections
 
 AT_ONCE = 8
 UPLOAD_SLOTS = 16

@@ -15,12 +15,11 @@ import pytest
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import TYPES, make_known, make_types
-from tests.torture.outages import Load, check_afterwards, load_on
+from tests.torture.outages import POOL, Load, check_afterwards, connections, load_on
 
 from docvault.embedded.postgres import EmbeddedPostgres
 
 HEALTHY_SECONDS = 0.5
-POOL = 10
 BACK_WITHIN_SECONDS = 5
 # Waiting for a connection, then for a lock, and a busy machine.
 REFUSED_WITHIN_SECONDS = 12
@@ -50,17 +49,6 @@ def end_at_once(deployment: Deployment) -> None:
     while lock.exists():
         assert time.monotonic() < deadline, "PostgreSQL does not end"
         time.sleep(0.01)
-
-
-def connections(deployment: Deployment) -> int:
-    """Count the service's connections, as the server sees them."""
-    with deployment.connect() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 @pytest.mark.guarantee(
