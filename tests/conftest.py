@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.torture.deployments",
     "tests.torture.figures",
     "tests.torture.inside",
+    "tests.torture.outages",
 ]

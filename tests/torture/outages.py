@@ -2,19 +2,28 @@
 
 import asyncio
 import hashlib
+import os
 import random
+import shutil
+import signal
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
+from tests.fixtures.s3proxy import S3Proxy
+from tests.fixtures.storage import S3Server
 from tests.torture.deployments import Deployment, blobs_folder
 from tests.torture.figures import Figure
 from tests.torture.load import LARGEST, Writer, make_types
 from tests.torture.model import KINDS, Findings, Ledger, SlotModel, check_audit, check_store
 from tests.torture.settling import settler_of
+
+from docvault.embedded.postgres import EmbeddedPostgres
 
 WRITERS = 8
 # The database connections of one process.
@@ -234,3 +243,33 @@ def connections(deployment: Deployment) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
+    """What stands between docvault and its store."""
+    with S3Proxy(("127.0.0.1", int(s3_server.endpoint_url.rpartition(":")[2]))) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL that this test may kill; what it acknowledged survives that."""
+    folder = Path(tempfile.mkdtemp(prefix="docvault-own-"))
+    folder.chmod(0o711)
+    with EmbeddedPostgres(folder) as server:
+        yield server
+    shutil.rmtree(folder)
+
+
+def end_at_once(deployment: Deployment) -> None:
+    """End PostgreSQL as `pg_ctl stop -m immediate` does, and wait for it."""
+    with deployment.connect() as connection:
+        row = connection.execute("SHOW data_directory").fetchone()
+    assert row is not None
+    lock = Path(row[0]) / "postmaster.pid"
+    os.kill(int(lock.read_text().split()[0]), signal.SIGQUIT)
+    deadline = time.monotonic() + 20
+    while lock.exists():
+        assert time.monotonic() < deadline, "PostgreSQL does not end"
+        time.sleep(0.01)

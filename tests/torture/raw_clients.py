@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -10,10 +11,14 @@ import psutil
 from tests.fixtures.faultproxy import reset
 from tests.torture.deployments import Deployment
 from tests.torture.model import Content
+from tests.torture.outages import POOL, connections, spool_files
 
 BOUNDARY = "t0rture"
 # So small that an answer of some hundred KiB does not fit on its way.
 RECEIVE_BYTES = 16 * 1024
+QUIET_SECONDS = 20
+# What docvault keeps open to an S3 store at most.
+STORE_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +127,28 @@ def server_process(deployment: Deployment) -> psutil.Process:
     """Return the server's process as the system sees it."""
     assert deployment.process is not None
     return psutil.Process(deployment.process.pid)
+
+
+def descriptors(deployment: Deployment, store_port: int, pool: int) -> int:
+    """Count the server's open files beside its pools, which have bounds of their own."""
+    process = server_process(deployment)
+    to_store = [c for c in process.net_connections() if c.raddr and c.raddr.port == store_port]
+    to_database = connections(deployment)
+    assert len(to_store) <= STORE_CONNECTIONS
+    assert to_database <= pool
+    return int(process.num_fds()) - len(to_store) - to_database
+
+
+async def settled(
+    deployment: Deployment, store_port: int, limit: int | None, *, pool: int = POOL
+) -> int:
+    """Wait until the server has let go of everything; return how many files it has open."""
+    deadline = time.monotonic() + QUIET_SECONDS
+    found = descriptors(deployment, store_port, pool)
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        last, found = found, descriptors(deployment, store_port, pool)
+        is_quiet = found == last if limit is None else found <= limit
+        if is_quiet and not spool_files(deployment):
+            break
+    return found

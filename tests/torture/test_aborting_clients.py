@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -14,20 +13,17 @@ from tests.torture.figures import Figure, Size
 from tests.torture.inside import text
 from tests.torture.load import TYPES, make_known, make_types, some_content
 from tests.torture.model import Change, Content, Ledger, SlotModel, stored
-from tests.torture.outages import POOL, check_afterwards, connections, spool_files
+from tests.torture.outages import check_afterwards
 from tests.torture.raw_clients import (
     RawConnection,
     download_request,
-    server_process,
+    settled,
     upload_request,
 )
 
 AT_ONCE = 8
 UPLOAD_SLOTS = 16
 LARGEST = 2 * 1024 * 1024
-QUIET_SECONDS = 20
-# What docvault keeps open to an S3 store at most.
-STORE_CONNECTIONS = 64
 
 pytestmark = pytest.mark.torture
 
@@ -96,16 +92,6 @@ class Aborter:
 
     async def _leave(self, connection: RawConnection) -> str:
         return await self._chance.choice(WAYS)(connection)
-
-
-def descriptors(deployment: Deployment, store_port: int) -> int:
-    """Count the server's open files beside its pools, which have bounds of their own."""
-    process = server_process(deployment)
-    to_store = [c for c in process.net_connections() if c.raddr and c.raddr.port == store_port]
-    to_database = connections(deployment)
-    assert len(to_store) <= STORE_CONNECTIONS
-    assert to_database <= POOL
-    return int(process.num_fds()) - len(to_store) - to_database
 
 
 async def parallel_uploads(client: httpx.AsyncClient, ledger: Ledger, customer: str) -> set[int]:
@@ -179,16 +165,3 @@ async def large_document(client: httpx.AsyncClient, ledger: Ledger) -> SlotModel
     slot.doubt = Change(stored(content))
     slot.confirm()
     return slot
-
-
-async def settled(deployment: Deployment, store_port: int, limit: int | None) -> int:
-    """Wait until the server has let go of everything; return how many files it has open."""
-    deadline = time.monotonic() + QUIET_SECONDS
-    found = descriptors(deployment, store_port)
-    while time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
-        last, found = found, descriptors(deployment, store_port)
-        is_quiet = found == last if limit is None else found <= limit
-        if is_quiet and not spool_files(deployment):
-            break
-    return found

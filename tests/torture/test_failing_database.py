@@ -1,21 +1,15 @@
 """PostgreSQL dies, is away, or does not get on while clients go on (T33, T34)."""
 
 import asyncio
-import os
-import shutil
-import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from tests.torture.deployments import Deployment, MakeDeployment
+from tests.torture.deployments import MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import TYPES, make_known, make_types
-from tests.torture.outages import POOL, Load, check_afterwards, connections, load_on
+from tests.torture.outages import POOL, Load, check_afterwards, connections, end_at_once, load_on
 
 from docvault.embedded.postgres import EmbeddedPostgres
 
@@ -26,29 +20,6 @@ REFUSED_WITHIN_SECONDS = 12
 LIVE_WITHIN_SECONDS = 1
 
 pytestmark = pytest.mark.torture
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL that this test may kill; what it acknowledged survives that."""
-    folder = Path(tempfile.mkdtemp(prefix="docvault-own-"))
-    folder.chmod(0o711)
-    with EmbeddedPostgres(folder) as server:
-        yield server
-    shutil.rmtree(folder)
-
-
-def end_at_once(deployment: Deployment) -> None:
-    """End PostgreSQL as `pg_ctl stop -m immediate` does, and wait for it."""
-    with deployment.connect() as connection:
-        row = connection.execute("SHOW data_directory").fetchone()
-    assert row is not None
-    lock = Path(row[0]) / "postmaster.pid"
-    os.kill(int(lock.read_text().split()[0]), signal.SIGQUIT)
-    deadline = time.monotonic() + 20
-    while lock.exists():
-        assert time.monotonic() < deadline, "PostgreSQL does not end"
-        time.sleep(0.01)
 
 
 @pytest.mark.guarantee(
@@ -62,12 +33,12 @@ def end_at_once(deployment: Deployment) -> None:
     not_shown="Failing over to another server, whose address or state differs.",
 )
 async def test_a_database_that_dies_under_load_costs_refusals_alone(
-    server: EmbeddedPostgres,
+    own_postgres: EmbeddedPostgres,
     make_deployment: MakeDeployment,
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
-    deployment = make_deployment("filesystem", own=server, DOCVAULT_WORKER="separate")
+    deployment = make_deployment("filesystem", own=own_postgres, DOCVAULT_WORKER="separate")
     restarts, away = size.of(ci=2, full=20), size.of(ci=1, full=30)
     slowest = 0.0
     async with load_on(deployment) as load:
@@ -75,7 +46,7 @@ async def test_a_database_that_dies_under_load_costs_refusals_alone(
             await asyncio.sleep(HEALTHY_SECONDS)
             await asyncio.to_thread(end_at_once, deployment)
             await asyncio.sleep(away if number == restarts else 0)
-            await asyncio.to_thread(server.revive)
+            await asyncio.to_thread(own_postgres.revive)
             slowest = max(slowest, await recovery(load))
         held = connections(deployment)
     figures["times PostgreSQL was ended"] = restarts

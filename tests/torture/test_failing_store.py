@@ -3,12 +3,11 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.fixtures.faultproxy import Faults
 from tests.fixtures.s3proxy import S3Fault, S3Proxy
-from tests.fixtures.storage import S3Server
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.outages import check_afterwards, load_on
@@ -24,16 +23,9 @@ pytestmark = pytest.mark.torture
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
-    """What stands between docvault and its store."""
-    with S3Proxy(("127.0.0.1", int(s3_server.endpoint_url.rpartition(":")[2]))) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def deployment(proxy: S3Proxy, make_deployment: MakeDeployment) -> Deployment:
+def deployment(s3_proxy: S3Proxy, make_deployment: MakeDeployment) -> Deployment:
     """The service on that store, with its worker."""
-    return make_deployment("s3", DOCVAULT_WORKER="inside", DOCVAULT_S3_ENDPOINT_URL=proxy.url)
+    return make_deployment("s3", DOCVAULT_WORKER="inside", DOCVAULT_S3_ENDPOINT_URL=s3_proxy.url)
 
 
 @pytest.mark.guarantee(
@@ -57,20 +49,20 @@ async def test_a_store_that_is_away_is_waited_for_by_nobody(
     faults: Faults,
     refused_within: float,
     deployment: Deployment,
-    proxy: S3Proxy,
+    s3_proxy: S3Proxy,
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
     away = size.of(ci=2, full=60)
     async with load_on(deployment) as load:
         await asyncio.sleep(HEALTHY_SECONDS)
-        proxy.faults = faults
+        s3_proxy.faults = faults
         if faults.refuse:
-            proxy.reset_all()
+            s3_proxy.reset_all()
         lists_before = len(load.lists.done_at)
         await asyncio.sleep(away)
         lists_meanwhile = len(load.lists.done_at) - lists_before
-        proxy.faults = Faults()
+        s3_proxy.faults = Faults()
         back_at = time.monotonic()
         await load.until_done(back_at, BACK_WITHIN_SECONDS)
         await asyncio.sleep(HEALTHY_SECONDS)
@@ -125,30 +117,30 @@ MISBEHAVIOUR: dict[str, Faults | Callable[[str, str], S3Fault | None]] = {
     not_shown="Wrong bytes in files above 32 MiB and in ranges: these are streamed unchecked.",
 )
 async def test_a_store_that_misbehaves_costs_no_document(
-    deployment: Deployment, proxy: S3Proxy, size: Size, figures: dict[str, Figure]
+    deployment: Deployment, s3_proxy: S3Proxy, size: Size, figures: dict[str, Figure]
 ) -> None:
     seconds = size.of(ci=10, full=300) / len(MISBEHAVIOUR)
     async with load_on(deployment, largest=LARGE) as load:
         for misbehaviour in MISBEHAVIOUR.values():
-            await misbehave(proxy, misbehaviour, seconds)
+            await misbehave(s3_proxy, misbehaviour, seconds)
         await load.until_done(time.monotonic(), BACK_WITHIN_SECONDS)
     figures["seconds of each misbehaviour"] = seconds
-    figures["requests to the store"] = sum(proxy.requests.values())
+    figures["requests to the store"] = sum(s3_proxy.requests.values())
     for fault in S3Fault:
-        figures[fault.value] = proxy.happened[fault]
+        figures[fault.value] = s3_proxy.happened[fault]
     load.report(figures)
     await check_afterwards(deployment, load.ledger, figures)
     assert load.changes.broken_off == 0
 
 
 async def misbehave(
-    proxy: S3Proxy, how: Faults | Callable[[str, str], S3Fault | None], seconds: float
+    s3_proxy: S3Proxy, how: Faults | Callable[[str, str], S3Fault | None], seconds: float
 ) -> None:
     """Let the proxy do it for a while."""
     if isinstance(how, Faults):
-        proxy.faults = how
+        s3_proxy.faults = how
     else:
-        proxy.choose = how
+        s3_proxy.choose = how
     await asyncio.sleep(seconds)
-    proxy.faults = Faults()
-    proxy.heal()
+    s3_proxy.faults = Faults()
+    s3_proxy.heal()
