@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.torture.deployments",
     "tests.torture.figures",
     "tests.torture.inside",
+    "tests.torture.outages",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import psycopg
@@ -52,6 +52,11 @@ class Deployment:
         """Start the server; return a client with a token of staff."""
         self._started_at = time.time()
         self.process = self.run(["serve", "--port", "0"], failpoint)
+        return self.connect_client()
+
+    def connect_client(self) -> httpx.AsyncClient:
+        """Return a new client of the server that runs."""
+        assert self.process is not None
         self.client = httpx.AsyncClient(
             base_url=self.process.address(),
             headers={"Authorization": f"Bearer {self.staff_token()}"},
@@ -142,6 +147,11 @@ def files_below(root: Path) -> set[str]:
     }
 
 
+def blobs_folder(deployment: Deployment) -> Path:
+    """Return the folder of a filesystem store."""
+    return Path(urlsplit(deployment.settings().effective_storage_url).path)
+
+
 def objects_below(server: S3Server, prefix: str) -> set[str]:
     """Return the keys of blobs in an S3 store, as another program sees them."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
@@ -166,12 +176,15 @@ async def make_deployment(
     postgres: EmbeddedPostgres,
     data_dir: Path,
 ) -> AsyncIterator[MakeDeployment]:
-    """Make a deployment with a database of its own on a store of the given kind."""
+    """Make a deployment with a database of its own on a store of the given kind.
+
+    The database is on the server of the run, or on one that the test may stop.
+    """
     made: list[Deployment] = []
 
-    def make(store: str, **settings: str) -> Deployment:
+    def make(store: str, *, own: EmbeddedPostgres | None = None, **settings: str) -> Deployment:
         number = next(_NUMBERS)
-        database_url = postgres.create_database(f"torture_{number}")
+        database_url = (own or postgres).create_database(f"torture_{number}")
         migrate(database_url)
         folder = data_dir.parent
         environment = {
@@ -181,7 +194,6 @@ async def make_deployment(
             "DOCVAULT_DATABASE_URL": database_url,
             "DOCVAULT_SECRET_KEY": SECRET_KEY,
             "DOCVAULT_LOG_LEVEL": "warning",
-            **settings,
         }
         if store == "s3":
             server: S3Server = request.getfixturevalue("s3_server")
@@ -189,14 +201,19 @@ async def make_deployment(
             environment |= {
                 **server.environment(),
                 "DOCVAULT_STORAGE_URL": f"s3://{BUCKET}/{prefix}",
+                **settings,
             }
             deployment = Deployment(
                 zygote, folder, database_url, environment, lambda: objects_below(server, prefix)
             )
         else:
-            blobs = folder / "data" / "blobs"
+            environment |= settings
             deployment = Deployment(
-                zygote, folder, database_url, environment, lambda: files_below(blobs)
+                zygote,
+                folder,
+                database_url,
+                environment,
+                lambda: files_below(blobs_folder(deployment)),
             )
         made.append(deployment)
         return deployment
