@@ -19,6 +19,7 @@ import psutil
 import pytest
 from tests.factories import files
 from tests.factories.setups import upload_of
+from tests.fixtures.server import refuses_connections, slow_request
 
 START_SECONDS = 60
 STOP_SECONDS = 35
@@ -299,6 +300,16 @@ class TestStopping:
         assert second.end(signal.SIGINT) == 0
         assert postgres_processes(second.data_dir) == []
         assert "Traceback" not in first.log + second.log
+
+    def test_while_a_slow_request_ends_new_connections_are_refused(
+        self, start: Callable[[], Server]
+    ) -> None:
+        server = start()
+        token = server.staff()["Authorization"].split()[-1]
+        with slow_request(server.address, token):
+            server.process.send_signal(signal.SIGTERM)
+            assert refuses_connections(server.address)
+            assert server.process.poll() is None
 
     @pytest.mark.req("R-009")
     def test_a_kill_loses_nothing_and_the_next_start_takes_over(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +11,14 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from tests.fixtures.server import RunningServer, running_server, stop
+from tests.fixtures.server import (
+    DOCVAULT,
+    RunningServer,
+    refuses_connections,
+    running_server,
+    slow_request,
+    stop,
+)
 
 RESTART_LIMIT_SECONDS = 60
 
@@ -65,3 +73,17 @@ def test_all_processes_stop_together(server: RunningServer) -> None:
     stop(server.process)
     assert server.process.returncode == 0
     assert [process for process in everyone if process.is_running()] == []
+
+
+def test_while_a_slow_request_ends_new_connections_are_refused(server: RunningServer) -> None:
+    token = subprocess.run(
+        [DOCVAULT, "token", "admin"],
+        env=server.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()[-1]
+    with slow_request(server.url, token):
+        server.process.send_signal(signal.SIGTERM)
+        assert refuses_connections(server.url)
+        assert server.process.poll() is None

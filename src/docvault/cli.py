@@ -142,11 +142,11 @@ def _supervise(
         async with open_resources(settings, url) as resources:
             await settle_leftovers(url, resources)
 
-    commands = [["serve-process", str(listener.fileno())]] * workers
+    supervised = ["--supervisor", str(os.getpid())]
+    serving = [["serve-process", str(listener.fileno()), *supervised]] * workers
+    others = [["worker", *supervised]] if settings.works_inside else []
     if settings.works_inside:
         asyncio.run(settle())
-        commands.append(["worker"])
-    commands = [[*command, "--supervisor", str(os.getpid())] for command in commands]
     environment = {
         "DOCVAULT_DATABASE_URL": url,
         "DOCVAULT_SECRET_KEY": secret_key(settings),
@@ -156,7 +156,7 @@ def _supervise(
     with ExitStack() as stack:
         if settings.metrics_bind is not None:
             environment[SHARED_DIR] = str(stack.enter_context(shared_folder()))
-        Supervisor(commands, environment, listener.fileno()).run()
+        Supervisor(serving, others, environment, listener).run()
 
 
 @app.command("serve-process", hidden=True)

@@ -19,12 +19,11 @@ from docvault.jobs.worker import worker_inside
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.startup import metrics_served, open_resources
+from docvault.supervisor import DRAIN_SECONDS
 from docvault.tracing import telemetry
 
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 25
-# How long a load balancer has to notice that the process is no longer ready.
-DRAIN_SECONDS = 2
 DRAIN_CHECK_SECONDS = 0.1
 BACKLOG = 2048
 IPV4 = 4

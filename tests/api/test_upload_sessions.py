@@ -732,6 +732,23 @@ class TestErasure:
         assert (await admin.get(erasure)).json()["state"] == "completed"
         assert await stored_keys(resources) == []
 
+    async def test_it_waits_for_as_long_as_the_url_can_be_used(
+        self,
+        admin: httpx.AsyncClient,
+        customer: httpx.AsyncClient,
+        resources: Resources,
+        on_s3: bool,
+    ) -> None:
+        await opened(customer, files.pdf())
+        erasure = (await admin.delete("/v1/admin/customers/c-1")).headers["location"]
+        await reap(resources)
+        await shift(resources, "16 minutes")
+        await reap(resources)
+        await finish_erasures(resources)
+        # The store would still take the bytes, and nobody could remove them without their row.
+        state = "pending" if on_s3 else "completed"
+        assert (await admin.get(erasure)).json()["state"] == state
+
     async def test_completing_and_erasing_at_once_leave_nothing(
         self, admin: httpx.AsyncClient, sender: Sender, resources: Resources
     ) -> None:

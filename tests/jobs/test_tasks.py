@@ -23,8 +23,10 @@ from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.errors import StorageUnavailable
 from docvault.jobs.tasks import MAX_WAIT_SECONDS, ForEver, queue_app, retry_stalled_jobs
 from docvault.jobs.worker import settle_leftovers, worker_inside
+from docvault.metrics import REGISTRY
 from docvault.repositories.jobs import JobName
 from docvault.services import scans
+from docvault.services.blobs import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
@@ -85,6 +87,12 @@ class BrokenStore:
         if self.is_broken:
             raise StorageUnavailable
         await self._inner.delete(key)
+
+
+def failures(name: JobName) -> float:
+    """How often a task has failed in this process."""
+    labels = {"task": name, "result": "failed"}
+    return REGISTRY.get_sample_value("docvault_job_duration_seconds_count", labels) or 0
 
 
 def job(attempts: int) -> Job:
@@ -190,6 +198,34 @@ class TestTasks:
             await work_off(app)
         erasure = (await admin.get(location)).json()
         assert (erasure["state"], erasure["counts"]["blobs_pending"]) == ("pending", 1)
+
+    @pytest.mark.req("R-103")
+    async def test_an_erasure_that_waits_for_an_upload_is_no_failure(
+        self,
+        queue: App,
+        admin: httpx.AsyncClient,
+        resources: Resources,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        body = {"filename": "a.png", "size_bytes": 1, "sha256": "0" * 64}
+        assert (await admin.post(f"{PATH}/uploads", json=body)).status_code == 201
+        location = (await admin.delete("/v1/admin/customers/c-1")).headers["location"]
+        failed = failures(JobName.ERASE_CUSTOMER)
+        for _ in range(2):
+            await work_off(queue)
+            await sql(resources, "UPDATE procrastinate_jobs SET scheduled_at = now()")
+        await work_off(queue)
+        waits = "SELECT args ->> 'waits', scheduled_at > now() FROM procrastinate_jobs"
+        assert await sql(resources, waits) == [("3", True)]
+        assert failures(JobName.ERASE_CUSTOMER) == failed
+        assert [record for record in caplog.records if record.levelname != "INFO"] == []
+        assert (await admin.get(location)).json()["state"] == "pending"
+        await sql(resources, "UPDATE blobs SET expires_at = now()")
+        await sql(resources, "UPDATE procrastinate_jobs SET scheduled_at = now()")
+        await reap(resources)
+        await work_off(queue)
+        assert (await admin.get(location)).json()["state"] == "completed"
+        assert await sql(resources, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
 
     async def test_jobs_hold_no_personal_data(
         self, admin: httpx.AsyncClient, resources: Resources

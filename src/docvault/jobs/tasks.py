@@ -25,10 +25,6 @@ MAX_WAIT_SECONDS = 300
 STALLED_SECONDS = 60
 
 
-class ErasureNotFinished(Exception):
-    """Bytes of an upload that was under way are not settled yet."""
-
-
 class ForEver(BaseRetryStrategy):
     """Tries again until it works, waiting twice as long each time up to five minutes."""
 
@@ -65,10 +61,14 @@ def queue_app(database_url: str, resources: Resources) -> App:
             await delete_queued_blobs(resources)
 
     @app.task(name=JobName.ERASE_CUSTOMER, retry=ForEver())
-    async def erase_customer(erasure_id: str) -> None:
+    async def erase_customer(erasure_id: str, waits: int = 0) -> None:
         with metrics.measured(metrics.JOB_SECONDS, JobName.ERASE_CUSTOMER):
-            if not await finish_erasure(resources, UUID(erasure_id)):
-                raise ErasureNotFinished
+            is_finished = await finish_erasure(resources, UUID(erasure_id))
+        if not is_finished:
+            # Bytes may still be on their way, which is no failure.
+            seconds = min(2**waits, MAX_WAIT_SECONDS)
+            again = erase_customer.configure(schedule_in={"seconds": seconds})
+            await again.defer_async(erasure_id=erasure_id, waits=waits + 1)
 
     @app.task(name=JobName.RENDER_PREVIEWS, retry=ForEver())
     async def render_previews(version_id: str) -> None:

@@ -16,6 +16,7 @@ from docvault.models import (
     DocumentType,
     DocumentVersion,
     Preview,
+    UploadSession,
 )
 from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
@@ -151,6 +152,23 @@ class BlobRepository(Repository):
         """Return how many blobs of a customer are not gone yet."""
         query = select(func.count()).where(Blob.customer_id == customer_id)
         return await self._session.scalar(query) or 0
+
+    async def shorten_abandoned(self) -> None:
+        """Let the intents of upload sessions that are no more live as long as any of our own.
+
+        Only where nobody but us can write to the store: a write that is under way may end yet.
+        """
+        is_of_session = select(UploadSession.id).where(UploadSession.blob_id == Blob.id).exists()
+        await self._session.execute(
+            update(Blob)
+            .where(
+                Blob.state == "pending",
+                Blob.expires_at > func.now() + INTENT_LIFETIME,
+                ~is_of_session,
+            )
+            .values(expires_at=func.now() + INTENT_LIFETIME)
+            .execution_options(synchronize_session=False)
+        )
 
     async def queue_expired(self) -> int:
         """Queue the deletion of intents whose time is over; return how many.

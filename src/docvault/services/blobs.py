@@ -88,6 +88,8 @@ async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None 
 async def reap(resources: Resources) -> None:
     """Remove what crashes and changes left behind: intents, answers, holdings, dead spools."""
     async with resources.unit(Access.everyone()) as unit:
+        if not resources.store.signs_requests:
+            await unit.blobs.shorten_abandoned()
         expired = await unit.blobs.queue_expired()
         await unit.idempotency_keys.delete_expired()
         await unit.upload_sessions.delete_old()

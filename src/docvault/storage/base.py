@@ -65,6 +65,8 @@ class BlobStore(Protocol):
     """
 
     spool_dir: Path
+    # Whether clients can be given requests to the store itself; we cannot take those back.
+    signs_requests: bool
 
     async def put(self, key: str, source: Path) -> None:
         """Store the file's bytes durably; raises `BlobExists` rather than replace any.
@@ -98,7 +100,7 @@ class BlobStore(Protocol):
     ) -> SignedRequest | None:
         """Return a PUT of exactly these bytes, once, for a client of the store itself.
 
-        None when the backend has no clients of its own.
+        None when the backend has no clients of its own (`signs_requests`).
         """
         ...
 

@@ -36,6 +36,8 @@ _Result = TypeVar("_Result")
 class FilesystemBlobStore:
     """See `BlobStore`. The spool is on the same filesystem, so that storing is a link."""
 
+    signs_requests = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self.spool_dir = root / SPOOL_FOLDER

@@ -17,6 +17,8 @@ from docvault.storage.base import (
 class MemoryBlobStore:
     """See `BlobStore`; durable for as long as the object lives."""
 
+    signs_requests = False
+
     def __init__(self, spool_dir: Path) -> None:
         self.spool_dir = spool_dir
         self._blobs: dict[str, tuple[bytes, float]] = {}

@@ -86,6 +86,8 @@ async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator[
 class S3BlobStore:
     """See `BlobStore`. Every write is create-only and checked by the store itself."""
 
+    signs_requests = True
+
     def __init__(
         self,
         client: Any,  # noqa: ANN401 - botocore makes its clients at run time
