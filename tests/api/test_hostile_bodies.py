@@ -140,7 +140,7 @@ async def test_a_text_comes_back_or_is_refused(
 ) -> None:
     lists = [json.loads(path.read_text()) for path in corpus.files("strings") if is_list(path)]
     known = [*TEXTS, *(text for found in lists for text in found)]
-    texts = known if size.is_full else known[:: len(known) // 12]
+    texts = known[:: len(known) // size.of(ci=12, full=len(known))]
     asked = refused = 0
     for name, listed in OPERATIONS.items():
         if not listed.takes_json or listed.method == "DELETE":
