@@ -1,6 +1,7 @@
 """Requests generated from the contract, sent to a server by each audience (T40)."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,11 @@ def test_every_answer_is_announced(
     figures["answers that were not announced"] = 0
 
 
+def configured(folder: Path) -> Path:
+    """Return a copy of the configuration, beside which schemathesis keeps what it found."""
+    return shutil.copytree(FOLDER, folder / "run", dirs_exist_ok=True)
+
+
 def phases(audience: str, size: Size) -> str:
     """Return which kinds of requests are sent: in CI no random ones, and few as staff."""
     if size.is_full:
@@ -112,7 +118,7 @@ def run(schemathesis: str, audience: str, url: str, header: str, seed: int, size
     done = subprocess.run(
         [schemathesis, "--config-file", "schemathesis.toml", "run", document]
         + [word for option in options.items() for word in option],
-        cwd=FOLDER,
+        cwd=configured(Path(schemathesis).parents[2]),
         capture_output=True,
         text=True,
         check=False,
