@@ -111,9 +111,9 @@ class Soak:
     "open files and every document.",
     tried="Eight clients upload, replace and delete, and four read, on an S3 store and a "
     "PostgreSQL of the test's own. By turns the store refuses, the database dies, the store is "
-    "silent, clients hang up, the store is late, and fails one request in ten; each for a third of the "
-    "time to the next. At the end everything is read back, and store, rows and audit trail are "
-    "compared.",
+    "silent, clients hang up, the store is late, and fails one request in ten; each for a third "
+    "of the time to the next. At the end everything is read back, and store, rows and audit trail "
+    "are compared.",
     not_shown="Weeks; the growth of the database itself.",
 )
 async def test_nothing_grows_and_nothing_is_lost(
