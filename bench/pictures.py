@@ -1,10 +1,15 @@
 """Pictures of the report, as SVG."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pygal
 from pygal.style import Style
+
+# pygal adds an import hook of an old kind, for plugins that nobody has here. Whatever asks the
+# hooks for a module after that fails (AttributeError: find_spec), Hypothesis for one.
+sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]
 
 _STYLE = Style(
     background="white",
