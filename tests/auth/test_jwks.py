@@ -9,6 +9,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.factories.clock import Clock
+from tests.fixtures.key_server import KeyServer
 
 from docvault.auth import jwks
 from docvault.auth.jwks import RemoteKeys, StaticKeys, matching_keys, usable_keys
@@ -116,35 +117,6 @@ class TestMatchingKeys:
         assert len(await keys.find("One", "ES256")) == 1
 
 
-class Provider:
-    """A small HTTP server; `answer` is what it says, `requests` what it was asked."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        self.answer = b""
-        self.delay = 0.0
-        self.serve({"keys": []})
-
-    def serve(self, document: object, status: str = "200 OK", extra: str = "") -> None:
-        body = (
-            document if isinstance(document, bytes) else httpx.Response(200, json=document).read()
-        )
-        self.answer = (
-            f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}Connection: close\r\n\r\n"
-        ).encode() + body
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-        await asyncio.sleep(self.delay)
-        try:
-            writer.write(self.answer)
-            await writer.drain()
-        except ConnectionError:
-            pass  # the client has seen enough
-        finally:
-            writer.close()
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
@@ -153,18 +125,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def provider() -> Provider:
-    return Provider()
+async def provider() -> KeyServer:
+    return KeyServer()
 
 
 @pytest.fixture
-async def remote(clock: Clock, provider: Provider) -> AsyncIterator[RemoteKeys]:
+async def remote(clock: Clock, provider: KeyServer) -> AsyncIterator[RemoteKeys]:
     """Keys fetched from the provider over HTTP."""
     del clock
-    server = await asyncio.start_server(provider.handle, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, httpx.AsyncClient(trust_env=False) as client:
-        yield RemoteKeys(f"http://127.0.0.1:{port}/jwks.json", client)
+    async with provider.serving() as url, httpx.AsyncClient(trust_env=False) as client:
+        yield RemoteKeys(url, client)
 
 
 async def found(remote: RemoteKeys, kid: str | None = "one") -> list[str | None]:
@@ -175,7 +145,7 @@ class TestRemoteKeys:
     """RemoteKeys.find()."""
 
     async def test_the_keys_are_fetched_once_for_ten_minutes(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         for _ in range(5):
@@ -187,7 +157,7 @@ class TestRemoteKeys:
         assert len(provider.requests) == 2
 
     async def test_a_new_key_is_found_at_once_after_a_rotation(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key("one")]})
         await found(remote)
@@ -197,7 +167,7 @@ class TestRemoteKeys:
         assert await found(remote, "one") == []
 
     async def test_unknown_key_ids_ask_again_at_most_every_thirty_seconds(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         for second in range(61):
@@ -206,7 +176,7 @@ class TestRemoteKeys:
         assert len(provider.requests) <= 3
 
     async def test_many_at_once_make_one_request(
-        self, remote: RemoteKeys, provider: Provider
+        self, remote: RemoteKeys, provider: KeyServer
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         provider.delay = 0.05
@@ -215,7 +185,7 @@ class TestRemoteKeys:
         assert len(provider.requests) == 1
 
     async def test_known_keys_go_on_while_the_provider_is_down(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         await found(remote)
@@ -224,7 +194,7 @@ class TestRemoteKeys:
         assert await found(remote) == ["one"]
 
     async def test_keys_are_not_trusted_longer_than_a_day_without_the_provider(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         await found(remote)
@@ -235,7 +205,7 @@ class TestRemoteKeys:
         assert len(provider.requests) == 2
 
     async def test_the_provider_is_taken_up_again_after_an_outage(
-        self, remote: RemoteKeys, provider: Provider, clock: Clock
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve(b"", "500 Internal Server Error")
         with pytest.raises(Unavailable):
@@ -263,7 +233,7 @@ class TestRemoteKeys:
     async def test_a_bad_answer_keeps_the_old_keys(
         self,
         remote: RemoteKeys,
-        provider: Provider,
+        provider: KeyServer,
         clock: Clock,
         body: bytes,
         status: str,
@@ -276,19 +246,21 @@ class TestRemoteKeys:
         assert await found(remote) == ["one"]
         assert len(provider.requests) == 2
 
-    async def test_a_redirect_is_not_followed(self, remote: RemoteKeys, provider: Provider) -> None:
+    async def test_a_redirect_is_not_followed(
+        self, remote: RemoteKeys, provider: KeyServer
+    ) -> None:
         provider.serve(b"", "302 Found", "Location: /other.json\r\n")
         with pytest.raises(Unavailable):
             await found(remote)
         assert len(provider.requests) == 1
 
-    async def test_a_huge_answer_is_refused(self, remote: RemoteKeys, provider: Provider) -> None:
+    async def test_a_huge_answer_is_refused(self, remote: RemoteKeys, provider: KeyServer) -> None:
         provider.serve({"keys": [ec_key()], "padding": "x" * (10 << 20)})
         with pytest.raises(Unavailable):
             await found(remote)
 
     async def test_a_slow_answer_is_given_up(
-        self, remote: RemoteKeys, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, remote: RemoteKeys, provider: KeyServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert jwks.FETCH_SECONDS <= 3
         monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.1)
@@ -304,10 +276,35 @@ class TestRemoteKeys:
                 await RemoteKeys("http://127.0.0.1:1/jwks", client).find("one", "ES256")
 
     async def test_after_a_failure_requests_fail_without_asking_again(
-        self, remote: RemoteKeys, provider: Provider
+        self, remote: RemoteKeys, provider: KeyServer
     ) -> None:
         provider.serve(b"", "500 Internal Server Error")
         for _ in range(3):
             with pytest.raises(Unavailable):
                 await found(remote)
         assert len(provider.requests) == 1
+
+    async def test_while_the_provider_fails_known_keys_wait_for_nobodys_try(
+        self,
+        remote: RemoteKeys,
+        provider: KeyServer,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        provider.serve({"keys": [ec_key()]})
+        await found(remote)
+        provider.serve(b"", "500 Internal Server Error")
+        clock.now += jwks.FRESH_SECONDS + 1
+        assert await found(remote) == ["one"]
+        monkeypatch.setattr(jwks, "FETCH_SECONDS", 60)
+        provider.delay = 60
+        clock.now += jwks.REFRESH_PAUSE_SECONDS + 1
+        provider.asked.clear()
+        trying = asyncio.create_task(found(remote))
+        await provider.asked.wait()
+        assert await found(remote) == ["one"]
+        assert await found(remote, "unknown") == []
+        assert not trying.done()
+        trying.cancel()
+        with suppress(asyncio.CancelledError):
+            await trying

@@ -12,6 +12,7 @@ from docvault.errors import (
     InsufficientScope,
     InvalidApiKey,
     InvalidToken,
+    Overloaded,
     PortalSectionDisabled,
     RateLimited,
     TokenExpired,
@@ -35,6 +36,7 @@ _TOKEN_ERRORS = (
     TokenExpired,
     InsufficientScope,
     RateLimited,
+    Overloaded,
 )
 
 

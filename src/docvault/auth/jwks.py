@@ -11,7 +11,7 @@ import httpx
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
-from docvault.errors import Unavailable
+from docvault.errors import Overloaded
 
 FETCH_SECONDS = 3
 MAX_BYTES = 256 * 1024
@@ -44,7 +44,8 @@ class RemoteKeys:
     """The identity provider's JWKS.
 
     Cached for ten minutes; an unknown key id asks again at most every thirty seconds, one
-    request at a time; old keys go on for a day while the provider is down.
+    request at a time; old keys go on for a day while the provider is down. Once it has failed,
+    nobody waits for the next try but the one who makes it.
     """
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
@@ -53,10 +54,11 @@ class RemoteKeys:
         self._keys: list[Key] = []
         self._fetched_at = -float(STALE_SECONDS)
         self._tried_at = -float(REFRESH_PAUSE_SECONDS)
+        self._has_failed = False
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
-        """Return the keys that fit; see `KeySource`. `Unavailable` when there are none to ask."""
+        """Return the keys that fit; see `KeySource`. `Overloaded` when there are none to ask."""
         if self._age() > FRESH_SECONDS:
             await self._refresh()
         found = matching_keys(self._keys, key_id, algorithm)
@@ -64,13 +66,15 @@ class RemoteKeys:
             await self._refresh()
             found = matching_keys(self._keys, key_id, algorithm)
         if self._age() > STALE_SECONDS:
-            raise Unavailable("The identity provider's keys cannot be fetched.")
+            raise Overloaded("The identity provider's keys cannot be fetched.")
         return found
 
     def _age(self) -> float:
         return time.monotonic() - self._fetched_at
 
     async def _refresh(self) -> None:
+        if self._has_failed and self._lock.locked():
+            return
         async with self._lock:
             if time.monotonic() - self._tried_at < REFRESH_PAUSE_SECONDS:
                 return
@@ -79,7 +83,9 @@ class RemoteKeys:
                 async with asyncio.timeout(FETCH_SECONDS):
                     self._keys = usable_keys(await self._fetch())
             except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
+                self._has_failed = True
                 return
+            self._has_failed = False
             self._fetched_at = time.monotonic()
 
     async def _fetch(self) -> Mapping[str, Any]:
