@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -212,6 +213,16 @@ def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return steps
 
 
+@contextmanager
+def empty_disk(root: Path) -> Iterator[None]:
+    """Let an empty folder be where the store is, as when its disk is not mounted."""
+    away = root.rename(root.with_name("away"))
+    root.mkdir()
+    yield
+    root.rmdir()
+    away.rename(root)
+
+
 class TestFailures:
     """A disk that is full, closed or broken."""
 
@@ -267,6 +278,16 @@ class TestFailures:
                 await blob_store.delete(key)
         reader = await blob_store.open(key)
         await reader.close()
+
+    async def test_on_a_disk_that_is_gone_nothing_counts_as_deleted(
+        self, blob_store: FilesystemBlobStore, root: Path
+    ) -> None:
+        key = new_key()
+        await blob_store.put(key, spooled(blob_store))
+        with empty_disk(root), pytest.raises(StorageUnavailable):
+            await blob_store.delete(key)
+        await blob_store.delete(key)
+        assert [blob async for blob in blob_store.list_blobs()] == []
 
     async def test_a_folder_that_vanishes_while_listing_is_skipped(
         self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch

@@ -33,6 +33,8 @@ READER_PAUSE_SECONDS = 0.02
 # What a client waits that was refused; `Retry-After` would keep it out of a short test.
 REFUSED_PAUSE_SECONDS = 0.1
 WATCH_SECONDS = 0.02
+# Longer than a preview takes.
+SPOOL_SECONDS = 30
 # Longer than any request may take.
 CLIENT_SECONDS = 120
 
@@ -81,10 +83,10 @@ class Load:
     is_over: bool = False
 
     async def until_done(self, since: float, seconds: float) -> None:
-        """Wait for a change that is done after a moment."""
+        """Wait for an upload that is done after a moment."""
         deadline = time.monotonic() + seconds
         while max(self.changes.done_at, default=0.0) <= since:
-            assert time.monotonic() < deadline, f"no change is done within {seconds} s"
+            assert time.monotonic() < deadline, f"no upload is done within {seconds} s"
             await asyncio.sleep(WATCH_SECONDS)
 
     def report(self, figures: dict[str, Figure]) -> None:
@@ -122,7 +124,6 @@ class PatientWriter(Writer):
         while not self._load.is_over:
             try:
                 await self._do_something(client)
-                self._load.changes.done_at.append(time.monotonic())
             except Refused:
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             except httpx.TransportError:
@@ -130,6 +131,11 @@ class PatientWriter(Writer):
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             self._sort_slots()
             await asyncio.sleep(self._pause)
+
+    async def _upload(self, client: httpx.AsyncClient, slot: SlotModel) -> None:
+        await super()._upload(client, slot)
+        # Deletions would not do: they need no store.
+        self._load.changes.done_at.append(time.monotonic())
 
     def _expect(self, answer: httpx.Response, statuses: set[int]) -> None:
         if answer.status_code == 503:
@@ -213,7 +219,7 @@ async def check_afterwards(
     assert deployment.client is not None
     await ledger.settle(deployment.client)
     await ledger.check_documents(deployment.client, findings)
-    spooled = spool_files(deployment)
+    spooled = await left_in_spool(deployment)
     deployment.kill_process()
     await deployment.hang_up()
     async with settler_of(deployment) as settler:
@@ -226,6 +232,14 @@ async def check_afterwards(
     figures["files left in the spool"] = len(spooled)
     assert not findings, "\n".join(findings.details[:20])
     assert spooled == []
+
+
+async def left_in_spool(deployment: Deployment) -> list[Path]:
+    """Return what stays in the spool, where previews are made of files too."""
+    deadline = time.monotonic() + SPOOL_SECONDS
+    while (left := spool_files(deployment)) and time.monotonic() < deadline:  # noqa: ASYNC110 - files
+        await asyncio.sleep(WATCH_SECONDS)
+    return left
 
 
 def spool_files(deployment: Deployment) -> list[Path]:

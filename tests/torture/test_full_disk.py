@@ -1,5 +1,6 @@
 """The disk is full, can only be read, or is not ours: refused, nothing half-written (T32)."""
 
+import asyncio
 import os
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.torture.deployments import MakeDeployment
+from tests.torture.deployments import MakeDeployment, files_below
 from tests.torture.figures import Figure, Size
 from tests.torture.load import TYPES, make_known, make_types
 from tests.torture.model import Change, Content, Ledger, stored
@@ -19,7 +20,8 @@ from tests.torture.outages import check_afterwards
 MEBIBYTE = 1024 * 1024
 DISK_BYTES = 16 * MEBIBYTE
 FILE_BYTES = 3 * MEBIBYTE // 2
-BACK_SECONDS = 10
+BACK_SECONDS = 30
+WATCH_SECONDS = 0.05
 
 pytestmark = pytest.mark.torture
 
@@ -99,7 +101,16 @@ class Uploads:
         self.answers["refused"] += 1
         return False
 
-    async def deletion(self) -> None:
+    async def deletion(self, disk: Path) -> None:
+        """Delete the first document, and wait until its bytes are gone from the disk."""
+        stored_before = len(files_below(disk))
+        await self.delete()
+        deadline = time.monotonic() + BACK_SECONDS
+        while len(files_below(disk)) >= stored_before:
+            assert time.monotonic() < deadline, "the bytes stay"
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def delete(self) -> None:
         """Delete the first document."""
         slot = next(slot for slot in self.ledger.slots.values() if slot.current is not None)
         answer = await self._client.delete(slot.path)
@@ -121,9 +132,10 @@ class Uploads:
     "part of them, and takes them again afterwards.",
     tried="The store is on a disk of 16 MiB. Files of 1.5 MiB are uploaded until it is full, then "
     "one is deleted; the disk is made read-only and writable again; an empty disk is mounted over "
-    "it and taken away. Refusals have to be 503 `storage-unavailable` with `Retry-After`. "
-    "Documents stay readable where their disk is, and are 503 where it is not. Everything is read "
-    "back, and store, rows and audit trail are compared.",
+    "it, a document is deleted, and that disk is taken away. Refusals have to be 503 "
+    "`storage-unavailable` with `Retry-After`. Documents stay readable where their disk is, and "
+    "are 503 where it is not. Everything is read back, and store, rows and audit trail are "
+    "compared.",
     not_shown="A disk that fails while it is read; missing and damaged files have tests of their "
     "own. An account without permission: these tests run as root.",
 )
@@ -141,16 +153,17 @@ async def test_a_disk_that_takes_nothing_refuses_uploads_and_recovers(
         while await uploads.another():
             pass
         await check_refusing(client, uploads, reads=200)
-        await uploads.deletion()
+        await uploads.deletion(disk)
         back.append(await uploads.until_stored())
         # Room, so that what comes next is not refused for want of it.
-        await uploads.deletion()
+        await uploads.deletion(disk)
         with read_only(disk):
             await check_refusing(client, uploads, reads=200)
         back.append(await uploads.until_stored())
-        await uploads.deletion()
+        await uploads.deletion(disk)
         with gone(disk):
             await check_refusing(client, uploads, reads=503)
+            await uploads.delete()
         back.append(await uploads.until_stored())
     figures["uploads stored"] = uploads.answers["stored"]
     figures["uploads refused with 503"] = uploads.answers["refused"]

@@ -28,6 +28,8 @@ MEBIBYTE = 1024 * 1024
 LARGEST = 64 * 1024
 PAUSE_SECONDS = 0.4
 ABORTS = 20
+# Less than the shortest answer, which would be waited for.
+LEFT_WITHIN_BYTES = 400
 SAMPLE_SECONDS = 0.5
 # The pool of the requests, and what the worker inside has of its own.
 CONNECTIONS = POOL + 10
@@ -101,7 +103,7 @@ class Soak:
             slot = self.chance.choice(list(self.load.ledger.slots.values()))
             connection = await RawConnection.open(self.deployment)
             await connection.send(download_request(self.deployment, slot.path).whole)
-            await connection.read(self.chance.randrange(LARGEST))
+            await connection.read(self.chance.randrange(LEFT_WITHIN_BYTES))
             await connection.reset()
 
 

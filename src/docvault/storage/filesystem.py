@@ -153,7 +153,8 @@ class FilesystemBlobStore:
             _flush_folder(path.parent)
             path.parent.rmdir()
         except FileNotFoundError:
-            return
+            # Where the whole disk is missing, nothing has been deleted.
+            self._check()
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
