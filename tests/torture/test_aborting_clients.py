@@ -135,7 +135,7 @@ async def test_clients_that_hang_up_leave_nothing_open(
     client = deployment.start()
     await make_types(client)
     test = Aborter(deployment, client)
-    aborts = size.of(ci=30, full=500)
+    aborts = size.of(ci=20, full=500)
     slots = await test.prepare(aborts)
     assert await parallel_uploads(client, test.ledger, "before") == {201}
     large = await large_document(client, test.ledger)

@@ -53,7 +53,9 @@ async def test_a_store_that_is_away_is_waited_for_by_nobody(
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
-    away = size.of(ci=2, full=60)
+    if faults.blackhole and not size.is_full:
+        pytest.skip("a silence of seconds is only slowness")
+    away = size.of(ci=1, full=60)
     async with load_on(deployment) as load:
         await asyncio.sleep(HEALTHY_SECONDS)
         s3_proxy.faults = faults
@@ -119,7 +121,7 @@ MISBEHAVIOUR: dict[str, Faults | Callable[[str, str], S3Fault | None]] = {
 async def test_a_store_that_misbehaves_costs_no_document(
     deployment: Deployment, s3_proxy: S3Proxy, size: Size, figures: dict[str, Figure]
 ) -> None:
-    seconds = size.of(ci=10, full=300) / len(MISBEHAVIOUR)
+    seconds = size.of(ci=6, full=300) / len(MISBEHAVIOUR)
     async with load_on(deployment, largest=LARGE) as load:
         for misbehaviour in MISBEHAVIOUR.values():
             await misbehave(s3_proxy, misbehaviour, seconds)

@@ -155,8 +155,8 @@ class Crowd:
 async def test_slow_uploads_on_every_place_hold_up_nobody_else(
     make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    seconds = size.of(ci=5, full=600)
-    uploaders, readers = (200, 100) if size.is_full else (40, 20)
+    seconds = size.of(ci=4, full=600)
+    uploaders, readers = (200, 100) if size.is_full else (24, 20)
     deployment = make_deployment("filesystem", DOCVAULT_WORKER="separate")
     client = deployment.start()
     await make_types(client)
