@@ -113,3 +113,42 @@ class Soak:
     "open files and every document.",
     tried="Eight clients upload, replace and delete, and four read, on an S3 store and a "
     "PostgreSQL of the test's own. By turns the store refuses, the database dies, the store is "
+    "silent, clients hang up, the store is late, and fails one request in ten; each for a third of "
+    "the time to the next. At the end everything is read back, and store, rows and audit trail are "
+    "compared.",
+    not_shown="Weeks; the growth of the database itself.",
+)
+async def test_nothing_grows_and_nothing_is_lost(
+    own_postgres: EmbeddedPostgres,
+    s3_proxy: S3Proxy,
+    make_deployment: MakeDeployment,
+    size: Size,
+    figures: dict[str, Figure],
+) -> None:
+    seconds = size.of(ci=3, full=7200)
+    deployment = make_deployment(
+        "s3", own=own_postgres, DOCVAULT_WORKER="inside", DOCVAULT_S3_ENDPOINT_URL=s3_proxy.url
+    )
+    async with load_on(deployment, largest=LARGEST, pause=PAUSE_SECONDS) as load:
+        soak = Soak(deployment, s3_proxy, own_postgres, load, 10 if size.is_full else 0.2)
+        sampling = asyncio.create_task(soak.sample())
+        await soak.run(seconds)
+        await load.until_done(time.monotonic(), BACK_SECONDS)
+    await sampling
+    await load.client.aclose()
+    files_at_rest = await settled(deployment, s3_proxy.port, None, pool=CONNECTIONS)
+    deployment.connect_client()
+    figures["seconds"] = seconds
+    figures.update(soak.happened)
+    load.report(figures)
+    times, sizes = zip(*soak.samples[len(soak.samples) // 3 :], strict=True)
+    slope = statistics.linear_regression(times, sizes).slope * 600 / MEBIBYTE
+    figures["largest size of the process, MiB"] = round(max(sizes) / MEBIBYTE)
+    figures["growth after the first third, MiB in ten minutes"] = round(slope, 2)
+    figures["open files at rest, beside pools"] = files_at_rest
+    await check_afterwards(deployment, load.ledger, figures)
+    assert load.changes.broken_off == 0
+    assert files_at_rest < 30
+    assert max(sizes) < MEMORY
+    if seconds >= SLOPE_FROM_SECONDS:
+        assert slope < MIB_IN_TEN_MINUTES
