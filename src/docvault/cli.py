@@ -423,7 +423,9 @@ def _announcement(settings: Settings, address: str) -> str:
         return where
     if not sys.stdout.isatty():
         # It may go to a file or a log, where a token that opens everything has no business.
-        return f"{where}For an admin token: docvault token admin\n"
+        # As it was called, for it need not be on the path.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "docvault" else "docvault"
+        return f"{where}For an admin token: {program} token admin\n"
     local = LocalIssuer(settings)
     return where + _TRY_IT.format(
         address=address,
