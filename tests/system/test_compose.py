@@ -558,7 +558,9 @@ class TestDeployment:
         place = {"DOCVAULT_DATABASE_URL": url, "DOCVAULT_STORAGE_URL": "s3://restored/docvault"}
         verified = command(deployment, "verify", "--rehash", **place)
         assert verified.returncode == 0, verified.stdout + verified.stderr
-        store_client(deployment).delete_object(Bucket="restored", Key=keys[0])
+        # The records of erasures are missed in another way.
+        document = next(key for key in keys if "/.erasures/" not in key)
+        store_client(deployment).delete_object(Bucket="restored", Key=document)
         verified = command(deployment, "verify", **place)
         assert (verified.returncode, "1 missing" in verified.stdout) == (1, True)
 
