@@ -22,6 +22,7 @@ from tests.factories.stored import (
     stored_keys,
 )
 from tests.fixtures.callers import with_headers
+from tests.fixtures.server import DOCVAULT
 
 from docvault import cli
 from docvault.auth.keyring import read_or_create, secrets_dir
@@ -245,9 +246,9 @@ class TestVerify:
     async def test_a_sound_store_is_exit_status_0(self, run: Run, options: list[str]) -> None:
         outcome = await run("verify", *options)
         assert outcome.status == 0
+        # The bar is for a terminal.
         assert (
-            outcome.last_line
-            == "1 checked, 0 missing, 0 damaged, 0 orphaned, 0 erasures to reapply"
+            outcome.output == "1 checked, 0 missing, 0 damaged, 0 orphaned, 0 erasures to reapply\n"
         )
 
     async def test_missing_bytes_are_exit_status_1(self, run: Run, resources: Resources) -> None:
@@ -345,6 +346,34 @@ class TestSettings:
         assert "canary" not in outcome.errors + outcome.output
         assert len(outcome.errors.splitlines()) == 1
 
+    async def test_a_secret_that_cannot_be_read_is_named(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "docvault_secret_key").write_bytes(b"canary\xff")
+        monkeypatch.setitem(Settings.model_config, "secrets_dir", tmp_path)
+        outcome = await run("verify")
+        assert (outcome.status, outcome.output) == (1, "")
+        assert outcome.errors.startswith("docvault: the settings are not usable: ")
+        assert "secret_key" in outcome.errors
+        assert "canary" not in outcome.errors
+
+    @pytest.mark.usefixtures("on_database")
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_server_that_cannot_open_what_it_needs_says_so_and_ends(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: str
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("DOCVAULT_STORAGE_URL", (tmp_path / "file" / "blobs").as_uri())
+        done = subprocess.run(
+            [DOCVAULT, "serve", "--port", "0", "--workers", workers],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "docvault: The blob store does not answer.\n"
+
     async def test_a_database_that_cannot_be_reached_is_explained(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -352,8 +381,8 @@ class TestSettings:
         monkeypatch.setenv("DOCVAULT_SECRET_KEY", token_hex(SECRET_BYTES))
         outcome = await run("migrate")
         assert outcome.status == 1
-        assert outcome.errors.startswith("docvault: ")
-        assert "canary" not in outcome.errors
+        why = "nothing listens at its address"
+        assert outcome.errors == f"docvault: the database does not answer: {why}\n"
 
     async def test_a_worker_without_a_database_is_explained(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from docvault import database as module
-from docvault.database import Database, libpq_url, sqlalchemy_url
+from docvault.database import POOL_WAIT_SECONDS, Database, failure_cause, libpq_url, sqlalchemy_url
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.errors import DatabaseUnavailable
 from docvault.prepared_statements import PreparedStatement
@@ -164,6 +164,36 @@ class TestUnavailable:
         with pytest.raises(DatabaseUnavailable):
             await run(database, "SELECT 1")
         await database.close()
+
+
+class TestCause:
+    """failure_cause()."""
+
+    @pytest.mark.parametrize(
+        ("url", "cause"),
+        [
+            ("postgresql://canary@127.0.0.1:1/canary", "nothing listens at its address"),
+            ("postgresql://canary@canary.invalid/canary", "its host name is unknown"),
+            ("postgresql://canary@/canary?host=/canary", "there is no socket at its path"),
+        ],
+    )
+    def test_it_tells_why_no_connection_is_made(self, url: str, cause: str) -> None:
+        with pytest.raises(psycopg.OperationalError) as caught:
+            psycopg.connect(url, connect_timeout=POOL_WAIT_SECONDS)
+        assert failure_cause(caught.value) == cause
+
+    def test_it_tells_that_there_is_no_such_database(self, postgres: EmbeddedPostgres) -> None:
+        with pytest.raises(psycopg.OperationalError) as caught:
+            psycopg.connect(postgres.url.replace("/docvault?", "/canary?"))
+        assert failure_cause(caught.value) == "it knows no such user or database"
+
+    def test_it_tells_that_the_password_is_wrong(self) -> None:
+        # The server of the tests asks for none. These are the words of every version.
+        words = 'FATAL:  password authentication failed for user "canary"'
+        assert failure_cause(psycopg.OperationalError(words)) == "it refuses the password"
+
+    def test_anything_else_is_not_guessed(self) -> None:
+        assert failure_cause(psycopg.OperationalError("canary")) is None
 
 
 def prepared(sql: str) -> PreparedStatement:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
 from hypothesis import given
@@ -46,6 +47,14 @@ def raised(error: Exception) -> Any:
 
 def throw(error: Exception) -> None:
     raise error
+
+
+def test_a_library_that_cannot_reach_the_database_is_heard_without_its_words() -> None:
+    error = psycopg.OperationalError("connection to canary failed: Connection refused")
+    line = formatted(record("error connecting in %r: %s", "canary", error, name="psycopg.pool"))
+    assert line["message"] == "error connecting in …: …"
+    assert line["cause"] == "nothing listens at its address"
+    assert "canary" not in str(line)
 
 
 @pytest.fixture

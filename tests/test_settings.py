@@ -8,10 +8,11 @@ from pydantic import SecretStr, ValidationError
 
 from docvault.settings import Settings, variable_of
 
+SECRET = token_hex(32)
 DATABASE = SecretStr("postgresql://docvault:k3Tq9@db.example.org/docvault")
 
 
-def refusal(**settings: SecretStr) -> str:
+def refusal(**settings: object) -> str:
     with pytest.raises(ValidationError) as caught:
         Settings(**settings)  # type: ignore[arg-type]
     return "; ".join(error["msg"] for error in caught.value.errors())
@@ -30,9 +31,39 @@ class TestSecrets:
     def test_an_example_is_refused_however_long(self, secret: str) -> None:
         assert "example" in refusal(secret_key=SecretStr(f"{secret}-{token_hex(32)}"))
 
-    def test_the_database_password_may_not_be_an_example(self) -> None:
-        url = SecretStr("postgresql://docvault:change-me@db/docvault")
+    @pytest.mark.parametrize("secret", ["a" * 64, "abc" * 20, "1234567" * 9])
+    def test_a_secret_that_repeats_itself_is_refused(self, secret: str) -> None:
+        assert "repeats itself" in refusal(secret_key=SecretStr(secret))
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "change-me",
+            "change%2Dme",
+            "docvault",
+            "postgres",
+            "Secret",
+            "password1",
+            "123456",
+            "crm",
+        ],
+    )
+    def test_the_database_password_may_not_be_one_that_everybody_tries(self, password: str) -> None:
+        url = SecretStr(f"postgresql://crm:{password}@db/docvault")
         assert "password" in refusal(database_url=url, secret_key=SecretStr(token_hex(32)))
+
+    @pytest.mark.parametrize(
+        "url",
+        ["mysql://crm:canary@db/docvault", "sqlite:///canary", "host=db password=canary", "canary"],
+    )
+    def test_another_database_than_postgresql_is_refused_without_showing_it(self, url: str) -> None:
+        message = refusal(database_url=SecretStr(url), secret_key=SecretStr(token_hex(32)))
+        assert "postgresql://" in message
+        assert "canary" not in message
+
+    @pytest.mark.parametrize("url", ["postgres://db/d", "postgresql:///d", "postgresql://u@/d"])
+    def test_a_database_may_do_without_a_password(self, url: str) -> None:
+        assert Settings(database_url=SecretStr(url), secret_key=SecretStr(token_hex(32)))
 
     def test_a_database_of_ones_own_needs_a_secret_beside_it(self) -> None:
         assert "DOCVAULT_SECRET_KEY" in refusal(database_url=DATABASE)
@@ -42,6 +73,40 @@ class TestSecrets:
 
     def test_the_embedded_mode_needs_none(self) -> None:
         assert Settings().embedded
+
+
+class TestStore:
+    """Where bytes are kept."""
+
+    @pytest.mark.parametrize("url", ["file:///srv/blobs", "s3://bucket", "s3://bucket/prefix"])
+    def test_a_folder_or_a_bucket_is_taken(self, url: str) -> None:
+        assert Settings(storage_url=url).effective_storage_url == url
+
+    @pytest.mark.parametrize(
+        "url", ["ftp://host/path", "gs://x/y", "blobs", "file://host/path", "s3:///x", "s3://"]
+    )
+    def test_anything_else_is_refused_at_the_start(self, url: str) -> None:
+        assert "s3://bucket" in refusal(storage_url=url)
+
+    @pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_public_endpoint_url"])
+    def test_its_address_has_a_scheme(self, name: str) -> None:
+        assert "https://" in refusal(**{name: "store:8333"})
+
+
+class TestInVain:
+    """Settings that would do nothing without another."""
+
+    @pytest.mark.parametrize(
+        ("settings", "needs"),
+        [
+            ({"jwt_jwks_url": "https://id.example.org/jwks"}, "DOCVAULT_JWT_ISSUER"),
+            ({"s3_kms_key_id": "key"}, "DOCVAULT_S3_ENCRYPTION"),
+            ({"s3_kms_key_id": "key", "s3_encryption": "AES256"}, "DOCVAULT_S3_ENCRYPTION"),
+            ({"accel_prefix": "/blobs", "storage_url": "s3://bucket"}, "DOCVAULT_STORAGE_URL"),
+        ],
+    )
+    def test_the_other_is_named(self, settings: dict[str, str], needs: str) -> None:
+        assert needs in refusal(**settings)
 
 
 class TestClamd:
@@ -149,7 +214,7 @@ class TestSecretsFolder:
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        (tmp_path / "docvault_secret_key").write_text("f" * 40 + "\n")
+        (tmp_path / "docvault_secret_key").write_text(f"{SECRET}\n")
         return tmp_path
 
     def test_a_file_named_like_the_variable_is_read_without_its_line_end(
@@ -157,15 +222,15 @@ class TestSecretsFolder:
     ) -> None:
         secret = Settings(_secrets_dir=folder).secret_key
         assert secret is not None
-        assert secret.get_secret_value() == "f" * 40
+        assert secret.get_secret_value() == SECRET
 
     def test_the_environment_goes_before_the_file(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("DOCVAULT_SECRET_KEY", "e" * 40)
+        monkeypatch.setenv("DOCVAULT_SECRET_KEY", SECRET[::-1])
         secret = Settings(_secrets_dir=folder).secret_key
         assert secret is not None
-        assert secret.get_secret_value() == "e" * 40
+        assert secret.get_secret_value() == SECRET[::-1]
 
     def test_an_empty_variable_leaves_it_to_the_file(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch

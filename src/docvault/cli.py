@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 import uuid_utils.compat
 from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSetting
 from rich.progress import Progress
 from sqlalchemy.exc import OperationalError
 
@@ -24,6 +25,7 @@ from docvault.auth.keyring import secret_key
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.principals import Access, System
 from docvault.auth.scopes import Scope
+from docvault.database import failure_cause
 from docvault.embedded.deployment import borrowed_database, exclusive_data_dir, running_database
 from docvault.embedded.lock import DataDirInUse
 from docvault.embedded.postgres import EmbeddedPostgresError
@@ -67,8 +69,13 @@ def main() -> None:
         app()
     except (DataDirInUse, EmbeddedPostgresError, SettingsError, DocvaultError) as error:
         _fail(str(error))
-    except OperationalError:
-        _fail("the database does not answer")
+    except OperationalError as error:
+        cause = failure_cause(error)
+        _fail("the database does not answer" + (f": {cause}" if cause else ""))
+    except UnreadableSetting as error:
+        # It names the setting; its cause could quote the file.
+        cause = getattr(error.__cause__, "strerror", None)
+        _fail(f"the settings are not usable: {error}" + (f": {cause}" if cause else ""))
     except ValidationError as error:
         is_settings = error.title == Settings.__name__
         what = "the settings are" if is_settings else "this is"
@@ -126,6 +133,7 @@ def _listener(host: str, port: int) -> socket.socket:
 def _serve(
     settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
 ) -> bool:
+    asyncio.run(_prepare(settings, url, settles=workers > 1 and settings.works_inside))
     if workers > 1:
         _supervise(settings, url, listener, workers, announcement)
         return True
@@ -133,20 +141,23 @@ def _serve(
     return serve(api, listener, trusted_proxies=settings.trusted_proxies, announcement=announcement)
 
 
+async def _prepare(settings: Settings, url: str, *, settles: bool) -> None:
+    """Open everything once, so that what cannot be opened is told before anybody serves.
+
+    Inside the server it would be a line in the log, and with several processes one again and again.
+    """
+    async with open_resources(settings, url) as resources:
+        if settles:
+            await settle_leftovers(url, resources)
+
+
 def _supervise(
     settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
 ) -> None:
     """Run several API processes on one socket, and the worker when it belongs inside."""
-
-    async def settle() -> None:
-        async with open_resources(settings, url) as resources:
-            await settle_leftovers(url, resources)
-
     supervised = ["--supervisor", str(os.getpid())]
     serving = [["serve-process", str(listener.fileno()), *supervised]] * workers
     others = [["worker", *supervised]] if settings.works_inside else []
-    if settings.works_inside:
-        asyncio.run(settle())
     environment = {
         "DOCVAULT_DATABASE_URL": url,
         "DOCVAULT_SECRET_KEY": secret_key(settings),
@@ -292,7 +303,7 @@ def verify_command(
 
     async def check(resources: Resources) -> Findings:
         total = await count_stored_blobs(resources)
-        with Progress() as bar:
+        with Progress(disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task("verifying", total=total)
             findings = await verify(
                 resources, rehash=rehash, progress=lambda steps: bar.advance(task, steps)
@@ -412,7 +423,9 @@ def _announcement(settings: Settings, address: str) -> str:
         return where
     if not sys.stdout.isatty():
         # It may go to a file or a log, where a token that opens everything has no business.
-        return f"{where}For an admin token: docvault token admin\n"
+        # As it was called, for it need not be on the path.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "docvault" else "docvault"
+        return f"{where}For an admin token: {program} token admin\n"
     local = LocalIssuer(settings)
     return where + _TRY_IT.format(
         address=address,

@@ -39,6 +39,30 @@ _UNAVAILABLE = (
     psycopg.errors.ReadOnlySqlTransaction,
 )
 
+# What libpq, psycopg and the server say when a connection fails, and what we say instead: their
+# words hold the host, the user and the name of the database.
+_CAUSES = (
+    ("password authentication failed", "it refuses the password"),
+    ("no password supplied", "it asks for a password"),
+    ("pg_hba.conf", "it does not let this user in from here"),
+    ("resolve host", "its host name is unknown"),
+    ("translate host name", "its host name is unknown"),
+    ("connection refused", "nothing listens at its address"),
+    ("no such file or directory", "there is no socket at its path"),
+    ("does not exist", "it knows no such user or database"),
+    ("connection slots", "it has no connection left"),
+    ("too many c", "it has no connection left"),
+    ("starting up", "it is still starting"),
+    ("timeout", "it does not answer in time"),
+    ("timed out", "it does not answer in time"),
+)
+
+
+def failure_cause(error: BaseException) -> str | None:
+    """Return why the database cannot be reached, without any name; None when it is not known."""
+    text = str(error).lower()
+    return next((cause for part, cause in _CAUSES if part in text), None)
+
 
 def sqlalchemy_url(database_url: str) -> str:
     """Return the URL with the one driver docvault uses (DESIGN decision: psycopg 3)."""

@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+import psycopg
+
+from docvault.database import failure_cause
+
 # What may stand in a line besides time, level, logger and message. No body, query string,
 # header, file name, field value or customer is among them.
 ALLOWED_FIELDS = (
@@ -49,6 +53,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage() if ours else _without_arguments(record),
         }
         line |= {name: getattr(record, name) for name in ALLOWED_FIELDS if hasattr(record, name)}
+        if not ours and (cause := _database_cause(record)):
+            line["cause"] = cause
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             line["frames"] = _frames(record.exc_info[2])
@@ -62,6 +68,13 @@ def _without_arguments(record: logging.LogRecord) -> str:
     """
     message = str(record.msg).partition("\n")[0]
     return _PLACEHOLDER.sub("…", message).replace("%%", "%") if record.args else message
+
+
+def _database_cause(record: logging.LogRecord) -> str | None:
+    """Return why a connection failed, when that is what a library says."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    failures = (one for one in arguments if isinstance(one, psycopg.OperationalError))
+    return next(map(failure_cause, failures), None)
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

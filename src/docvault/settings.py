@@ -11,9 +11,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 MEBIBYTE = 1024 * 1024
 SECRET_BYTES = 32
+# Of 64 random hexadecimal digits, less than half as many different ones come once in 10^16 times.
+SECRET_CHARACTERS = 8
 
 PREFIX = "DOCVAULT_"
 # What docker-compose.yml itself reads; a shell that runs it may export them.
@@ -24,6 +28,11 @@ SECRETS_DIR = Path("/run/secrets")
 # What stands in examples, and therefore protects nothing.
 _EXAMPLE = re.compile(
     r"change.?me|example|placeholder|insecure|your.?(secret|password)", re.IGNORECASE
+)
+# What people set "for now", and everybody tries first.
+_COMMON_PASSWORD = re.compile(
+    r"(docvault|postgres(ql)?|pass(word)?|secret|admin|root|test|user|database|db|dev)?\d*",
+    re.IGNORECASE,
 )
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -118,7 +127,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be addresses or networks, as 10.0.0.0/8,::1") from None
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
     def only_an_address(cls, value: str | None) -> str | None:
         """Refuse what cannot stand before a path."""
@@ -127,6 +136,14 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s?#]+", value):
             raise ValueError("must be like https://docvault.example.org")
         return value.rstrip("/")
+
+    @field_validator("storage_url")
+    @classmethod
+    def a_known_store(cls, value: str | None) -> str | None:
+        """Refuse what is neither a folder nor a bucket."""
+        if value is not None and not re.match(r"file:///|s3://[^/]", value):
+            raise ValueError("must be like file:///path or s3://bucket/prefix")
+        return value
 
     @field_validator("clamd")
     @classmethod
@@ -161,16 +178,33 @@ class Settings(BaseSettings):
             raise ValueError(f"needs at least {SECRET_BYTES} bytes")
         if _EXAMPLE.search(secret):
             raise ValueError("is an example; make one of your own, as with `openssl rand -hex 32`")
+        if len(set(secret)) < SECRET_CHARACTERS:
+            raise ValueError("repeats itself; make one as with `openssl rand -hex 32`")
         return value
 
     @field_validator("database_url")
     @classmethod
     def a_real_password(cls, value: SecretStr | None) -> SecretStr | None:
-        """Refuse a URL whose password stands in an example."""
-        if value is not None:
-            password = urlsplit(value.get_secret_value()).password
-            if password and _EXAMPLE.search(password):
-                raise ValueError("has an example as its password")
+        """Refuse another database than PostgreSQL, and a password that is none.
+
+        A URL without one is let in: a socket, a certificate or `.pgpass` may do without.
+        """
+        if value is None:
+            return None
+        try:
+            url = make_url(value.get_secret_value())
+        except (ArgumentError, ValueError):
+            # Its message would quote the password.
+            raise ValueError("must be like postgresql://user:password@host/database") from None
+        if url.get_backend_name() not in {"postgresql", "postgres"}:
+            raise ValueError("is not a PostgreSQL, like postgresql://user:password@host/database")
+        password = url.password
+        if password and (
+            password == url.username
+            or _COMMON_PASSWORD.fullmatch(password)
+            or _EXAMPLE.search(password)
+        ):
+            raise ValueError("has an example as its password, or one that everybody tries first")
         return value
 
     @model_validator(mode="after")
@@ -181,6 +215,17 @@ class Settings(BaseSettings):
         """
         if self.database_url is not None and self.secret_key is None:
             raise ValueError("DOCVAULT_DATABASE_URL needs DOCVAULT_SECRET_KEY beside it")
+        return self
+
+    @model_validator(mode="after")
+    def nothing_in_vain(self) -> Self:
+        """Refuse a setting without what it needs: one would believe that it works."""
+        if self.jwt_jwks_url is not None and self.jwt_issuer is None:
+            raise ValueError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER beside it")
+        if self.s3_kms_key_id is not None and self.s3_encryption != "aws:kms":
+            raise ValueError("DOCVAULT_S3_KMS_KEY_ID needs DOCVAULT_S3_ENCRYPTION=aws:kms")
+        if self.accel_prefix is not None and self.effective_storage_url.startswith("s3:"):
+            raise ValueError("DOCVAULT_ACCEL_PREFIX is for a DOCVAULT_STORAGE_URL of files")
         return self
 
     @property

@@ -17,7 +17,7 @@ from docvault.scanning.clamd import Scanner
 from docvault.services.backlog import read_backlog
 from docvault.services.rate_limits import RateLimits
 from docvault.services.resources import Resources
-from docvault.settings import Settings, SettingsError
+from docvault.settings import Settings
 from docvault.storage import open_store
 from docvault.storage.spool import Spool
 
@@ -63,7 +63,6 @@ async def _token_verifier(settings: Settings, stack: AsyncExitStack) -> TokenVer
     if settings.jwt_jwks_url is None:
         local = LocalIssuer(settings)
         return TokenVerifier(settings, local.issuer, StaticKeys(local.public_keys()))
-    if settings.jwt_issuer is None:
-        raise SettingsError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER")
+    assert settings.jwt_issuer is not None  # noqa: S101 - the settings are checked for it
     client = await stack.enter_async_context(httpx.AsyncClient())
     return TokenVerifier(settings, settings.jwt_issuer, RemoteKeys(settings.jwt_jwks_url, client))

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from docvault.auth.keyring import Keyring, read_or_create, secrets_dir
 from docvault.settings import Settings, SettingsError
 
-SECRET = b"s" * 32
+SECRET = b"0123456789abcdef" * 2
 
 
 class TestKeyring:

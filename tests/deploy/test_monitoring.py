@@ -53,6 +53,19 @@ def test_an_alert_says_what_it_means_and_how_bad_it_is(rule: dict[str, Any]) -> 
     assert len(rule["annotations"]["description"]) > 60
 
 
+def test_the_page_for_operators_explains_every_alert() -> None:
+    page = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(Docvault\w+)` \| (\w+) \| (.+?) \| (.+) \|$", page, re.MULTILINE)
+    assert [row[:3] for row in rows] == [
+        (
+            rule["alert"],
+            rule["labels"]["severity"],
+            re.sub(r"\{\{.*?\}\}", "…", rule["annotations"]["summary"]),
+        )
+        for rule in ALERTS
+    ]
+
+
 def test_every_alert_has_a_name_of_its_own() -> None:
     names = [rule["alert"] for rule in ALERTS]
     assert len(set(names)) == len(names)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from docvault.errors import StorageUnavailable
-from docvault.settings import Settings, SettingsError
+from docvault.settings import Settings
 from docvault.storage import open_store
 from docvault.storage.base import BlobMissing
 from docvault.storage.filesystem import READ_BYTES, FilesystemBlobStore
@@ -327,9 +327,3 @@ class TestOpenStore:
         url = (tmp_path / "ünïcode %20").as_uri()
         async with open_store(Settings(data_dir=tmp_path, storage_url=url)) as store:
             assert store.spool_dir == tmp_path / "ünïcode %20" / ".spool"
-
-    @pytest.mark.parametrize("url", ["ftp://host/path", "blobs", "file://host/path", "s3:///x"])
-    async def test_another_url_is_refused(self, tmp_path: Path, url: str) -> None:
-        opening = open_store(Settings(data_dir=tmp_path, storage_url=url))
-        with pytest.raises(SettingsError, match="DOCVAULT_STORAGE_URL"):
-            await opening.__aenter__()

@@ -115,6 +115,8 @@ def test_nginx_sends_the_file_with_our_headers_and_its_ranges(staff: httpx.Clien
         "content-disposition",
         "cache-control",
         "etag",
+        "accept-ranges",
+        "last-modified",
         "repr-digest",
         "x-content-type-options",
         "content-security-policy",
@@ -122,6 +124,7 @@ def test_nginx_sends_the_file_with_our_headers_and_its_ranges(staff: httpx.Clien
         "referrer-policy",
     ):
         assert answer.headers.get_list(name) == ours.get_list(name), name
+    assert answer.headers["x-request-id"]
     part = staff.get(f"{slot}/content", headers={"Range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, b"PDF")
     unchanged = staff.get(f"{slot}/content", headers={"If-None-Match": ours["etag"]})

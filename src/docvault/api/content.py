@@ -239,8 +239,9 @@ class AcceleratedResponse(ContentResponse):
 
     def __init__(self, resources: Resources, content: StoredContent, location: str) -> None:
         super().__init__(resources, content, None)
-        # The length is that of our own, empty answer.
-        self.raw_headers = [h for h in self.raw_headers if h[0] != b"content-length"]
+        # The length is that of our own, empty answer; that it knows ranges, nginx says itself.
+        replaced = (b"content-length", b"accept-ranges")
+        self.raw_headers = [h for h in self.raw_headers if h[0] not in replaced]
         self.raw_headers += [
             (b"x-accel-redirect", location.encode("latin-1")),
             (b"content-length", b"0"),

@@ -27,6 +27,7 @@ RESTART_SECONDS = 1
 async def run_worker(database_url: str, resources: Resources) -> None:
     """Work until SIGINT or SIGTERM; the second one does not wait for the jobs under way."""
     async with queue_app(database_url, resources).open_async() as app:
+        log.info("the worker begins")
         work = asyncio.create_task(_work(app, SHUTDOWN_SECONDS))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from docvault.settings import Settings, SettingsError
+from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore
 
@@ -14,13 +14,11 @@ from docvault.storage.filesystem import FilesystemBlobStore
 async def open_store(settings: Settings) -> AsyncIterator[BlobStore]:
     """Open the store that `DOCVAULT_STORAGE_URL` names."""
     url = urlsplit(settings.effective_storage_url)
-    if url.scheme == "file" and not url.netloc:
+    if url.scheme == "file":
         yield FilesystemBlobStore(Path(unquote(url.path)))
-    elif url.scheme == "s3" and url.netloc:
-        async with _opened_s3(url, settings) as store:
-            yield store
-    else:
-        raise SettingsError("DOCVAULT_STORAGE_URL is neither file:///path nor s3://bucket/prefix")
+        return
+    async with _opened_s3(url, settings) as store:
+        yield store
 
 
 def _opened_s3(url: SplitResult, settings: Settings) -> AbstractAsyncContextManager[BlobStore]:
