@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fixtures.server import DOCVAULT, running_server
 
+from docvault.auth.scopes import Scope
 from docvault.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,11 @@ def test_the_tour_runs_as_written(data_dir: Path, tmp_path: Path) -> None:
 def test_every_setting_is_in_the_configuration_table_and_no_other() -> None:
     documented = set(re.findall(r"^\| `(DOCVAULT_\w+)` \|", README, re.MULTILINE))
     assert documented == {f"DOCVAULT_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_scopes_of_keys_are_all_there() -> None:
+    paragraph = README.partition("A key's scopes:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+:\w+)`", paragraph)) == {scope.value for scope in Scope}
 
 
 def test_every_relative_link_leads_somewhere() -> None:
