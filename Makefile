@@ -12,7 +12,7 @@ STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metr
 	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_customers.py \
 	admin/test_document_types.py admin/test_settings.py integration/test_document_types.py \
 	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
-	test_pagination.py)
+	test_hostile_bodies.py test_key_guessing.py test_mass_assignment.py test_pagination.py)
 
 # SQL, and what depends on how the database sorts and locks.
 QUERYING := tests/migrations tests/repositories tests/services tests/jobs tests/test_database.py \
