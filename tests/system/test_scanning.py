@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from fastapi import FastAPI
 from tests.api.holdings import NOTHING, audited, holdings, refusal
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
@@ -257,11 +258,10 @@ class TestSignatures:
         assert len(await audited(admin, "document.release")) == 1
 
     async def test_documents_from_before_the_scanner_are_scanned(
-        self, admin: httpx.AsyncClient, resources: Resources, http: httpx.AsyncClient
+        self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI
     ) -> None:
         await make_type(admin, "Letter")
         await make_customer(admin, "c-1")
-        app = http._transport.app  # type: ignore[attr-defined]
         app.state.resources = dataclasses.replace(resources, scanner=None)
         answer = await admin.put(SLOT, **upload_of(files.EICAR, "a.txt"))
         assert answer.json()["files"][0]["scan"] == "not_configured"

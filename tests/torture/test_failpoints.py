@@ -262,10 +262,11 @@ class Executioner:
         Behind a point is before the next one: only CI leaves that side out, but for the last.
         """
         await self._restart({"trace": str(self._trace)})
-        # Twice: the first time makes folders that then stay.
-        for _ in range(2):
-            self._trace.unlink(missing_ok=True)
-            await self._attempt({"trace": str(self._trace)})
+        # The first time makes folders that then stay; what counts is the second.
+        await self._attempt({"trace": str(self._trace)})
+        await self._look()
+        self._trace.unlink()
+        await self._attempt({"trace": str(self._trace)})
         counts: Counter[str] = Counter()
         points = []
         for name in self._trace.read_text().splitlines():
