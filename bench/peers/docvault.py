@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from docvault.settings import Settings
 WORKERS = 2
 PROGRAM = Path(sys.executable).with_name("docvault")
 # Of no worth: the database behind it lives as long as the run.
-SECRET = "bench-bench-bench-bench-bench-bench"
+SECRET = token_hex(32)
 OUT_OF_REACH = str(10**15)
 LIMITS = (
     "DOCVAULT_CUSTOMER_UPLOADS_PER_MINUTE",
