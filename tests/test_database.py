@@ -209,7 +209,7 @@ PID = "SELECT pg_backend_pid()"
 
 
 class TestRows:
-    """Session.rows(): prepared statements, past SQLAlchemy."""
+    """Statements.rows() and Session.rows(): prepared statements, past SQLAlchemy."""
 
     async def test_it_returns_rows_with_json_read(self, database: Database) -> None:
         sql = "SELECT CAST(:a AS integer), '{\"b\": [1]}'::jsonb UNION ALL SELECT 2, NULL"

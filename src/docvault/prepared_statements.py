@@ -1,7 +1,8 @@
 """Statements that are compiled once and then go to psycopg as they are.
 
-SQLAlchemy writes them, so that columns and types stay checked, but does not send them: for a
-statement of one row its way to psycopg and back costs several times what psycopg itself does.
+SQLAlchemy writes them, so that columns and types stay checked, but does not send them: most
+requests are one statement, of which its way to psycopg and back would be a large part (decision
+0026).
 """
 
 from collections.abc import Callable, Mapping

@@ -53,8 +53,6 @@ async def test_a_store_that_is_away_is_waited_for_by_nobody(
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
-    if faults.blackhole and not size.is_full:
-        pytest.skip("a silence of seconds is only slowness")
     away = size.of(ci=1, full=60)
     async with load_on(deployment) as load:
         await asyncio.sleep(HEALTHY_SECONDS)

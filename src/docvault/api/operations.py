@@ -166,7 +166,7 @@ class GuardedRoute(APIRoute):
     def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
         """Return whether the request is for this route.
 
-        Most are not: comparing the beginning is ten times cheaper than asking FastAPI.
+        Most are not, and the beginning of the path tells that without asking FastAPI.
         """
         if not scope["path"].startswith(self._beginning):
             return Match.NONE, {}

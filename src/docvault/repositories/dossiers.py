@@ -11,7 +11,7 @@ from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
 from docvault.repositories.customers import CUSTOMER_COLUMNS, facts_of_columns
 from docvault.repositories.documents import SLOT_COLUMNS, slot_facts
-from docvault.rules.dossiers import NO_SLOTS, Dossier, SlotChoice
+from docvault.rules.dossiers import Dossier, SlotChoice
 from docvault.rules.portal import PortalSwitches
 from docvault.rules.slots import Slot
 
@@ -58,7 +58,7 @@ def _statement(which: str, *, with_archived: bool) -> PreparedStatement:
 class DossierRepository(Repository):
     """Customers, each with what a request needs to know about them."""
 
-    async def find(self, external_id: str, choice: SlotChoice = NO_SLOTS) -> Dossier | None:
+    async def find(self, external_id: str, choice: SlotChoice) -> Dossier | None:
         """Return a customer, also one that is being erased; slots in the order of the types."""
         rows = await self._rows(
             _statement(choice.which, with_archived=choice.with_archived),

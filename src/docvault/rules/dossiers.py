@@ -28,6 +28,3 @@ class SlotChoice:
     which: Literal["none", "one", "all"] = "none"
     key: str | None = None
     with_archived: bool = False
-
-
-NO_SLOTS = SlotChoice()

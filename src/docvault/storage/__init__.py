@@ -22,7 +22,7 @@ async def open_store(settings: Settings) -> AsyncIterator[BlobStore]:
 
 
 def _opened_s3(url: SplitResult, settings: Settings) -> AbstractAsyncContextManager[BlobStore]:
-    # Its libraries take a seventh of the time to start; who stores files has no use for them.
+    # Its libraries take long to load, and who stores files has no use for them.
     from docvault.storage.s3 import S3Location, open_s3_store  # noqa: PLC0415
 
     prefix = url.path.strip("/")
