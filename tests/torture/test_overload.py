@@ -11,11 +11,12 @@ import pytest
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import TYPES, make_known, make_types
-from tests.torture.model import Change, Content, Ledger, SlotModel, stored
+from tests.torture.model import Change, Content, Ledger, SlotModel, Stored, stored
 from tests.torture.outages import check_afterwards
 from tests.torture.raw_clients import RawConnection, RawRequest, server_process, upload_request
 
 MEBIBYTE = 1024 * 1024
+ANY_SLOT = "/any-slot"
 UPLOAD_SLOTS = 16
 BYTES_PER_SECOND = 64 * 1024
 PIECE_SECONDS = 0.25
@@ -40,7 +41,9 @@ class Crowd:
 
     deployment: Deployment
     client: httpx.AsyncClient
-    upload_bytes: int
+    # Made once for all: two hundred times 25 MiB would keep this process busy, which reads too.
+    content: Stored
+    request: RawRequest
     ends_at: float
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     ledger: Ledger = field(default_factory=Ledger)
@@ -64,33 +67,30 @@ class Crowd:
                 await self._try_upload(slot)
 
     async def _try_upload(self, slot: SlotModel) -> None:
-        content = Content(b"a line\n" * (self.upload_bytes // 7), "slow.txt", "text/plain")
-        request = upload_request(self.deployment, slot.path, content)
+        head = self.request.head.replace(ANY_SLOT.encode(), slot.path.encode())
         connection = await RawConnection.open(self.deployment)
         try:
-            await self._send_slowly(slot, connection, request, Change(stored(content)))
+            await self._send_slowly(slot, connection, head)
         finally:
             await connection.close()
 
-    async def _send_slowly(
-        self, slot: SlotModel, connection: RawConnection, request: RawRequest, change: Change
-    ) -> None:
+    async def _send_slowly(self, slot: SlotModel, connection: RawConnection, head: bytes) -> None:
         began = time.monotonic()
-        await connection.send(request.head)
+        await connection.send(head)
         answering = asyncio.ensure_future(connection.answer())
         await asyncio.wait([answering], timeout=REFUSAL_SECONDS)
         if not answering.done():
-            slot.doubt = change
-            await self._trickle(connection, request.body, answering)
+            slot.doubt = Change(self.content)
+            await self._trickle(connection, answering)
         await self._take(slot, answering, time.monotonic() - began)
 
     async def _trickle(
         self,
         connection: RawConnection,
-        body: bytes,
         answering: "asyncio.Future[tuple[int, dict[str, str]] | None]",
     ) -> None:
         step = int(BYTES_PER_SECOND * PIECE_SECONDS)
+        body = self.request.body
         for start in range(0, len(body), step):
             if self.is_over or answering.done():
                 return
@@ -163,7 +163,14 @@ async def test_slow_uploads_on_every_place_hold_up_nobody_else(
     for number in range(uploaders):
         await make_known(client, f"c-{number}")
     upload_bytes = min(LARGEST, seconds * BYTES_PER_SECOND // 2)
-    crowd = Crowd(deployment, client, upload_bytes, time.monotonic() + seconds)
+    content = Content(b"a line\n" * (upload_bytes // 7), "slow.txt", "text/plain")
+    crowd = Crowd(
+        deployment,
+        client,
+        stored(content),
+        upload_request(deployment, ANY_SLOT, content),
+        time.monotonic() + seconds,
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(crowd.watch_memory())
         for number in range(uploaders):
