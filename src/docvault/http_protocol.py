@@ -122,6 +122,12 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Hand a piece on; adding it to nothing does not copy it, unlike adding it to an array."""
+        if not self.cycle.body:
+            self.cycle.body = b""  # type: ignore[assignment]  # uvicorn only adds and converts
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
         """Parse; what is refused is answered in `send_400_response`."""
         if self.transport.is_done:

@@ -1,11 +1,13 @@
 """The spool: files in transit, and what a killed process leaves behind."""
 
+import asyncio
 import errno
 import hashlib
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +138,30 @@ class TestSpoolFile:
         file = await written(spool, b"x")
         file.discard()
         assert not file.path.exists()
+
+    async def test_a_descriptor_is_not_taken_from_the_thread_that_writes_to_it(
+        self, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = spool.create()
+        begun, discarded = threading.Event(), threading.Event()
+        append, was_open = file._append, []
+
+        def slow(pieces: list[bytes]) -> None:
+            begun.set()
+            discarded.wait(10)
+            was_open.append(not file._file.closed)
+            append(pieces)
+
+        monkeypatch.setattr(file, "_append", slow)
+        await file.write(bytes(BATCH_BYTES))
+        await asyncio.to_thread(begun.wait, 10)
+        file.discard()
+        assert not file.path.exists()
+        discarded.set()
+        assert file._writing
+        await asyncio.wait([file._writing], timeout=10)
+        assert was_open == [True]
+        assert file._file.closed
 
     async def test_a_file_the_store_has_taken_can_be_discarded(self, spool: Spool) -> None:
         file = await written(spool, b"x")

@@ -1,5 +1,6 @@
 """Where an upload waits while it is read, hashed and checked (D1 step b)."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -50,6 +51,7 @@ class SpoolFile:
         self._hash = hashlib.sha256()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._writing: asyncio.Future[None] | None = None
         self._file: BinaryIO = path.open("xb", buffering=0)
         path.chmod(0o600)
 
@@ -59,16 +61,28 @@ class SpoolFile:
         return self._hash.hexdigest()
 
     async def write(self, data: bytes) -> None:
-        """Append bytes."""
+        """Append bytes; while one batch is hashed and written, the next one arrives."""
         self.size_bytes += len(data)
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= BATCH_BYTES:
-            await self._flush(blocks=True)
+            await self._written()
+            loop = asyncio.get_running_loop()
+            # Not a task: whoever ends all tasks must not make it look as if the thread had ended.
+            self._writing = loop.run_in_executor(None, self._append, self._take_pending())
 
     async def finish(self) -> None:
         """Write what is left and close the file."""
-        await self._flush(blocks=self._pending_bytes >= BATCH_BYTES // 2)
+        await self._written()
+        is_long = self._pending_bytes >= BATCH_BYTES // 2
+        batch = self._take_pending()
+        try:
+            if is_long:
+                await in_thread(self._append, batch)
+            else:
+                self._append(batch)
+        except OSError as error:
+            raise StorageUnavailable from error
         self._file.close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -78,20 +92,31 @@ class SpoolFile:
 
     def discard(self) -> None:
         """Close and remove the file, unless the store has taken it."""
-        self._file.close()
+        if self._writing is None or self._writing.done():
+            self._file.close()
+        else:
+            # The descriptor belongs to the thread until then; see `in_thread`.
+            self._writing.add_done_callback(self._close_after)
         self.path.unlink(missing_ok=True)
 
-    async def _flush(self, *, blocks: bool) -> None:
-        batch = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
+    def _close_after(self, writing: "asyncio.Future[None]") -> None:
+        # Looked at, so that nobody reports a failure which no longer matters.
+        writing.exception()
+        self._file.close()
+
+    def _take_pending(self) -> list[bytes]:
+        batch, self._pending, self._pending_bytes = self._pending, [], 0
+        return batch
+
+    async def _written(self) -> None:
+        """Wait for the batch that is on its way."""
+        if self._writing is None:
+            return
         try:
-            if blocks:
-                await in_thread(self._append, batch)
-            else:
-                self._append(batch)
+            await asyncio.shield(self._writing)
         except OSError as error:
             raise StorageUnavailable from error
+        self._writing = None
 
     async def _read(self, start: int) -> bytes:
         try:
@@ -106,7 +131,8 @@ class SpoolFile:
             file.seek(start)
             return file.read(BATCH_BYTES)
 
-    def _append(self, batch: bytes) -> None:
+    def _append(self, pieces: list[bytes]) -> None:
+        batch = b"".join(pieces)
         self._hash.update(batch)
         view = memoryview(batch)
         while view:
