@@ -18,6 +18,7 @@ from bench.setup import Setup
 TITLE = "GET /v1/customer/documents, 10 types of which 6 filled, 16 connections"
 TARGET = "at least 6 times Directus; at most 3 times the CPU of a bare psycopg handler"
 TYPES, FILLED, CUSTOMERS = 10, 6, 100
+SIZE_BYTES = 4 * KIBIBYTE
 FILENAME = "contract.pdf"
 PROPERTIES = {
     "upload_mode": "required",
@@ -33,9 +34,9 @@ VALUES = {"date-of-issue": "2024-05-02", "place-of-issue": "Utrecht"}
 def measure(setup: Setup) -> Result:
     """Ask docvault, a bare handler over the same rows, and Directus the same question."""
     result = Result("P5", TITLE, TARGET, "per_second")
-    content = samples.pdf(4 * KIBIBYTE)
+    content = samples.pdf(SIZE_BYTES)
     with docvault(setup) as ours, result.peers() as peers:
-        ids = _fill(ours, content, customers=10 if setup.quick else CUSTOMERS)
+        ids = fill(ours, content, customers=10 if setup.quick else CUSTOMERS)
         ours.worker.pause()
         asked = [
             requests.get("/v1/customer/documents", ours.customer_headers(customer_id))
@@ -69,7 +70,8 @@ def measure(setup: Setup) -> Result:
     return result
 
 
-def _fill(ours: Docvault, content: bytes, *, customers: int) -> list[str]:
+def fill(ours: Docvault, content: bytes, *, customers: int) -> list[str]:
+    """Ask for ten documents and send six of each customer; return the customers' ids."""
     types, ids = ours.add_types(TYPES, **PROPERTIES), ours.add_customers(customers)
     with ours.client() as client:
         for customer_id, key in itertools.product(ids, types[:FILLED]):

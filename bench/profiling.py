@@ -1,0 +1,105 @@
+"""Where a process spends its time, by looking at its stacks many times a second."""
+
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.setup import Missing
+
+PY_SPY = Path(sys.executable).with_name("py-spy")
+PER_SECOND = 250
+# Layers of docvault are told apart, others by their package.
+_OWN = "docvault"
+# They only start what does the work: under them are the event loop and its sockets.
+_STARTERS = {"__main__", "cli", "server", "supervisor"}
+_LIBRARIES = {
+    *("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "prometheus_client"),
+    *("psycopg", "sqlalchemy", "anyio", "jwt", "uuid_utils"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How often which stack was seen, from the outermost frame to the innermost."""
+
+    stacks: Counter[tuple[str, ...]]
+
+    def by_layer(self) -> list[tuple[str, float]]:
+        """Return the share of each layer, the largest first.
+
+        A moment belongs to the innermost frame that is somebody's: what the standard library
+        does counts for who called it.
+        """
+        layers: Counter[str] = Counter()
+        for stack, seen in self.stacks.items():
+            named = (layer for frame in reversed(stack) if (layer := _layer(frame)))
+            layers[next(named, "event loop and sockets")] += seen
+        return self._shares(layers)
+
+    def by_function(self) -> list[tuple[str, float]]:
+        """Return the share of docvault's functions, with all that they call, the largest first."""
+        functions: Counter[str] = Counter()
+        for stack, seen in self.stacks.items():
+            own = {_function(frame) for frame in stack if (_layer(frame) or "").startswith(_OWN)}
+            functions.update(dict.fromkeys(own, seen))
+        return self._shares(functions)
+
+    def _shares(self, counted: Counter[str]) -> list[tuple[str, float]]:
+        total = self.stacks.total()
+        return [(name, seen / total) for name, seen in counted.most_common()]
+
+
+def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
+    """Look at a process while a load runs, which should take a little longer than `seconds`.
+
+    Raises `Missing` when the process may not be looked at.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "stacks"
+        options = ["--format", "raw", "--nonblocking", "--duration", str(round(seconds))]
+        options += ["--rate", str(PER_SECOND), "--output", str(output), "--pid", str(pid)]
+        with subprocess.Popen(
+            [PY_SPY, "record", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as recorder:
+            load()
+            _, errors = recorder.communicate()
+        if recorder.returncode or not output.exists():
+            raise Missing(errors.decode(errors="replace").strip() or "py-spy saw nothing")
+        return Profile(Counter(dict(_read(output.read_text()))))
+
+
+def api_process(root: int) -> int:
+    """Return a process of `docvault serve` that answers requests: of several, the busiest."""
+    processes = [psutil.Process(root), *psutil.Process(root).children()]
+    return max(processes, key=lambda process: process.cpu_times().user).pid
+
+
+def _read(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    for line in text.splitlines():
+        stack, _, seen = line.rpartition(" ")
+        yield tuple(stack.split(";")), int(seen)
+
+
+def _path(frame: str) -> str:
+    """Return the file of `name (package/file.py:12)`."""
+    return frame.rpartition(" (")[2]
+
+
+def _function(frame: str) -> str:
+    name, _, place = frame.rpartition(" (")
+    return f"{place.partition('.py:')[0].removeprefix(f'{_OWN}/')}: {name}"
+
+
+def _layer(frame: str) -> str | None:
+    """Return whose a frame is; None for the standard library and for who only starts others."""
+    package, _, rest = _path(frame).partition("/")
+    if package == _OWN:
+        layer = rest.partition(".py:")[0].partition("/")[0]
+        return None if layer in _STARTERS else f"{package} {layer}"
+    return package if package in _LIBRARIES else None

@@ -1,0 +1,97 @@
+"""Where docvault spends its time in P1, P2, P4 and P5: what a target that is not met is made of."""
+
+import itertools
+from collections.abc import Callable
+
+from bench import requests, samples
+from bench.load import Requests, closed_loop
+from bench.measure import Result
+from bench.peers.docvault import Docvault, docvault
+from bench.profiling import api_process, profile
+from bench.scenarios import p01_upload, p02_large_upload, p04_download, p05_documents
+from bench.setup import Missing, Setup
+from bench.transfer import send, write_file
+
+TITLE = "Where an API process spends its time; the worker is paused"
+TARGET = "none: shows what the figures above are made of"
+SECONDS, QUICK_SECONDS = 10.0, 1.0
+# About as long as one upload of a gibibyte.
+LARGE_SECONDS = 2.0
+# What is seen less often says nothing.
+LEAST_SHARE = 0.02
+CUSTOMERS = 10
+
+Load = Callable[[], object]
+
+
+def measure(setup: Setup) -> Result:
+    """Look at an API process under each load in turn."""
+    result = Result("profile", TITLE, TARGET)
+    seconds = QUICK_SECONDS if setup.quick else SECONDS
+    for row, scenario, make, duration in (
+        ("P1", p01_upload, _uploads, seconds),
+        ("P2", p02_large_upload, _large_upload, LARGE_SECONDS),
+        ("P4", p04_download, _downloads, seconds),
+        ("P5", p05_documents, _lists, seconds),
+    ):
+        with docvault(setup, name=row, settings=p02_large_upload.RAISED_LIMIT) as ours:
+            ours.worker.pause()
+            load = make(setup, ours, duration + 1)
+            # The first requests of a process take longer than all others.
+            load()
+            try:
+                found = profile(api_process(ours.server.pid), duration, load)
+            except Missing as error:
+                result.missing[f"a profile of {row}"] = str(error)
+                continue
+        title = f"{row}, {scenario.TITLE}"
+        result.tables[f"{title}, by layer"] = _table("layer", found.by_layer())
+        result.tables[f"{title}, functions with all they call"] = _table(
+            "function", found.by_function()
+        )
+    return result
+
+
+def _table(kind: str, shares: list[tuple[str, float]]) -> list[dict[str, str]]:
+    return [
+        {kind: name, "% of its CPU time": f"{share:.0%}"}
+        for name, share in shares
+        if share >= LEAST_SHARE
+    ]
+
+
+def _uploads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+    content = samples.pdf(p01_upload.SIZE_BYTES)
+    uploads = p01_upload.own_uploads(ours, content, customers=20 if setup.quick else 500)
+    return _many(ours, uploads, seconds)
+
+
+def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Load:
+    del seconds
+    size = p02_large_upload.QUICK_SIZE_BYTES if setup.quick else p02_large_upload.SIZE_BYTES
+    filename = p02_large_upload.FILENAME
+    path = setup.store_folder("source") / filename
+    write_file(path, samples.pdf_chunks(size))
+    slot, headers = p02_large_upload.large_slot(ours, size)
+    head = requests.multipart_head("PUT", slot, size, headers, filename=filename)
+    return lambda: send(ours.port, head, path, requests.multipart_frame(filename))
+
+
+def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+    del setup
+    ids = p05_documents.fill(ours, samples.pdf(p04_download.SIZE_BYTES), customers=CUSTOMERS)
+    path = f"/v1/customer/documents/{ours.types[0]}/content"
+    asked = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
+    return _many(ours, itertools.cycle(asked), seconds)
+
+
+def _lists(setup: Setup, ours: Docvault, seconds: float) -> Load:
+    del setup
+    ids = p05_documents.fill(ours, samples.pdf(p05_documents.SIZE_BYTES), customers=CUSTOMERS)
+    path = "/v1/customer/documents"
+    asked = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
+    return _many(ours, itertools.cycle(asked), seconds)
+
+
+def _many(ours: Docvault, supply: Requests, seconds: float) -> Load:
+    return lambda: closed_loop(ours.port, supply, seconds=seconds)
