@@ -93,6 +93,37 @@ class TestStore:
         assert "https://" in refusal(**{name: "store:8333"})
 
 
+class TestIdentityProvider:
+    """Where its keys are."""
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://id.example.org/jwks",
+            "http://127.0.0.1:8080/jwks",
+            "http://localhost/jwks",
+            "http://[::1]:8080/jwks",
+        ],
+    )
+    def test_keys_are_read_where_nobody_can_exchange_them(self, url: str) -> None:
+        settings = Settings(jwt_jwks_url=url, jwt_issuer="https://id.example.org")
+        assert settings.jwt_jwks_url == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://id.example.org/jwks",
+            "http://localhost.example.org/jwks",
+            "http://127.0.0.1@id.example.org/jwks",
+            "file:///etc/jwks",
+            "id.example.org/jwks",
+            "https://",
+        ],
+    )
+    def test_keys_on_any_other_way_are_refused_at_the_start(self, url: str) -> None:
+        assert "https://" in refusal(jwt_jwks_url=url, jwt_issuer="https://id.example.org")
+
+
 class TestInVain:
     """Settings that would do nothing without another."""
 

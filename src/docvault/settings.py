@@ -137,6 +137,21 @@ class Settings(BaseSettings):
             raise ValueError("must be like https://docvault.example.org")
         return value.rstrip("/")
 
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def keys_over_tls(cls, value: str | None) -> str | None:
+        """Refuse keys that somebody on the way could exchange, and then sign any token (D11).
+
+        On this machine there is nobody on the way.
+        """
+        if value is None:
+            return None
+        url = urlsplit(value)
+        is_local = url.hostname in {"localhost", "127.0.0.1", "::1"}
+        if not url.hostname or not (url.scheme == "https" or (url.scheme == "http" and is_local)):
+            raise ValueError("must be like https://id.example.org/jwks; http only on this machine")
+        return value
+
     @field_validator("storage_url")
     @classmethod
     def a_known_store(cls, value: str | None) -> str | None:
