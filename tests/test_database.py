@@ -47,6 +47,10 @@ async def count_types(database: Database) -> int:
 INSERT = "INSERT INTO customers (id, external_id, tags) VALUES (gen_random_uuid(), 'c-1', '{}')"
 
 
+SELECT = PreparedStatement(text("SELECT 1"))
+WRONG = PreparedStatement(text("SELECT 1 / 0"))
+
+
 class TestTransaction:
     """Database.transaction()."""
 
@@ -109,6 +113,30 @@ class TestTransaction:
         with pytest.raises(DataError) as caught:
             await insert()
         assert "'x': 'canary'" not in str(caught.value)
+
+
+class TestPool:
+    """What goes back into it."""
+
+    @pytest.mark.parametrize("way", ["transaction", "statements"])
+    @pytest.mark.parametrize("statement", [SELECT, WRONG], ids=["after a bug", "after an error"])
+    async def test_no_connection_goes_back_in_a_transaction(
+        self, database: Database, database_url: str, way: str, statement: PreparedStatement
+    ) -> None:
+        async def use() -> None:
+            async with getattr(database, way)() as work:
+                await work.orm.execute(text(INSERT))
+                await work.rows(statement, {})
+                raise KeyError
+
+        with pytest.raises((KeyError, psycopg.DataError)):
+            await use()
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            in_transaction = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            ).fetchone()
+        assert in_transaction == (0,)
 
 
 class TestUnavailable:

@@ -158,7 +158,7 @@ class Statements:
             elif driver.info.transaction_status is not TransactionStatus.IDLE:
                 # The server may be frozen: hang up instead of asking it anything.
                 await greenlet_spawn(lent.invalidate)
-            await greenlet_spawn(lent.close)
+            lent.close()
 
     async def close(self) -> None:
         """Give the session's connection back."""
@@ -196,6 +196,9 @@ class Database:
             # A server restart must cost one 503 at most, not one for every pooled connection.
             pool_pre_ping=False,
             pool_use_lifo=True,
+            # Nothing to roll back: sessions have ended their transaction, and `Statements.rows`
+            # hangs up when there is one. It would need a greenlet for each statement.
+            pool_reset_on_return=None,
             # Parameters hold customers' data, and errors go to the log (D27).
             hide_parameters=True,
             connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
