@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from bench.setup import Missing
 
 PY_SPY = Path(sys.executable).with_name("py-spy")
@@ -72,12 +70,6 @@ def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
         if recorder.returncode or not output.exists():
             raise Missing(errors.decode(errors="replace").strip() or "py-spy saw nothing")
         return Profile(Counter(dict(_read(output.read_text()))))
-
-
-def api_process(root: int) -> int:
-    """Return a process of `docvault serve` that answers requests: of several, the busiest."""
-    processes = [psutil.Process(root), *psutil.Process(root).children()]
-    return max(processes, key=lambda process: process.cpu_times().user).pid
 
 
 def _read(text: str) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -130,6 +130,9 @@ def _section(row: Row) -> str:
 
 def _first_rows(title: str, table: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     shown = table[:ROWS_SHOWN]
+    if not shown:
+        yield f"{title}: nothing."
+        return
     yield f"{title} ({len(shown)} of {len(table)}):"
     yield ""
     yield from _table(*(name.replace("_", " ") for name in shown[0]))

@@ -391,4 +391,5 @@ async def test_an_operation_happens_whole_or_not_at_all(
     figures["kills"] = len(points) - len(executioner.unreached)
     figures["points not reached"] = len(executioner.unreached)
     figures.update(dict.fromkeys(KINDS, 0))
-    assert executioner.unreached == []
+    # How many folders are new depends on random ids and on those that are there already.
+    assert {point.name for point in executioner.unreached} <= {"new folder"}
