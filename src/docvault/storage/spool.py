@@ -92,8 +92,10 @@ class SpoolFile:
 
     def discard(self) -> None:
         """Close and remove the file, unless the store has taken it."""
-        if self._writing is None or self._writing.done():
+        if self._writing is None:
             self._file.close()
+        elif self._writing.done():
+            self._close_after(self._writing)
         else:
             # The descriptor belongs to the thread until then; see `in_thread`.
             self._writing.add_done_callback(self._close_after)
