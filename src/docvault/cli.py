@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 import uuid_utils.compat
+from psycopg_pool import PoolTimeout
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 from rich.progress import Progress
@@ -69,7 +70,7 @@ def main() -> None:
         app()
     except (DataDirInUse, EmbeddedPostgresError, SettingsError, DocvaultError) as error:
         _fail(str(error))
-    except OperationalError as error:
+    except (OperationalError, PoolTimeout) as error:
         cause = failure_cause(error)
         _fail("the database does not answer" + (f": {cause}" if cause else ""))
     except UnreadableSetting as error:

@@ -53,6 +53,7 @@ _CAUSES = (
     ("connection slots", "it has no connection left"),
     ("too many c", "it has no connection left"),
     ("starting up", "it is still starting"),
+    ("pool initialization incomplete", "it does not answer in time"),
     ("timeout", "it does not answer in time"),
     ("timed out", "it does not answer in time"),
 )
@@ -154,7 +155,7 @@ class Statements:
         finally:
             if driver.closed:
                 # As SQLAlchemy does: what broke one connection broke those that wait in the pool.
-                engine.pool._invalidate(lent)  # noqa: SLF001 - nothing public does it
+                await greenlet_spawn(engine.pool._invalidate, lent)  # noqa: SLF001 - not public
             elif driver.info.transaction_status is not TransactionStatus.IDLE:
                 # The server may be frozen: hang up instead of asking it anything.
                 await greenlet_spawn(lent.invalidate)

@@ -45,7 +45,7 @@ def queue_app(database_url: str, resources: Resources) -> App:
     app = App(
         connector=PsycopgConnector(
             conninfo=libpq_url(database_url),
-            kwargs={"options": connection_options()},
+            kwargs={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
             min_size=1,
             max_size=4,
             timeout=POOL_WAIT_SECONDS,

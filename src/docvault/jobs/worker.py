@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,8 @@ CONCURRENCY = 2
 # that comes on top of the time which requests have.
 SHUTDOWN_SECONDS = 20
 SHUTDOWN_INSIDE_SECONDS = 5
+# How much longer the end may take: only a database that says nothing comes to this.
+LEAVE_SECONDS = 10
 RESTART_SECONDS = 1
 
 
@@ -29,8 +32,14 @@ async def run_worker(database_url: str, resources: Resources) -> None:
     async with queue_app(database_url, resources).open_async() as app:
         log.info("the worker begins")
         work = asyncio.create_task(_work(app, SHUTDOWN_SECONDS))
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            work.cancel()
+            loop.call_later(SHUTDOWN_SECONDS + LEAVE_SECONDS, _leave)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+            loop.add_signal_handler(number, stop)
         await asyncio.gather(work, return_exceptions=True)
 
 
@@ -55,6 +64,12 @@ async def settle_leftovers(database_url: str, resources: Resources) -> None:
     """Settle what earlier processes left behind, when nobody else can be writing or working."""
     async with queue_app(database_url, resources).open_async() as app:
         await _settle(app, resources)
+
+
+def _leave() -> None:
+    """End without the database: whoever works next takes the jobs over, as after a kill."""
+    log.warning("the database does not answer, leaving without it")
+    os._exit(0)
 
 
 async def _settle(app: App, resources: Resources) -> None:
