@@ -93,6 +93,18 @@ class TestStore:
         assert "https://" in refusal(**{name: "store:8333"})
 
 
+class TestMetrics:
+    """Where they are served."""
+
+    @pytest.mark.parametrize("bind", ["127.0.0.1:9100", "[::1]:0", "0.0.0.0:65535"])
+    def test_an_address_and_a_port_are_taken(self, bind: str) -> None:
+        assert Settings(metrics_bind=bind).metrics_bind == bind
+
+    @pytest.mark.parametrize("bind", ["127.0.0.1:65536", "127.0.0.1:99999"])
+    def test_a_port_that_no_machine_has_is_refused_at_the_start(self, bind: str) -> None:
+        assert "65535" in refusal(metrics_bind=bind)
+
+
 class TestIdentityProvider:
     """Where its keys are."""
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 MEBIBYTE = 1024 * 1024
 SECRET_BYTES = 32
+LAST_PORT = 65535
 # Of 64 random hexadecimal digits, less than half as many different ones come once in 10^16 times.
 SECRET_CHARACTERS = 8
 
@@ -136,6 +137,14 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s?#]+", value):
             raise ValueError("must be like https://docvault.example.org")
         return value.rstrip("/")
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def a_port(cls, value: str | None) -> str | None:
+        """Refuse a port that no machine has."""
+        if value is not None and int(value.rpartition(":")[2]) > LAST_PORT:
+            raise ValueError(f"the port must be at most {LAST_PORT}")
+        return value
 
     @field_validator("jwt_jwks_url")
     @classmethod
