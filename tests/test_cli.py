@@ -384,6 +384,19 @@ class TestSettings:
         why = "nothing listens at its address"
         assert outcome.errors == f"docvault: the database does not answer: {why}\n"
 
+    @pytest.mark.parametrize(
+        "command", [("verify",), ("erase", "c-1"), ("erasures", "reapply")], ids=lambda c: c[0]
+    )
+    async def test_a_folder_without_a_database_is_told_and_none_is_made(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+    ) -> None:
+        monkeypatch.delenv("DOCVAULT_DATABASE_URL", raising=False)
+        monkeypatch.setenv("DOCVAULT_DATA_DIR", str(tmp_path / "empty"))
+        outcome = await run(*command)
+        assert (outcome.status, outcome.output) == (1, "")
+        assert "there is no database" in outcome.errors
+        assert not (tmp_path / "empty").exists()
+
     async def test_a_worker_without_a_database_is_explained(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -27,7 +27,12 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.principals import Access, System
 from docvault.auth.scopes import Scope
 from docvault.database import failure_cause
-from docvault.embedded.deployment import borrowed_database, exclusive_data_dir, running_database
+from docvault.embedded.deployment import (
+    borrowed_database,
+    exclusive_data_dir,
+    has_database,
+    running_database,
+)
 from docvault.embedded.lock import DataDirInUse
 from docvault.embedded.postgres import EmbeddedPostgresError
 from docvault.errors import DocvaultError, ValidationFailed
@@ -342,6 +347,12 @@ def _shown_place(place: BlobPlace) -> str:
 def _run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Result:
     settings = Settings()
     configure_logging("warning")
+    if not has_database(settings):
+        # Not a new and empty one, in which nothing is ever wrong.
+        _fail(
+            f"there is no database in {settings.data_dir}: `docvault serve` makes one there, "
+            "DOCVAULT_DATABASE_URL names another, DOCVAULT_DATA_DIR another folder"
+        )
 
     async def opened(url: str) -> _Result:
         async with open_resources(settings, url) as resources:

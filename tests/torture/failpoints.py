@@ -134,19 +134,22 @@ def _wrapped(function: Callable[..., Any], named: Named, watch: Watch) -> Callab
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             name = named(*args)
             call = watch.enter(name) if name else 0
-            result = await function(*args, **kwargs)
-            if name and call:
-                watch.leave(name, call)
-            return result
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                if name and call:
+                    watch.leave(name, call)
 
         return wrapper
 
     def plain_wrapper(*args: Any, **kwargs: Any) -> Any:
         name = named(*args)
         call = watch.enter(name) if name else 0
-        result = function(*args, **kwargs)
-        if name and call:
-            watch.leave(name, call)
-        return result
+        # Also behind a call that fails: removing what the store has taken finds nothing there.
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if name and call:
+                watch.leave(name, call)
 
     return plain_wrapper

@@ -42,6 +42,11 @@ def running_database(settings: Settings) -> Iterator[str]:
         yield postgres.url
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is a database to work on; of the embedded mode, whether one was ever made."""
+    return not settings.embedded or (settings.data_dir / "postgres").exists()
+
+
 @contextmanager
 def borrowed_database(settings: Settings) -> Iterator[str]:
     """Give the database URL to a command, whether or not a server runs beside it."""
