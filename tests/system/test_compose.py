@@ -425,7 +425,7 @@ class TestProxy:
         release = SERVICES["proxy"]["image"].removeprefix("nginx:").split("-")[0]
         assert tuple(map(int, release.split("."))) >= (1, 28)
         servers = re.findall(r"upstream \w+ \{\n\s+zone \w+ 64k;\n\s+server (.*);", NGINX)
-        assert servers == ["store:8333 resolve", "api:8000 resolve"]
+        assert servers == ["store:8333 resolve max_fails=0", "api:8000 resolve max_fails=0"]
         assert "resolver 127.0.0.11 " in NGINX
 
     def test_an_upload_is_refused_before_its_body_has_come(self, deployment: Deployment) -> None:
@@ -541,6 +541,18 @@ class TestDeployment:
             assert {versions(client, path) for path, _ in acknowledged} == {1}
         verified = command(deployment, "verify", "--rehash")
         assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    def test_a_process_lost_in_each_api_makes_the_proxy_give_up_none(
+        self, deployment: Deployment
+    ) -> None:
+        apis = [deployment.processes[name] for name in ("api-1", "api-2")]
+        with client_of_staff(deployment) as client:
+            for api in apis:
+                api.children()[0].kill()
+                until = time.monotonic() + 2
+                while time.monotonic() < until:
+                    assert client.get("/v1/admin/document-types").status_code == 200
+        assert becomes_true(lambda: {len(api.children()) for api in apis} == {2})
 
     @pytest.mark.req("R-009")
     def test_a_backup_of_the_database_and_then_of_the_store_restores_clean(
