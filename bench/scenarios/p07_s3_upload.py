@@ -37,7 +37,7 @@ def measure(setup: Setup) -> Result:
         docvault(setup, workers=1, settings=store_settings(setup, store)) as ours,
     ):
         ours.worker.pause()
-        through = _through_docvault(ours, path)
+        through = through_docvault(ours, path)
         past = _past_docvault(store.client(), path)
         trees = {"server": ours.server, "store": processes(store)}
         contestants = [
@@ -58,7 +58,7 @@ def measure(setup: Setup) -> Result:
     return result
 
 
-def _through_docvault(ours: Docvault, path: Path) -> Iterator[float]:
+def through_docvault(ours: Docvault, path: Path) -> Iterator[float]:
     """Give the seconds of one upload after the other, each for another empty document."""
     types, frame = ours.add_types(10), requests.multipart_frame(FILENAME)
     for _ in itertools.count():

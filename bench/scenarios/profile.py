@@ -1,14 +1,23 @@
-"""Where docvault spends its time in P1, P2, P4 and P5: what a target that is not met is made of."""
+"""Where docvault spends its time: what a target that is not met is made of."""
 
 import itertools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from bench import requests, samples
 from bench.load import Requests, closed_loop
 from bench.measure import Result
 from bench.peers.docvault import Docvault, docvault
+from bench.peers.seaweedfs import seaweedfs, store_settings
 from bench.profiling import profile
-from bench.scenarios import p01_upload, p02_large_upload, p04_download, p05_documents
+from bench.scenarios import (
+    p01_upload,
+    p02_large_upload,
+    p04_download,
+    p05_documents,
+    p07_s3_upload,
+)
 from bench.setup import Missing, Setup
 from bench.transfer import send, write_file
 
@@ -41,6 +50,11 @@ NOTES = (
         "the credential. The bare handler makes the same JSON of the same rows without any model, "
         "framework or credential."
     ),
+    (
+        "**P7.** The file is received, hashed, checked and in the spool before the store is asked, "
+        "so that nothing wrong gets there; its parts then go as those of boto3 do. What it takes "
+        "longer is the time of receiving."
+    ),
 )
 CUSTOMERS = 10
 
@@ -56,10 +70,13 @@ def measure(setup: Setup) -> Result:
         ("P2", p02_large_upload, _large_upload, LARGE_SECONDS),
         ("P4", p04_download, _downloads, seconds),
         ("P5", p05_documents, _lists, seconds),
+        ("P7", p07_s3_upload, _s3_uploads, seconds),
     ):
-        # One process, so that it is the one that has the work.
-        limit = p02_large_upload.RAISED_LIMIT
-        with docvault(setup, name=row, workers=1, settings=limit) as ours:
+        with (
+            _settings(setup, row) as settings,
+            # One process, so that it is the one that has the work.
+            docvault(setup, name=row, workers=1, settings=settings) as ours,
+        ):
             ours.worker.pause()
             load = make(setup, ours, duration + 1)
             # The first requests of a process take longer than all others.
@@ -76,6 +93,15 @@ def measure(setup: Setup) -> Result:
         )
     result.notes += NOTES
     return result
+
+
+@contextmanager
+def _settings(setup: Setup, row: str) -> Iterator[Mapping[str, str]]:
+    if row != "P7":
+        yield p02_large_upload.RAISED_LIMIT
+        return
+    with seaweedfs(setup) as store:
+        yield store_settings(setup, store)
 
 
 def _table(kind: str, shares: list[tuple[str, float]]) -> list[dict[str, str]]:
@@ -101,6 +127,19 @@ def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Load:
     slot, headers = p02_large_upload.large_slot(ours, size)
     head = requests.multipart_head("PUT", slot, size, headers, filename=filename)
     return lambda: send(ours.port, head, path, requests.multipart_frame(filename))
+
+
+def _s3_uploads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+    path = setup.store_folder("source") / p07_s3_upload.FILENAME
+    write_file(path, samples.pdf_chunks(p07_s3_upload.SIZE_BYTES))
+    uploads = p07_s3_upload.through_docvault(ours, path)
+
+    def run() -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            next(uploads)
+
+    return run
 
 
 def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Load:
