@@ -60,7 +60,7 @@ def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "stacks"
-        options = ["--format", "raw", "--nonblocking", "--duration", str(round(seconds))]
+        options = ["--format", "raw", "--duration", str(round(seconds))]
         options += ["--rate", str(PER_SECOND), "--output", str(output), "--pid", str(pid)]
         with subprocess.Popen(
             [PY_SPY, "record", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -59,7 +59,7 @@ NOTES = (
     (
         "**P7.** The file is received, hashed, checked and in the spool before the store is asked, "
         "so that nothing wrong gets there; its parts then go as those of boto3 do. What it takes "
-        "longer is the time of receiving."
+        "longer is the time of receiving, and of looking for active content in the PDF."
     ),
 )
 CUSTOMERS = 10
