@@ -28,10 +28,13 @@ random | keep docvault_secret_key
 random | keep database_password
 printf 'postgresql://docvault:%s@database:5432/docvault' "$(cat "$folder/database_password")" |
     keep docvault_database_url
+# Of the compose file's own database, not of one that you already have.
+if grep -qF '@database:' "$folder/docvault_database_url" &&
+    ! grep -qF ":$(cat "$folder/database_password")@" "$folder/docvault_database_url"; then
+    echo "$folder/docvault_database_url has another password than $folder/database_password" >&2
+fi
 random | keep store_secret_key
 store_secret_key=$(cat "$folder/store_secret_key")
-grep -qF ":$(cat "$folder/database_password")@" "$folder/docvault_database_url" ||
-    echo "$folder/docvault_database_url has another password than $folder/database_password" >&2
 printf '[default]\naws_access_key_id = docvault\naws_secret_access_key = %s\n' \
     "$store_secret_key" | keep aws_credentials
 printf '{"identities": [{"name": "docvault", "credentials": [{"accessKey": "docvault", "secretKey": "%s"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}\n' \

@@ -5,13 +5,11 @@ import os
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from docvault.database import sqlalchemy_url
+from docvault.database import POOL_WAIT_SECONDS, sqlalchemy_url
 from docvault.models import Base
 
 # Two `docvault migrate` at once: the second waits here, then finds nothing to do.
 MIGRATION_LOCK = 0x646F6376_00000000  # "docv", 0
-# For each address the name of the server has; libpq's own would be minutes.
-CONNECT_SECONDS = 10
 
 
 def is_ours(name: str | None, type_: str, _parents: object) -> bool:
@@ -22,7 +20,7 @@ def is_ours(name: str | None, type_: str, _parents: object) -> bool:
 def run() -> None:
     """Run the migrations on the database of the configuration or the environment."""
     url = context.config.attributes.get("url") or os.environ["DOCVAULT_DATABASE_URL"]
-    engine = create_engine(sqlalchemy_url(url), connect_args={"connect_timeout": CONNECT_SECONDS})
+    engine = create_engine(sqlalchemy_url(url), connect_args={"connect_timeout": POOL_WAIT_SECONDS})
     with engine.connect() as connection:
         connection.execute(text("SET lock_timeout = '30s'"))
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -383,6 +384,18 @@ class TestSettings:
         assert outcome.status == 1
         why = "nothing listens at its address"
         assert outcome.errors == f"docvault: the database does not answer: {why}\n"
+
+    async def test_a_database_that_says_nothing_is_explained_soon(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"postgresql://u:canary@127.0.0.1:{silent.getsockname()[1]}/d"
+            monkeypatch.setenv("DOCVAULT_DATABASE_URL", url)
+            monkeypatch.setenv("DOCVAULT_SECRET_KEY", token_hex(SECRET_BYTES))
+            async with asyncio.timeout(30):
+                outcome = await run("migrate")
+        assert outcome.status == 1
+        assert outcome.errors.endswith("does not answer: it does not answer in time\n")
 
     @pytest.mark.parametrize(
         "command", [("verify",), ("erase", "c-1"), ("erasures", "reapply")], ids=lambda c: c[0]

@@ -1,7 +1,12 @@
 """The worker while its database is away: it comes back soon, and it stops when it is told to."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -35,6 +40,45 @@ async def becomes(resources: Resources, statement: str, expected: int, seconds: 
 def take_away(proxy: PostgresProxy) -> None:
     proxy.faults = Faults(refuse=True)
     proxy.reset_all()
+
+
+class TestWorker:
+    """docvault worker, as a process of its own."""
+
+    async def test_it_ends_while_the_database_says_nothing(
+        self, database_url: str, resources: Resources, tmp_path: Path
+    ) -> None:
+        with PostgresProxy(database_url) as proxy:
+            process = start_worker(proxy.url, tmp_path)
+            try:
+                assert await becomes(resources, LISTENING, 1, seconds=20)
+                proxy.faults = Faults(blackhole=True)
+                process.terminate()
+                _, log = await asyncio.to_thread(process.communicate, timeout=20)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        assert "the database does not answer, leaving without it" in log
+
+
+def start_worker(database_url: str, folder: Path) -> subprocess.Popen[str]:
+    """Run a worker that gives jobs half a second to end, and itself another one."""
+    program = (
+        "from docvault.jobs import worker\n"
+        "worker.SHUTDOWN_SECONDS, worker.LEAVE_SECONDS = 0.5, 1\n"
+        "from docvault.cli import main; main()"
+    )
+    settings = {
+        "DOCVAULT_DATABASE_URL": database_url,
+        "DOCVAULT_DATA_DIR": str(folder),
+        "DOCVAULT_SECRET_KEY": token_hex(32),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "worker"],
+        env={**os.environ, **settings},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 class TestWorkerInside:

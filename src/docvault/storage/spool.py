@@ -67,22 +67,19 @@ class SpoolFile:
         self._pending_bytes += len(data)
         if self._pending_bytes >= BATCH_BYTES:
             await self._written()
-            loop = asyncio.get_running_loop()
-            # Not a task: whoever ends all tasks must not make it look as if the thread had ended.
-            self._writing = loop.run_in_executor(None, self._append, self._take_pending())
+            self._write_in_thread()
 
     async def finish(self) -> None:
         """Write what is left and close the file."""
         await self._written()
-        is_long = self._pending_bytes >= BATCH_BYTES // 2
-        batch = self._take_pending()
-        try:
-            if is_long:
-                await in_thread(self._append, batch)
-            else:
-                self._append(batch)
-        except OSError as error:
-            raise StorageUnavailable from error
+        if self._pending_bytes >= BATCH_BYTES // 2:
+            self._write_in_thread()
+            await self._written()
+        else:
+            try:
+                self._append(self._take_pending())
+            except OSError as error:
+                raise StorageUnavailable from error
         self._file.close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -105,6 +102,11 @@ class SpoolFile:
         # Looked at, so that nobody reports a failure which no longer matters.
         writing.exception()
         self._file.close()
+
+    def _write_in_thread(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Not a task: whoever ends all tasks must not make it look as if the thread had ended.
+        self._writing = loop.run_in_executor(None, self._append, self._take_pending())
 
     def _take_pending(self) -> list[bytes]:
         batch, self._pending, self._pending_bytes = self._pending, [], 0
