@@ -16,6 +16,7 @@ PER_SECOND = 250
 _OWN = "docvault"
 # They only start what does the work: under them are the event loop and its sockets.
 _STARTERS = {"__main__", "cli", "server", "supervisor"}
+_WAITING = "_worker (concurrent/futures/thread.py:"
 _LIBRARIES = {
     *("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "prometheus_client"),
     *("psycopg", "sqlalchemy", "anyio", "jwt", "uuid_utils"),
@@ -69,13 +70,19 @@ def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
             _, errors = recorder.communicate()
         if recorder.returncode or not output.exists():
             raise Missing(errors.decode(errors="replace").strip() or "py-spy saw nothing")
-        return Profile(Counter(dict(_read(output.read_text()))))
+        return Profile(Counter(dict(read_stacks(output.read_text()))))
 
 
-def _read(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+def read_stacks(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Give the stacks of py-spy's raw format, and how often each was seen.
+
+    Threads of a pool that wait for work are left out: py-spy takes them for busy.
+    """
     for line in text.splitlines():
         stack, _, seen = line.rpartition(" ")
-        yield tuple(stack.split(";")), int(seen)
+        frames = tuple(stack.split(";"))
+        if not frames[-1].startswith(_WAITING):
+            yield frames, int(seen)
 
 
 def _path(frame: str) -> str:

@@ -33,17 +33,19 @@ NOTES = (
         "**P1.** An upload is four statements, because each of them is a promise: who may, how "
         "often, that bytes are about to be written, that they are attached with their audit event. "
         "Two of them wait for a flush of the database's log, and between these a file and its "
-        "folder are flushed. Most of the time goes into talking to the database, whose own CPU "
-        "time stands in the table of P1, as that of the previews does. Directus flushes no file. "
-        "tus-server has no database: its whole upload takes less CPU time than docvault's database."
+        "folder are flushed. The statements are the largest single part of the time; the "
+        "database's own CPU time stands in the table of P1, as that of the previews does. Directus "
+        "flushes no file. tus-server has no database: its whole upload takes less CPU time than "
+        "docvault's database."
     ),
     (
         "**P2.** One thread receives, finds the boundary and hands over; another hashes and "
         "writes. nginx does neither look for a boundary nor hash."
     ),
     (
-        "**P4.** Two statements, for authorisation and audit, are what a download costs more than "
-        "with plain FastAPI, which asks nobody and is itself about as fast as the target."
+        "**P4.** The guard, and two statements for authorisation and audit, are what a download "
+        "costs more than with plain FastAPI, which asks nobody and is itself about as fast as the "
+        "target."
     ),
     (
         "**P5.** One statement of ten rows, rows to facts, facts to models, models to JSON, and "
@@ -112,7 +114,7 @@ def _settings(setup: Setup, row: str) -> Iterator[Mapping[str, str]]:
 
 def _table(kind: str, shares: list[tuple[str, float]]) -> list[dict[str, str]]:
     return [
-        {kind: name, "% of its CPU time": f"{share:.0%}"}
+        {kind: name, "% of the time it was busy": f"{share:.0%}"}
         for name, share in shares
         if share >= LEAST_SHARE
     ]

@@ -2,10 +2,16 @@
 
 from collections import Counter
 
-from bench.profiling import Profile
+from bench.profiling import Profile, read_stacks
 
 LOOP = ("run (docvault/server.py:1)", "run (asyncio/runners.py:2)")
 GUARD = (*LOOP, "app (fastapi/routing.py:3)", "guarded (docvault/api/operations.py:4)")
+
+
+def test_a_thread_that_waits_for_work_is_left_out() -> None:
+    waiting = "run (threading.py:1);_worker (concurrent/futures/thread.py:81)"
+    working = f"{waiting};run (concurrent/futures/thread.py:58);put (docvault/storage/s3.py:9)"
+    assert list(read_stacks(f"{waiting} 7\n{working} 2\n")) == [(tuple(working.split(";")), 2)]
 
 
 def test_a_moment_belongs_to_the_innermost_who_has_a_name() -> None:
