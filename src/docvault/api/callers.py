@@ -101,7 +101,7 @@ class CustomerRoute(TokenRoute):
     async def admit(self, call: Call, unit: Unit) -> None:
         """Say whose request it is; close the section when it is switched off (A-07)."""
         del unit
-        call.dossier_or_none = call.request.state.dossier
+        call.dossier_or_none = call.state.dossier
         if not (call.switches.section_enabled or self.operation.works_without_section):
             raise PortalSectionDisabled
 

@@ -1,11 +1,10 @@
 """One request on its way: what the guard found out, for the endpoint to use."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Any, Self
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit import Unit
@@ -19,23 +18,24 @@ from docvault.services.resources import Resources
 from docvault.services.work import Asker, Work
 
 
-@dataclass(slots=True)
-class Call:
-    """A request whose caller has been let in.
+class Call(Request):
+    """A request whose caller has been let in; what endpoints are given.
 
     `customer` is the customer the path names, or the calling customer. `work` is there for
     endpoints inside a transaction; uploads open their own.
     """
 
-    request: Request
-    resources: Resources
-    asker: Asker
-    dossier_or_none: Dossier | None = None
-    claim: Claim | None = None
-    fingerprint: bytes = b""
-    work_or_none: Work | None = None
-    # Whose data a stored answer holds, when the path does not say.
-    concerns: UUID | None = None
+    def __init__(self, request: Request, asker: Asker) -> None:
+        super().__init__(request.scope, request.receive)
+        self.resources: Resources = request.app.state.resources
+        self.asker = asker
+        self.dossier_or_none: Dossier | None = None
+        self.claim: Claim | None = None
+        self.fingerprint = b""
+        self.work_or_none: Work | None = None
+        # Whose data a stored answer holds, when the path does not say.
+        self.concerns: UUID | None = None
+        self._raw_and_parsed: tuple[bytes, Any] = (b"", None)
 
     @property
     def work(self) -> Work:
@@ -93,11 +93,14 @@ class Call:
         """Keep the answer for repeated requests, in the transaction of the change."""
         await keep_answer(work, self.completion(answer))
 
+    def set_json(self, raw: bytes, parsed: object) -> None:
+        """Keep a body that was read and parsed under our own rules, for FastAPI to find."""
+        self._raw_and_parsed = (raw, parsed)
 
-async def _current_call(request: Request) -> Call:
-    # Not a plain function: FastAPI would call that in a thread.
-    call: Call = request.state.call
-    return call
+    async def body(self) -> bytes:
+        """Return the bytes that were read."""
+        return self._raw_and_parsed[0]
 
-
-CurrentCall = Annotated[Call, Depends(_current_call)]
+    async def json(self) -> Any:  # noqa: ANN401 - JSON is whatever was sent
+        """Return what they say."""
+        return self._raw_and_parsed[1]

@@ -158,9 +158,7 @@ async def _save_item(call: Call, item: _Item) -> DocumentBatchResult:
     except DocvaultError as error:
         await _give_back(call, claim)
         if isinstance(error, DENIALS):
-            await record_denial(
-                call.request, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key
-            )
+            await record_denial(call, AuditAction.DOCUMENT_UPLOAD, document_type=item.data.key)
         problem = problem_of(error, call.asker.request_id)
         metrics.PROBLEMS.labels(problem.code).inc()
         return DocumentBatchResult(key=item.data.key, status=error.status, problem=problem)
@@ -190,7 +188,7 @@ async def _store(call: Call, item: _Item, claim: Claim | None) -> tuple[int, Doc
     def respond(slot: Slot, created: bool) -> attachments.Reply[tuple[int, DocumentRead]]:
         view = document_view(call, slot)
         status = 201 if created else 200
-        answer = stored(call.fingerprint, resource_response(call.request, view, status))
+        answer = stored(call.fingerprint, resource_response(call, view, status))
         completion = claim.completion(answer, call.customer.id) if claim else None
         return attachments.Reply((status, view), completion)
 

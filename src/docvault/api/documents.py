@@ -86,7 +86,7 @@ UPLOAD_BODY: dict[str, Any] = {
 
 def read_document(call: Call, view: View) -> Response:
     """Return one document, filled or not."""
-    return resource_response(call.request, view(call, call.slot))
+    return resource_response(call, view(call, call.slot))
 
 
 def read_gate(call: Call) -> Response:
@@ -117,7 +117,7 @@ def document_reply(call: Call, view: View) -> attachments.Respond[Response]:
     """Return what answers with the filled document: 201 when it was empty, else 200."""
 
     def respond(slot: Slot, created: bool) -> attachments.Reply[Response]:
-        response = resource_response(call.request, view(call, slot), 201 if created else 200)
+        response = resource_response(call, view(call, slot), 201 if created else 200)
         return attachments.Reply(response, call.completion(stored(call.fingerprint, response)))
 
     return respond
@@ -128,7 +128,7 @@ async def update_document(call: Call, key: str, data: DocumentUpdate, view: View
     slot = await documents.lock_slot(call.work, call.customer, key)
     check_slot(call, slot, view)
     updated = await documents.update_field_values(call.work, call.customer, slot, data.field_values)
-    return resource_response(call.request, view(call, updated))
+    return resource_response(call, view(call, updated))
 
 
 async def delete_document(call: Call, key: str, view: View) -> Response:
@@ -147,18 +147,18 @@ async def send_content(
         call.work, call.customer, call.slot, version=version, file=file
     )
     content = stored_file(facts, disposition)
-    cached = unchanged(call.request, content)
+    cached = unchanged(call, content)
     if cached is not None:
         return cached
-    byte_range = requested_range(call.request, content)
-    if not call.request.state.is_head:
+    byte_range = requested_range(call, content)
+    if not call.state.is_head:
         await call.work.record(
             AuditAction.DOCUMENT_DOWNLOAD,
             customer=call.customer,
             document_type=call.slot.type.key,
             version=found.number,
         )
-    return content_response(call.resources, content, byte_range, is_head=call.request.state.is_head)
+    return content_response(call.resources, content, byte_range, is_head=call.state.is_head)
 
 
 def check_slot(call: Call, slot: Slot, view: View) -> None:
@@ -170,8 +170,8 @@ def check_slot(call: Call, slot: Slot, view: View) -> None:
         raise PreconditionFailed
     if slot.version is None and _is_star(call, "if-none-match"):
         return
-    check_preconditions(call.request, view(call, slot))
+    check_preconditions(call, view(call, slot))
 
 
 def _is_star(call: Call, header: str) -> bool:
-    return (field_value(call.request, header) or "").strip() == "*"
+    return (field_value(call, header) or "").strip() == "*"

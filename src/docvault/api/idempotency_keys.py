@@ -22,7 +22,7 @@ async def claim_from_header(call: Call, unit: Unit) -> Claim | None:
 
     A key is good for one caller, method and path. Raises `RequestInProgress`.
     """
-    value = call.request.headers.get(HEADER)
+    value = call.headers.get(HEADER)
     if value is None:
         return None
     match = _KEY.fullmatch(value)
@@ -31,7 +31,7 @@ async def claim_from_header(call: Call, unit: Unit) -> Claim | None:
     caller = call.asker.caller
     customer = call.customer_or_none
     key_id = call.resources.keyring.idempotency_id(
-        caller.kind, caller.id, call.request.method, call.request.url.path, match.group(1)
+        caller.kind, caller.id, call.method, call.url.path, match.group(1)
     )
     return await claim_key(unit, key_id, customer.id if customer else None)
 

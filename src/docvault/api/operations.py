@@ -198,7 +198,7 @@ class GuardedRoute(APIRoute):
                     check_parameters(request, known_query)
                     if self._answers_at_once:
                         call.inside(unit.narrowed(call.asker.access))
-                        return await handle(request)
+                        return await handle(call)
                     await self._admit_files(call, unit)
                     await self._claim(call, unit)
                 return await self._proceed(call, handle)
@@ -230,7 +230,7 @@ class GuardedRoute(APIRoute):
         resources: Resources = request.app.state.resources
         caller = await self.authenticate(request, unit)
         asker = Asker(caller, request.state.request_id, resources.keyring, resources.settings)
-        call = Call(request, resources, asker)
+        call = Call(request, asker)
         request.state.call = call
         check_path(request)
         await self.admit(call, unit)
@@ -241,12 +241,11 @@ class GuardedRoute(APIRoute):
     async def _find_customer(self, call: Call, unit: Unit) -> None:
         if CUSTOMER_PATH not in self.path:
             return
-        request = call.request
-        external_id = request.path_params["id"]
+        external_id = call.path_params["id"]
         check_customer_id(external_id)
         if self.operation.customer == "existing":
             call.dossier_or_none = await find_dossier(
-                unit, external_id, self.slot_choice(request), to_write=request.method != "GET"
+                unit, external_id, self.slot_choice(call), to_write=call.method != "GET"
             )
 
     def slot_choice(self, request: Request) -> SlotChoice:
@@ -284,26 +283,26 @@ class GuardedRoute(APIRoute):
         try:
             if self.operation.body == "json":
                 return await self._handle_json(call, handle)
-            return await handle(call.request)
+            return await handle(call)
         except BaseException:
             if call.claim is not None:
                 await call.claim.release(call.resources, call.asker)
             raise
 
     async def _handle_json(self, call: Call, handle: Handler) -> Response:
-        if not has_body(call.request):
+        if not has_body(call):
             raise ValidationFailed("A JSON body is required.", pointer="")
-        raw, parsed = await read_json_body(call.request, self.operation.max_body_bytes)
+        raw, parsed = await read_json_body(call, self.operation.max_body_bytes)
         call.fingerprint = fingerprint_of(raw)
         replay = call.claim.replay(call.fingerprint) if call.claim else None
         if replay is not None:
             return replayed(replay)
-        request = ParsedRequest(call.request, raw, parsed)
+        call.set_json(raw, parsed)
         if not self.operation.in_transaction:
-            return await handle(request)
+            return await handle(call)
         async with call.resources.unit(call.asker.access) as unit:
             call.inside(unit)
-            response = await handle(request)
+            response = await handle(call)
             await call.complete(call.work, stored(call.fingerprint, response))
         return response
 
@@ -342,20 +341,3 @@ class GuardedRoute(APIRoute):
         if declared.conditions:
             errors.append(PreconditionFailed)
         return errors
-
-
-class ParsedRequest(Request):
-    """A request whose body has been read and parsed under our own rules."""
-
-    def __init__(self, request: Request, raw: bytes, parsed: object) -> None:
-        super().__init__(request.scope, request.receive)
-        self._raw = raw
-        self._parsed = parsed
-
-    async def body(self) -> bytes:
-        """Return the bytes that were read."""
-        return self._raw
-
-    async def json(self) -> Any:  # noqa: ANN401 - JSON is whatever was sent
-        """Return what they say."""
-        return self._parsed

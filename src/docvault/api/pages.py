@@ -72,7 +72,7 @@ async def page_response(
 
 def cursors_of(call: Call) -> Cursors:
     """Return the cursors of the list that is asked for."""
-    return Cursors.of(call.request, call.resources.keyring)
+    return Cursors.of(call, call.resources.keyring)
 
 
 def time_place(cursors: Cursors, cursor: str | None) -> tuple[datetime, UUID] | None:

@@ -69,8 +69,8 @@ async def send_preview(call: Call, key: str, *, file: int, size: PreviewSize) ->
         filename=f"{stem}.{'png' if preview.media_type == 'image/png' else 'jpg'}",
         disposition="inline",
     )
-    cached = unchanged(call.request, content)
+    cached = unchanged(call, content)
     if cached is not None:
         return cached
-    byte_range = requested_range(call.request, content)
+    byte_range = requested_range(call, content)
     return ContentResponse(call.resources, content, byte_range)

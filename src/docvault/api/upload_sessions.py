@@ -70,7 +70,7 @@ async def open_upload(call: Call, key: str, data: UploadCreate) -> Response:
             headers=request.headers,
             expires_at=session.expires_at,
         )
-        location = f"{call.request.url.path}/{session.id}"
+        location = f"{call.url.path}/{session.id}"
         # The URL is a credential.
         headers = {"Location": location, "Cache-Control": "no-store"}
         response = json_response(created, 201, headers)
@@ -86,7 +86,7 @@ async def read_upload(call: Call, key: str, upload_id: UUID) -> Response:
     """Return where an upload stands."""
     place = SlotPlace(call.customer, key)
     session = await upload_sessions.read_session(call.work, place, upload_id)
-    return resource_response(call.request, _view(session))
+    return resource_response(call, _view(session))
 
 
 async def delete_upload(call: Call, key: str, upload_id: UUID) -> Response:
@@ -114,7 +114,7 @@ async def complete_upload(call: Call, key: str, upload_id: UUID, view: View) -> 
 
 def _own_request(call: Call, session: UploadSessionFacts) -> SignedRequest:
     """Return the request that brings the bytes to `api/signed_uploads.py`."""
-    base = call.resources.settings.public_url or str(call.request.base_url).rstrip("/")
+    base = call.resources.settings.public_url or str(call.base_url).rstrip("/")
     token = upload_sessions.upload_token(call.resources.keyring, session)
     return SignedRequest(f"{base}/uploads/{token}", {"Content-Length": str(session.size_bytes)})
 

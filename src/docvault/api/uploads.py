@@ -122,7 +122,7 @@ async def check_room(call: Call, unit: Unit) -> None:
     checked again, exactly, before it is stored. Of a batch some files may fit, so that it is
     refused only when nothing would. What is too large in itself gets 413 for that.
     """
-    announced, settings = announced_bytes(call.request), call.resources.settings
+    announced, settings = announced_bytes(call), call.resources.settings
     least = 1
     if announced is not None:
         if announced <= OVERHEAD_BYTES:
@@ -164,7 +164,7 @@ class _Receiver:
         )
 
     async def receive(self) -> None:
-        events = read_parts(self._call.request, self._limits.body_bytes, self._too_large)
+        events = read_parts(self._call, self._limits.body_bytes, self._too_large)
         async for event in events:
             if not isinstance(event, PartStart):
                 raise MalformedRequest("The multipart body is broken.")

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.pages import cursors_of, page_response, time_place
 from docvault.api.pagination import (
@@ -42,7 +42,7 @@ UntilQuery = Annotated[InputTime | None, Query(description="Before this moment."
 @router.get("/audit-events", response_model=AuditEventPage, summary="List audit events")
 @operation(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,))
 async def admin_list_audit_events(
-    call: CurrentCall,
+    call: Call,
     customer: CustomerQuery = None,
     actor: ActorQuery = None,
     action: ActionQuery = None,

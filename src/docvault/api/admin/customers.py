@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.customers import (
     customer_response,
     delete_customer,
@@ -85,7 +85,7 @@ SortQuery = Annotated[CustomerSort, Query(description="The id breaks ties.")]
 @router.get("/customers", response_model=CustomerPage, summary="List customers")
 @operation(AuditAction.CUSTOMER_LIST, errors=(InvalidCursor, UnknownFilterType))
 async def admin_list_customers(
-    call: CurrentCall,
+    call: Call,
     has_documents: HasDocumentsQuery = None,
     uploaded: UploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     not_uploaded: NotUploadedQuery = [],  # noqa: B006 - idem
@@ -129,17 +129,17 @@ async def admin_list_customers(
     creates=True,
     errors=(CustomerExists, CustomerBeingErased),
 )
-async def admin_create_customer(call: CurrentCall, data: CustomerCreate) -> Response:
+async def admin_create_customer(call: Call, data: CustomerCreate) -> Response:
     """Add a customer under the host's own id; all active document types are asked at once."""
     customer = await customers.create_customer(call.work, data)
     call.concerns = customer.id
-    location = f"{call.request.url.path}/{quote(customer.external_id, safe=SAFE_IN_PATH)}"
+    location = f"{call.url.path}/{quote(customer.external_id, safe=SAFE_IN_PATH)}"
     return await customer_response(call, customer, 201, {"Location": location})
 
 
 @router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
 @operation(AuditAction.CUSTOMER_READ, conditions=("If-None-Match",))
-async def admin_read_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def admin_read_customer(call: Call, customer_id: CustomerIdPath) -> Response:
     """Return a customer and how far their documents are."""
     del customer_id
     return await customer_response(call, call.customer)
@@ -159,7 +159,7 @@ async def admin_read_customer(call: CurrentCall, customer_id: CustomerIdPath) ->
     errors=(CustomerBeingErased,),
 )
 async def admin_put_customer(
-    call: CurrentCall, customer_id: CustomerIdPath, data: CustomerPut
+    call: Call, customer_id: CustomerIdPath, data: CustomerPut
 ) -> Response:
     """Store what the host tells about a customer; it replaces all it told before."""
     return await replace_customer(call, customer_id, data)
@@ -168,7 +168,7 @@ async def admin_put_customer(
 @router.patch("/customers/{id}", response_model=CustomerRead, summary="Change a customer")
 @operation(AuditAction.CUSTOMER_UPDATE, body="json", conditions=("If-Match",))
 async def admin_update_customer(
-    call: CurrentCall, customer_id: CustomerIdPath, data: CustomerUpdate
+    call: Call, customer_id: CustomerIdPath, data: CustomerUpdate
 ) -> Response:
     """Change what is known about a customer."""
     del customer_id
@@ -195,7 +195,7 @@ async def admin_update_customer(
     conditions=("If-Match",),
     errors=(CustomerUnknown,),
 )
-async def admin_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def admin_delete_customer(call: Call, customer_id: CustomerIdPath) -> Response:
     """Erase every trace of a customer's documents; asking again changes nothing."""
     return await delete_customer(call, customer_id, "/v1/admin/erasures")
 
@@ -206,7 +206,7 @@ async def admin_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) 
     summary="Read a customer's summary",
 )
 @operation(AuditAction.DOCUMENT_LIST, slots="all")
-async def admin_read_customer_summary(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def admin_read_customer_summary(call: Call, customer_id: CustomerIdPath) -> Response:
     """Return for each document whether it is uploaded, with totals and the gate."""
     del customer_id
     summary = summary_view(call.customer, call.slots, enforced=call.switches.gate_enabled)
@@ -215,7 +215,7 @@ async def admin_read_customer_summary(call: CurrentCall, customer_id: CustomerId
 
 @router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
 @operation(AuditAction.GATE_READ, slots="all")
-async def admin_read_gate(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def admin_read_gate(call: Call, customer_id: CustomerIdPath) -> Response:
     """Return whether the host may give this customer full access."""
     del customer_id
     return read_gate(call)

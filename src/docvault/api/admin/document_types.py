@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.conditional import check_preconditions, require_if_match
 from docvault.api.operations import operation
 from docvault.api.pages import document_type_page
@@ -48,7 +48,7 @@ ArchivedQuery = Annotated[
 @router.get("/document-types", response_model=DocumentTypePage, summary="List document types")
 @operation(AuditAction.DOCUMENT_TYPE_LIST, errors=(InvalidCursor,))
 async def admin_list_document_types(
-    call: CurrentCall,
+    call: Call,
     archived: ArchivedQuery = False,
     limit: LimitQuery = DEFAULT_LIMIT,
     cursor: CursorQuery = None,
@@ -73,12 +73,12 @@ async def admin_list_document_types(
     creates=True,
     errors=(NameConflict, KeyConflict, DuplicateLabel, LabelsRequired),
 )
-async def admin_create_document_type(call: CurrentCall, data: DocumentTypeCreate) -> Response:
+async def admin_create_document_type(call: Call, data: DocumentTypeCreate) -> Response:
     """Ask all customers, present and future, for one more document."""
     created = await document_types.create_document_type(call.work, data)
     view = document_type_view(created, call.resources.settings)
-    location = f"{call.request.url.path}/{created.key}"
-    return resource_response(call.request, view, 201, {"Location": location})
+    location = f"{call.url.path}/{created.key}"
+    return resource_response(call, view, 201, {"Location": location})
 
 
 @router.get(
@@ -87,10 +87,10 @@ async def admin_create_document_type(call: CurrentCall, data: DocumentTypeCreate
 @operation(
     AuditAction.DOCUMENT_TYPE_READ, errors=(DocumentTypeUnknown,), conditions=("If-None-Match",)
 )
-async def admin_read_document_type(call: CurrentCall, key: DocumentTypeKey) -> Response:
+async def admin_read_document_type(call: Call, key: DocumentTypeKey) -> Response:
     """Return a document type, archived or not."""
     facts = await document_types.get_document_type(call.work, key)
-    return resource_response(call.request, document_type_view(facts, call.resources.settings))
+    return resource_response(call, document_type_view(facts, call.resources.settings))
 
 
 @router.patch(
@@ -109,19 +109,19 @@ async def admin_read_document_type(call: CurrentCall, key: DocumentTypeKey) -> R
     ),
 )
 async def admin_update_document_type(
-    request: Request, call: CurrentCall, key: DocumentTypeKey, data: DocumentTypeUpdate
+    call: Call, key: DocumentTypeKey, data: DocumentTypeUpdate
 ) -> Response:
     """Change a document type; states follow at once, stored values stay.
 
     `fields` gives the whole list: a known `key` updates or renames a field, one without a key
     is new, one that is left out is retired. `{"archived": true}` stops asking for the document.
     """
-    require_if_match(request)
+    require_if_match(call)
     settings = call.resources.settings
     current = await document_types.lock_document_type(call.work, key)
-    check_preconditions(request, document_type_view(current, settings))
+    check_preconditions(call, document_type_view(current, settings))
     updated = await document_types.update_document_type(call.work, key, data)
-    return resource_response(request, document_type_view(updated, settings))
+    return resource_response(call, document_type_view(updated, settings))
 
 
 @router.delete("/document-types/{key}", status_code=204, summary="Delete a document type")
@@ -130,17 +130,17 @@ async def admin_update_document_type(
     errors=(DocumentTypeUnknown, DocumentTypeInUse),
     conditions=("If-Match",),
 )
-async def admin_delete_document_type(call: CurrentCall, key: DocumentTypeKey) -> Response:
+async def admin_delete_document_type(call: Call, key: DocumentTypeKey) -> Response:
     """Delete a document type for which no file was ever stored; archive any other."""
     current = await document_types.lock_document_type(call.work, key)
-    check_preconditions(call.request, document_type_view(current, call.resources.settings))
+    check_preconditions(call, document_type_view(current, call.resources.settings))
     await document_types.delete_document_type(call.work, key)
     return no_content()
 
 
 @router.put("/document-type-order", status_code=204, summary="Order the document types")
 @operation(AuditAction.DOCUMENT_TYPE_REORDER, body="json", max_body_bytes=8 * 1024 * 1024)
-async def admin_order_document_types(call: CurrentCall, data: DocumentTypeOrder) -> Response:
+async def admin_order_document_types(call: Call, data: DocumentTypeOrder) -> Response:
     """Put all active document types in the given order."""
     await document_types.reorder_document_types(call.work, data.keys)
     return no_content()

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.content import CONTENT_RESPONSES, DispositionQuery, FileQuery
 from docvault.api.copies import copy_document
 from docvault.api.documents import (
@@ -68,7 +68,7 @@ VersionQuery = Annotated[
 @router.get("", response_model=AdminDocumentPage, summary="List a customer's documents")
 @operation(AuditAction.DOCUMENT_LIST, slots="all", errors=(InvalidCursor,))
 async def admin_list_documents(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
     cursor: CursorQuery = None,
@@ -94,7 +94,7 @@ async def admin_list_documents(
     conditions=("If-None-Match",),
 )
 async def admin_read_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Return one document, filled or not."""
     del customer_id, key
@@ -118,7 +118,7 @@ async def admin_read_document(
     errors=UPLOAD_ERRORS,
 )
 async def admin_upload_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Store a file on behalf of the customer, of whatever upload mode."""
     del customer_id, key
@@ -135,7 +135,7 @@ async def admin_upload_document(
     errors=UPDATE_ERRORS,
 )
 async def admin_update_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
     """Change field values; file, version and upload date stay as they are."""
     del customer_id
@@ -147,7 +147,7 @@ async def admin_update_document(
     AuditAction.DOCUMENT_DELETE, conditions=("If-Match",), errors=(DocumentTypeUnknown, NoFile)
 )
 async def admin_delete_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Remove the files of all versions, their previews and the field values."""
     del customer_id
@@ -167,7 +167,7 @@ async def admin_delete_document(
     conditions=("If-None-Match", "Range"),
 )
 async def admin_read_content(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     key: DocumentTypeKey,
     disposition: DispositionQuery = "attachment",
@@ -192,7 +192,7 @@ async def admin_read_content(
     conditions=("If-None-Match", "Range"),
 )
 async def admin_read_preview(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     key: DocumentTypeKey,
     size: SizeQuery = PreviewSize.medium,
@@ -208,7 +208,7 @@ async def admin_read_preview(
 )
 @operation(AuditAction.DOCUMENT_READ, slots="one", errors=(DocumentTypeUnknown, InvalidCursor))
 async def admin_list_document_versions(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     key: DocumentTypeKey,
     limit: LimitQuery = DEFAULT_LIMIT,
@@ -261,7 +261,7 @@ async def admin_list_document_versions(
     ),
 )
 async def admin_copy_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentCopy
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentCopy
 ) -> Response:
     """Fill a document with the bytes of another one of the same customer; both live on alone."""
     del customer_id

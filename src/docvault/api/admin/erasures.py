@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.pages import cursors_of, page_response, time_place
 from docvault.api.pagination import (
@@ -31,7 +31,7 @@ StateQuery = Annotated[ErasureState | None, Query(description="Only pending or c
 @router.get("/erasures", response_model=ErasurePage, summary="List erasures")
 @operation(AuditAction.ERASURE_LIST, errors=(InvalidCursor,))
 async def admin_list_erasures(
-    call: CurrentCall,
+    call: Call,
     state: StateQuery = None,
     limit: LimitQuery = DEFAULT_LIMIT,
     cursor: CursorQuery = None,
@@ -55,7 +55,7 @@ async def admin_list_erasures(
 
 @router.get("/erasures/{id}", response_model=ErasureRead, summary="Read an erasure")
 @operation(AuditAction.ERASURE_READ, errors=(NotFound,), conditions=("If-None-Match",))
-async def admin_read_erasure(call: CurrentCall, erasure_id: ErasureId) -> Response:
+async def admin_read_erasure(call: Call, erasure_id: ErasureId) -> Response:
     """Return how far an erasure is."""
     erasure = await erasures.read_erasure(call.work, erasure_id)
-    return resource_response(call.request, erasure_view(erasure))
+    return resource_response(call, erasure_view(erasure))

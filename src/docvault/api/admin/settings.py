@@ -1,9 +1,9 @@
 """Staff set up the customers' personal area."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.conditional import check_preconditions, require_if_match
 from docvault.api.operations import operation
 from docvault.api.responses import resource_response
@@ -18,10 +18,10 @@ router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 @router.get("/settings/portal", response_model=PortalSettingsRead, summary="Read portal settings")
 @operation(AuditAction.PORTAL_SETTINGS_READ, conditions=("If-None-Match",))
-async def admin_read_portal_settings(call: CurrentCall) -> Response:
+async def admin_read_portal_settings(call: Call) -> Response:
     """Return the settings of the customers' personal area."""
     row = await settings.read_portal_settings(call.work)
-    return resource_response(call.request, portal_settings_view(row))
+    return resource_response(call, portal_settings_view(row))
 
 
 @router.patch(
@@ -35,12 +35,10 @@ async def admin_read_portal_settings(call: CurrentCall) -> Response:
     conditions=("If-Match",),
     errors=(GateRequiresSection, PreconditionRequired),
 )
-async def admin_update_portal_settings(
-    request: Request, call: CurrentCall, data: PortalSettingsUpdate
-) -> Response:
+async def admin_update_portal_settings(call: Call, data: PortalSettingsUpdate) -> Response:
     """Change the settings; both switches can change at once, customers see it immediately."""
-    require_if_match(request)
+    require_if_match(call)
     current = await settings.lock_portal_settings(call.work)
-    check_preconditions(request, portal_settings_view(current))
+    check_preconditions(call, portal_settings_view(current))
     updated = await settings.update_portal_settings(call.work, data)
-    return resource_response(request, portal_settings_view(updated))
+    return resource_response(call, portal_settings_view(updated))

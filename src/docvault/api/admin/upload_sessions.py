@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import AdminRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.paths import CustomerIdPath, DocumentTypeKey, UploadId
 from docvault.api.upload_sessions import (
@@ -35,7 +35,7 @@ router = APIRouter(
     errors=OPEN_ERRORS,
 )
 async def admin_create_upload(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, data: UploadCreate
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, data: UploadCreate
 ) -> Response:
     """Say what will be sent; the answer is a signed URL that takes exactly these bytes."""
     del customer_id
@@ -49,7 +49,7 @@ async def admin_create_upload(
     conditions=("If-None-Match",),
 )
 async def admin_read_upload(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
 ) -> Response:
     """Return where an upload of your own stands."""
     del customer_id
@@ -62,7 +62,7 @@ async def admin_read_upload(
     errors=SESSION_ERRORS,
 )
 async def admin_delete_upload(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
 ) -> Response:
     """Forget an upload of your own; a document it became stays."""
     del customer_id
@@ -84,7 +84,7 @@ async def admin_delete_upload(
     errors=COMPLETE_ERRORS,
 )
 async def admin_complete_upload(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, upload_id: UploadId
 ) -> Response:
     """Make the bytes that were sent the document; again, it answers with the document."""
     del customer_id

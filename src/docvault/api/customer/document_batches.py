@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import CustomerRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.document_batches import BATCH_BODY, save_batch
 from docvault.api.operations import operation
 from docvault.errors import PortalSectionDisabled, TooManyFiles
@@ -26,7 +26,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
     idempotent=True,
     errors=(PortalSectionDisabled, TooManyFiles),
 )
-async def customer_save_document_batch(call: CurrentCall) -> Response:
+async def customer_save_document_batch(call: Call) -> Response:
     """Save files and field values of several documents; each is saved or refused by itself.
 
     The first part, `items`, says which of the parts that follow belong to which document. An

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import CustomerRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.content import CONTENT_RESPONSES, DispositionQuery, FileQuery
 from docvault.api.documents import (
     CONTENT_ERRORS,
@@ -46,7 +46,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents")
 @router.get("", response_model=DocumentPage, summary="List my documents")
 @operation(AuditAction.DOCUMENT_LIST, slots="all", errors=(PortalSectionDisabled, InvalidCursor))
 async def customer_list_documents(
-    call: CurrentCall,
+    call: Call,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
@@ -69,7 +69,7 @@ async def customer_list_documents(
     errors=(PortalSectionDisabled, DocumentTypeUnknown),
     conditions=("If-None-Match",),
 )
-async def customer_read_document(call: CurrentCall, key: DocumentTypeKey) -> Response:
+async def customer_read_document(call: Call, key: DocumentTypeKey) -> Response:
     """Return one document, filled or not."""
     del key
     return read_document(call, document_view)
@@ -91,7 +91,7 @@ async def customer_read_document(call: CurrentCall, key: DocumentTypeKey) -> Res
     conditions=("If-Match", "If-None-Match"),
     errors=(PortalSectionDisabled, AdminOnlyDocument, *UPLOAD_ERRORS),
 )
-async def customer_upload_document(call: CurrentCall, key: DocumentTypeKey) -> Response:
+async def customer_upload_document(call: Call, key: DocumentTypeKey) -> Response:
     """Send a file, and field values with it."""
     del key
     return await upload_document(call, document_view)
@@ -107,7 +107,7 @@ async def customer_upload_document(call: CurrentCall, key: DocumentTypeKey) -> R
     errors=(PortalSectionDisabled, AdminOnlyDocument, FileRequired, *UPDATE_ERRORS),
 )
 async def customer_update_document(
-    call: CurrentCall, key: DocumentTypeKey, data: DocumentUpdate
+    call: Call, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
     """Change field values without sending the file again."""
     return await update_document(call, key, data, document_view)
@@ -119,7 +119,7 @@ async def customer_update_document(
     conditions=("If-Match",),
     errors=(PortalSectionDisabled, DeleteNotAllowed, DocumentTypeUnknown, NoFile),
 )
-async def customer_delete_document(call: CurrentCall, key: DocumentTypeKey) -> Response:
+async def customer_delete_document(call: Call, key: DocumentTypeKey) -> Response:
     """Delete an optional document, where the portal settings allow it."""
     return await delete_document(call, key, document_view)
 
@@ -137,7 +137,7 @@ async def customer_delete_document(call: CurrentCall, key: DocumentTypeKey) -> R
     conditions=("If-None-Match", "Range"),
 )
 async def customer_read_content(
-    call: CurrentCall,
+    call: Call,
     key: DocumentTypeKey,
     disposition: DispositionQuery = "attachment",
     file: FileQuery = 1,
@@ -160,7 +160,7 @@ async def customer_read_content(
     conditions=("If-None-Match", "Range"),
 )
 async def customer_read_preview(
-    call: CurrentCall,
+    call: Call,
     key: DocumentTypeKey,
     size: SizeQuery = PreviewSize.medium,
     file: FileQuery = 1,

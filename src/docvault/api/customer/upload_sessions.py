@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import CustomerRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.paths import DocumentTypeKey, UploadId
 from docvault.api.upload_sessions import (
@@ -33,9 +33,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents/{ke
     creates=True,
     errors=(PortalSectionDisabled, AdminOnlyDocument, *OPEN_ERRORS),
 )
-async def customer_create_upload(
-    call: CurrentCall, key: DocumentTypeKey, data: UploadCreate
-) -> Response:
+async def customer_create_upload(call: Call, key: DocumentTypeKey, data: UploadCreate) -> Response:
     """Say what will be sent; the answer is a signed URL that takes exactly these bytes."""
     return await open_upload(call, key, data)
 
@@ -46,9 +44,7 @@ async def customer_create_upload(
     errors=(PortalSectionDisabled, *SESSION_ERRORS),
     conditions=("If-None-Match",),
 )
-async def customer_read_upload(
-    call: CurrentCall, key: DocumentTypeKey, upload_id: UploadId
-) -> Response:
+async def customer_read_upload(call: Call, key: DocumentTypeKey, upload_id: UploadId) -> Response:
     """Return where an upload of your own stands."""
     return await read_upload(call, key, upload_id)
 
@@ -58,9 +54,7 @@ async def customer_read_upload(
     AuditAction.UPLOAD_DELETE,
     errors=(PortalSectionDisabled, *SESSION_ERRORS),
 )
-async def customer_delete_upload(
-    call: CurrentCall, key: DocumentTypeKey, upload_id: UploadId
-) -> Response:
+async def customer_delete_upload(call: Call, key: DocumentTypeKey, upload_id: UploadId) -> Response:
     """Forget an upload of your own; a document it became stays."""
     return await delete_upload(call, key, upload_id)
 
@@ -80,7 +74,7 @@ async def customer_delete_upload(
     errors=(PortalSectionDisabled, AdminOnlyDocument, *COMPLETE_ERRORS),
 )
 async def customer_complete_upload(
-    call: CurrentCall, key: DocumentTypeKey, upload_id: UploadId
+    call: Call, key: DocumentTypeKey, upload_id: UploadId
 ) -> Response:
     """Make the bytes that were sent the document; again, it answers with the document."""
     return await complete_upload(call, key, upload_id, document_view)

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import Call, CurrentCall
+from docvault.api.calls import Call
 from docvault.api.customers import (
     customer_response,
     delete_customer,
@@ -35,7 +35,7 @@ MAX_BATCH_BYTES = 1024 * 1024
 
 @router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
 @operation(AuditAction.CUSTOMER_READ, scope=Scope.CUSTOMERS_READ, conditions=("If-None-Match",))
-async def integration_read_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def integration_read_customer(call: Call, customer_id: CustomerIdPath) -> Response:
     """Return a customer and how far their documents are."""
     del customer_id
     return await customer_response(call, call.customer)
@@ -56,7 +56,7 @@ async def integration_read_customer(call: CurrentCall, customer_id: CustomerIdPa
     errors=(CustomerBeingErased,),
 )
 async def integration_put_customer(
-    call: CurrentCall, customer_id: CustomerIdPath, data: CustomerPut
+    call: Call, customer_id: CustomerIdPath, data: CustomerPut
 ) -> Response:
     """Store what the host tells about a customer; it replaces all it told before."""
     return await replace_customer(call, customer_id, data)
@@ -70,7 +70,7 @@ async def integration_put_customer(
     conditions=("If-Match",),
 )
 async def integration_update_customer(
-    call: CurrentCall, customer_id: CustomerIdPath, data: CustomerUpdate
+    call: Call, customer_id: CustomerIdPath, data: CustomerUpdate
 ) -> Response:
     """Change what is known about a customer."""
     del customer_id
@@ -97,7 +97,7 @@ async def integration_update_customer(
     conditions=("If-Match",),
     errors=(CustomerUnknown,),
 )
-async def integration_delete_customer(call: CurrentCall, customer_id: CustomerIdPath) -> Response:
+async def integration_delete_customer(call: Call, customer_id: CustomerIdPath) -> Response:
     """Erase every trace of a customer's documents; asking again changes nothing."""
     return await delete_customer(call, customer_id, "/v1/integration/erasures")
 
@@ -115,7 +115,7 @@ async def integration_delete_customer(call: CurrentCall, customer_id: CustomerId
     max_body_bytes=MAX_BATCH_BYTES,
     idempotent=True,
 )
-async def integration_put_customer_batch(call: CurrentCall, data: CustomerBatch) -> Response:
+async def integration_put_customer_batch(call: Call, data: CustomerBatch) -> Response:
     """Store up to 500 customers, each as with PUT; one that is refused stops no other."""
     # In order of id, so that two batches at once do not wait for each other crosswise.
     results = {item.id: await _put(call, item) for item in sorted(data.items, key=lambda c: c.id)}

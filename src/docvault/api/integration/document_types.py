@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.pages import document_type_page
 from docvault.api.pagination import DEFAULT_LIMIT, CursorQuery, IncludeTotalQuery, LimitQuery
@@ -18,7 +18,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 @router.get("/document-types", response_model=DocumentTypePage, summary="List document types")
 @operation(AuditAction.DOCUMENT_TYPE_LIST, scope=Scope.TYPES_READ, errors=(InvalidCursor,))
 async def integration_list_document_types(
-    call: CurrentCall,
+    call: Call,
     limit: LimitQuery = DEFAULT_LIMIT,
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.content import CONTENT_RESPONSES, DispositionQuery, FileQuery
 from docvault.api.documents import (
     CONTENT_ERRORS,
@@ -38,7 +38,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration/custome
     AuditAction.DOCUMENT_LIST, slots="all", scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,)
 )
 async def integration_list_documents(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
     cursor: CursorQuery = None,
@@ -65,7 +65,7 @@ async def integration_list_documents(
     conditions=("If-None-Match",),
 )
 async def integration_read_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Return one document, filled or not."""
     del customer_id, key
@@ -90,7 +90,7 @@ async def integration_read_document(
     errors=UPLOAD_ERRORS,
 )
 async def integration_upload_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
 ) -> Response:
     """Store a file for a customer; admin-only types need `documents:write_admin_only` too."""
     del customer_id, key
@@ -108,7 +108,7 @@ async def integration_upload_document(
     errors=UPDATE_ERRORS,
 )
 async def integration_update_document(
-    call: CurrentCall, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
+    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
     """Change field values; file, version and upload date stay as they are."""
     del customer_id
@@ -129,7 +129,7 @@ async def integration_update_document(
     conditions=("If-None-Match", "Range"),
 )
 async def integration_read_content(
-    call: CurrentCall,
+    call: Call,
     customer_id: CustomerIdPath,
     key: DocumentTypeKey,
     disposition: DispositionQuery = "attachment",

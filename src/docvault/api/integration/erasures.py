@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import CurrentCall
+from docvault.api.calls import Call
 from docvault.api.operations import operation
 from docvault.api.paths import ErasureId
 from docvault.api.responses import resource_response
@@ -24,7 +24,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
     errors=(NotFound,),
     conditions=("If-None-Match",),
 )
-async def integration_read_erasure(call: CurrentCall, erasure_id: ErasureId) -> Response:
+async def integration_read_erasure(call: Call, erasure_id: ErasureId) -> Response:
     """Return how far an erasure is."""
     erasure = await erasures.read_erasure(call.work, erasure_id)
-    return resource_response(call.request, erasure_view(erasure))
+    return resource_response(call, erasure_view(erasure))
