@@ -243,14 +243,14 @@ class S3BlobStore:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
 
     async def _put_whole(self, key: str, source: Path) -> None:
-        body = await asyncio.to_thread(source.read_bytes)
+        body, checksum = await asyncio.to_thread(_read_part, source, 1)
         with _create_only(key):
             await self._client.put_object(
                 **self._object(key),
                 **self._encryption,
                 Body=body,
                 IfNoneMatch="*",
-                ChecksumSHA256=_checksum(body),
+                ChecksumSHA256=checksum,
             )
 
     async def _put_parts(self, key: str, source: Path, size: int) -> None:
@@ -277,8 +277,7 @@ class S3BlobStore:
 
         async def upload_part(number: int) -> dict[str, Any]:
             async with slots:
-                body = await asyncio.to_thread(_read_part, source, number)
-                checksum = _checksum(body)
+                body, checksum = await asyncio.to_thread(_read_part, source, number)
                 answer = await self._client.upload_part(
                     **names, PartNumber=number, Body=body, ChecksumSHA256=checksum
                 )
@@ -398,10 +397,6 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
 def _whole_digest(head: dict[str, Any]) -> str | None:
     """Return the SHA-256 of the whole object; that of an upload in parts is of its parts."""
     checksum = head.get("ChecksumSHA256")
@@ -410,10 +405,12 @@ def _whole_digest(head: dict[str, Any]) -> str | None:
     return base64.b64decode(checksum).hex()
 
 
-def _read_part(source: Path, number: int) -> bytes:
+def _read_part(source: Path, number: int) -> tuple[bytes, str]:
+    """Return a part of the file, which may be all of it, and its checksum as S3 writes it."""
     with source.open("rb") as file:
         file.seek((number - 1) * PART_BYTES)
-        return file.read(PART_BYTES)
+        body = file.read(PART_BYTES)
+    return body, base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def _encryption(location: S3Location) -> dict[str, str]:
