@@ -146,6 +146,8 @@ class TestInVain:
             ({"s3_kms_key_id": "key"}, "DOCVAULT_S3_ENCRYPTION"),
             ({"s3_kms_key_id": "key", "s3_encryption": "AES256"}, "DOCVAULT_S3_ENCRYPTION"),
             ({"accel_prefix": "/blobs", "storage_url": "s3://bucket"}, "DOCVAULT_STORAGE_URL"),
+            ({"redirect_downloads": "true"}, "DOCVAULT_STORAGE_URL"),
+            ({"s3_encryption": "AES256"}, "DOCVAULT_STORAGE_URL"),
         ],
     )
     def test_the_other_is_named(self, settings: dict[str, str], needs: str) -> None:

@@ -185,7 +185,8 @@ REAPER_SUCCEEDED = Gauge(
     multiprocess_mode="max",
 )
 
-# Series that alerts watch are there from the start: a rise from nothing to one is not seen.
+# Series that alerts watch are there from the start, here and where operations of the store and
+# tasks are defined: Prometheus does not see a rise from nothing to one.
 PROBLEMS.labels(DocvaultError.code)
 for _reason in ("pool_exhausted", "timed_out", "unavailable"):
     DATABASE_FAILURES.labels(_reason)
@@ -221,6 +222,7 @@ def store_operation(
     function: Callable[_Parameters, Awaitable[_Result]],
 ) -> Callable[_Parameters, Coroutine[Any, Any, _Result]]:
     """Measure a method of a blob store under its own name."""
+    STORE_SECONDS.labels(function.__name__, "failed")
 
     @functools.wraps(function)
     async def timed(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

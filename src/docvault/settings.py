@@ -36,6 +36,9 @@ _COMMON_PASSWORD = re.compile(
     re.IGNORECASE,
 )
 
+# Files are neither redirected to nor encrypted by their store.
+_FOR_S3 = ("redirect_downloads", "s3_encryption")
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -248,8 +251,12 @@ class Settings(BaseSettings):
             raise ValueError("DOCVAULT_JWT_JWKS_URL needs DOCVAULT_JWT_ISSUER beside it")
         if self.s3_kms_key_id is not None and self.s3_encryption != "aws:kms":
             raise ValueError("DOCVAULT_S3_KMS_KEY_ID needs DOCVAULT_S3_ENCRYPTION=aws:kms")
-        if self.accel_prefix is not None and self.effective_storage_url.startswith("s3:"):
+        in_s3 = self.effective_storage_url.startswith("s3:")
+        if self.accel_prefix is not None and in_s3:
             raise ValueError("DOCVAULT_ACCEL_PREFIX is for a DOCVAULT_STORAGE_URL of files")
+        for field in _FOR_S3:
+            if getattr(self, field) and not in_s3:
+                raise ValueError(f"{variable_of(field)} is for a DOCVAULT_STORAGE_URL of s3://")
         return self
 
     @property

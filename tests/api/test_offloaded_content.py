@@ -77,7 +77,7 @@ class TestAccel:
 
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Settings:
-        return Settings(data_dir=tmp_path / "data", accel_prefix="/blobs", redirect_downloads=True)
+        return Settings(data_dir=tmp_path / "data", accel_prefix="/blobs")
 
     async def test_nginx_is_told_the_file_with_all_our_headers(
         self, admin: httpx.AsyncClient, settings: Settings

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,25 @@ def named(expressions: list[str]) -> set[str]:
 @pytest.mark.parametrize("expressions", [QUERIES, EXPRESSIONS], ids=["dashboard", "alerts"])
 def test_every_metric_that_is_named_exists(expressions: list[str]) -> None:
     assert named(expressions) - metric_names() == set()
+
+
+def test_a_rise_that_is_watched_is_seen_from_the_first_time() -> None:
+    defined = (
+        "from prometheus_client import generate_latest\n"
+        "from docvault import metrics\n"
+        "from docvault.jobs.tasks import queue_app\n"
+        "from docvault.storage import filesystem, s3\n"
+        "queue_app('postgresql://nowhere/nothing', None)\n"
+        "print(generate_latest(metrics.REGISTRY).decode())"
+    )
+    # Another process, for in this one other tests have counted.
+    output = subprocess.run(
+        [sys.executable, "-c", defined], capture_output=True, text=True, check=True
+    )
+    for name, labels in re.findall(r"increase\((\w+)(?:\{(.*?)\})?\[", " ".join(EXPRESSIONS)):
+        wanted = [re.sub("=~?", "=", label, count=1) for label in labels.split(",") if label]
+        series = [line for line in output.stdout.splitlines() if re.match(rf"{name}[{{ ]", line)]
+        assert any(all(re.search(one, line) for one in wanted) for line in series), name
 
 
 def test_the_dashboard_shows_every_metric() -> None:

@@ -144,13 +144,13 @@ def content_response(
 ) -> Response:
     """Return what sends the bytes: ourselves, or whoever the deployment lets do it."""
     settings = resources.settings
-    if is_head or not (settings.accel_prefix or settings.redirect_downloads):
+    if is_head:
         return ContentResponse(resources, content, byte_range)
-    path = resources.store.relative_path(content.blob_key)
-    if settings.accel_prefix and path is not None:
-        return AcceleratedResponse(resources, content, f"{settings.accel_prefix}/{path}")
-    if settings.redirect_downloads and path is None:
+    if settings.redirect_downloads:
         return RedirectedResponse(resources, content, byte_range)
+    if settings.accel_prefix:
+        path = resources.store.relative_path(content.blob_key)
+        return AcceleratedResponse(resources, content, f"{settings.accel_prefix}/{path}")
     return ContentResponse(resources, content, byte_range)
 
 

@@ -42,6 +42,8 @@ class ForEver(BaseRetryStrategy):
 
 def queue_app(database_url: str, resources: Resources) -> App:
     """Return the job queue with every task of docvault."""
+    for name in JobName:
+        metrics.JOB_SECONDS.labels(name, "failed")
     app = App(
         connector=PsycopgConnector(
             conninfo=libpq_url(database_url),
