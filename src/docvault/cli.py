@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from rich.progress import Progress
 from sqlalchemy.exc import OperationalError
 
+from docvault.announcement import announcement
 from docvault.api.contract import AUDIENCES, audience_contract, whole_contract
 from docvault.api.parameters import check_customer_id
 from docvault.app import create_app
@@ -124,7 +125,7 @@ def serve_command(
     ):
         migrate(url)
         address = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
-        started = _serve(settings, url, listener, workers, _announcement(settings, address))
+        started = _serve(settings, url, listener, workers, announcement(settings, address))
     if not started:
         raise SystemExit(1)
 
@@ -137,14 +138,14 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _serve(
-    settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
+    settings: Settings, url: str, listener: socket.socket, workers: int, greeting: str
 ) -> bool:
     asyncio.run(_prepare(settings, url, settles=workers > 1 and settings.works_inside))
     if workers > 1:
-        _supervise(settings, url, listener, workers, announcement)
+        _supervise(settings, url, listener, workers, greeting)
         return True
     api = application(settings, url, with_worker=settings.works_inside)
-    return serve(api, listener, trusted_proxies=settings.trusted_proxies, announcement=announcement)
+    return serve(api, listener, trusted_proxies=settings.trusted_proxies, announcement=greeting)
 
 
 async def _prepare(settings: Settings, url: str, *, settles: bool) -> None:
@@ -158,7 +159,7 @@ async def _prepare(settings: Settings, url: str, *, settles: bool) -> None:
 
 
 def _supervise(
-    settings: Settings, url: str, listener: socket.socket, workers: int, announcement: str
+    settings: Settings, url: str, listener: socket.socket, workers: int, greeting: str
 ) -> None:
     """Run several API processes on one socket, and the worker when it belongs inside."""
     supervised = ["--supervisor", str(os.getpid())]
@@ -169,7 +170,7 @@ def _supervise(
         "DOCVAULT_SECRET_KEY": secret_key(settings),
         "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
     }
-    typer.echo(announcement)
+    typer.echo(greeting)
     with ExitStack() as stack:
         if settings.metrics_bind is not None:
             environment[SHARED_DIR] = str(stack.enter_context(shared_folder()))
@@ -402,46 +403,3 @@ def stops_on_sigterm() -> Iterator[None]:
 
 def _shown_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-_TRY_IT = """
-Admin token (12 hours):
-{admin}
-
-Try it in another terminal: ask for a contract, make it mandatory, make a customer known (whom
-the gate blocks), let the customer upload the contract, and see the gate open.
-
-ADMIN={admin}
-CUSTOMER={customer}
-curl -X POST {address}/v1/admin/document-types -H "Authorization: Bearer $ADMIN" \\
-  -H 'Content-Type: application/json' -d '{{"name": "Contract", "upload_mode": "required"}}'
-curl -X PATCH {address}/v1/admin/settings/portal -H "Authorization: Bearer $ADMIN" \\
-  -H 'If-Match: *' -H 'Content-Type: application/json' -d '{{"gate_enabled": true}}'
-curl -X PUT {address}/v1/admin/customers/c-1042 -H "Authorization: Bearer $ADMIN" \\
-  -H 'Content-Type: application/json' -d '{{"name": "A. Bakker"}}'
-curl {address}/v1/customer/gate -H "Authorization: Bearer $CUSTOMER"
-curl -X PUT {address}/v1/customer/documents/contract -H "Authorization: Bearer $CUSTOMER" \\
-  -F file=@examples/contract.pdf
-curl {address}/v1/customer/gate -H "Authorization: Bearer $CUSTOMER"
-
-Ctrl-C stops everything; the data stay in {data_dir}.
-"""
-
-
-def _announcement(settings: Settings, address: str) -> str:
-    """Return what a person at the terminal needs to begin."""
-    where = f"docvault serves {address}\nReference: {address}/docs\n"
-    if not settings.embedded or settings.jwt_jwks_url is not None:
-        return where
-    if not sys.stdout.isatty():
-        # It may go to a file or a log, where a token that opens everything has no business.
-        # As it was called, for it need not be on the path.
-        program = sys.argv[0] if Path(sys.argv[0]).name == "docvault" else "docvault"
-        return f"{where}For an admin token: {program} token admin\n"
-    local = LocalIssuer(settings)
-    return where + _TRY_IT.format(
-        address=address,
-        admin=local.admin_token("admin"),
-        customer=local.customer_token("c-1042"),
-        data_dir=settings.data_dir,
-    )
