@@ -7,24 +7,20 @@ PORT ?= 8000
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
 
-# What is about bytes: all but the rules, the parsers, and what stores next to nothing.
-STORING := tests/api tests/services tests/jobs tests/test_cli.py tests/test_metrics.py \
-	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_customers.py \
-	admin/test_document_types.py admin/test_settings.py integration/test_document_types.py \
-	test_authentication.py test_errors.py test_guard.py test_isolation.py test_middleware.py \
-	test_hostile_bodies.py test_key_guessing.py test_mass_assignment.py test_pagination.py)
+# What is about bytes or the database: not the rules and parsers, nor what stores next to nothing.
+BACKENDS := tests/api tests/jobs tests/migrations tests/repositories tests/services \
+	tests/test_cli.py tests/test_database.py tests/test_metrics.py \
+	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_document_types.py \
+	admin/test_settings.py integration/test_document_types.py test_authentication.py \
+	test_errors.py test_guard.py test_isolation.py test_middleware.py test_hostile_bodies.py \
+	test_key_guessing.py test_mass_assignment.py)
 
-# SQL, and what depends on how the database sorts and locks.
-QUERYING := tests/migrations tests/repositories tests/services tests/jobs tests/test_database.py \
-	$(addprefix tests/api/,admin/test_customers.py admin/test_erasures.py test_pagination.py)
-
-.PHONY: help install run test test-s3 test-postgresql-15 test-system test-torture torture lint format openapi requirements lock bench
+.PHONY: help install run test test-backends test-system test-torture torture lint format openapi requirements lock bench
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
 	@echo "make test          check and test everything that needs no system package"
-	@echo "make test-s3       what is about bytes once more, on an S3 store"
-	@echo "make test-postgresql-15  what is about the database once more, on Debian's (oldest) one"
+	@echo "make test-backends what is about bytes or the database once more, on S3 and Debian's PostgreSQL"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
@@ -49,11 +45,8 @@ run: install
 test: install lint
 	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
 
-test-s3: install
-	$(BIN)/pytest --store s3 $(PARALLEL) $(STORING)
-
-test-postgresql-15: install
-	$(BIN)/pytest --debian-postgres 15 $(PARALLEL) $(QUERYING)
+test-backends: install
+	$(BIN)/pytest --store s3 --debian-postgres 15 $(PARALLEL) $(BACKENDS)
 
 test-system: install
 	$(BIN)/pytest -m "system and not torture"

@@ -5,9 +5,11 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from docvault import http_protocol
 from docvault.app import create_app
@@ -15,12 +17,18 @@ from docvault.server import Server, listen, uvicorn_config
 
 GET = b"GET /livez HTTP/1.1\r\n"
 HOST = b"Host: docvault.test\r\n"
+CHUNKED = b"PUT / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 async def port() -> AsyncIterator[int]:
     """A server without resources: what is tested here never gets that far."""
-    app: FastAPI = create_app()
+    async with served(create_app()) as port:
+        yield port
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
     with listen("127.0.0.1", 0) as listener:
         server = Server(app, uvicorn_config(app), announcement=None)
         task = asyncio.create_task(server._serve([listener]))
@@ -64,6 +72,8 @@ def assert_problem(answer: bytes, status: int, code: str) -> None:
         GET + HOST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         GET + HOST + b"Content-Length: -1\r\n\r\n",
         GET + HOST + b"Transfer-Encoding: gzip, chunked, x\r\n\r\n",
+        GET + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        GET + HOST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         GET + HOST + b"X: a\r\n folded\r\n\r\n",
         GET + HOST + b"X : a\r\n\r\n",
         GET + HOST + b"X: a\x00b\r\n\r\n",
@@ -71,7 +81,7 @@ def assert_problem(answer: bytes, status: int, code: str) -> None:
         b"GARBAGE\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40,
     ],
-    ids=range(13),
+    ids=range(15),
 )
 async def test_a_malformed_request_is_refused_and_the_connection_closed(
     port: int, request_bytes: bytes
@@ -137,6 +147,72 @@ async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     last = GET + HOST + b"Connection: close\r\n\r\n"
     answer = await send(port, (GET + HOST + b"\r\n") * 2 + last)
     assert answer.count(b"HTTP/1.1 200 OK") == 3
+
+
+class TestTrailers:
+    """Fields behind a chunked body (RFC 9110, section 6.5)."""
+
+    @pytest.fixture
+    async def port(self) -> AsyncIterator[int]:
+        """A server that reads the body and answers with the names of the fields it got."""
+        app = FastAPI()
+
+        @app.put("/")
+        async def names(request: Request) -> list[str]:
+            await request.body()
+            return list(request.headers)
+
+        async with served(app) as port:
+            yield port
+
+    async def test_they_are_no_part_of_the_head(self, port: int) -> None:
+        fields = b"Authorization: Bearer x\r\nExpect: 100-continue\r\n"
+        answer = await send(port, CHUNKED + b"0\r\n" + fields + b"\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == [
+            "host",
+            "connection",
+            "transfer-encoding",
+        ]
+
+    async def test_too_many_are_refused(self, port: int) -> None:
+        fields = b"X: " + b"y" * 1000 + b"\r\n"
+        answer = await send(port, CHUNKED + b"0\r\n" + fields * 40 + b"\r\n")
+        assert_problem(answer, 431, "header-too-large")
+
+    @pytest.mark.parametrize("beginning", [b"0\r\nX: ", b"1;"], ids=["field", "extension"])
+    async def test_what_never_ends_is_refused(self, port: int, beginning: bytes) -> None:
+        answer = await send(port, CHUNKED + beginning, *[b"y" * 10_000] * 20, pause=0.01)
+        assert_problem(answer, 431, "header-too-large")
+
+    async def test_a_body_of_many_small_chunks_is_read(self, port: int) -> None:
+        answer = await send(port, CHUNKED + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+class TestInsideAnAnswer:
+    """What is wrong with a request while the one before it is being answered."""
+
+    @pytest.fixture
+    async def port(self) -> AsyncIterator[int]:
+        """A server whose answer takes its time."""
+        app = FastAPI()
+
+        @app.get("/livez")
+        async def slow() -> StreamingResponse:
+            async def pieces() -> AsyncIterator[bytes]:
+                yield b"begin"
+                await asyncio.sleep(0.5)
+                yield b"end"
+
+            return StreamingResponse(pieces())
+
+        async with served(app) as port:
+            yield port
+
+    async def test_the_refusal_is_no_part_of_that_answer(self, port: int) -> None:
+        answer = await send(port, GET + HOST + b"\r\n", b"GARBAGE\r\n\r\n", pause=0.2)
+        assert b"begin" in answer
+        assert b"problem" not in answer
 
 
 class TestRefusedWhileSending:

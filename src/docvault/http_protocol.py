@@ -69,6 +69,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - those of uvicorn
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        # What came since the parser last reported a whole piece: a field or the extension of a
+        # chunk that never ends is not reported.
+        self._held_bytes = 0
         self._has_begun = False
         self._refusal: DocvaultError | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -104,14 +107,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HeaderTooLarge("The URL is too long."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Bound the header fields together."""
+        """Bound the header fields together, and drop those that come behind a chunked body.
+
+        Merged into the others (RFC 9110, section 6.5.1, forbids it) they would be a credential or
+        a condition, depending on how fast they come.
+        """
         self._count(name, value)
-        super().on_header(name, value)
+        if self._has_begun:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Check what routers in between could understand differently (RFC 9112)."""
         self._stop_timer()
         self._has_begun = False
+        self._held_bytes = 0
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             self._refuse(MalformedRequest("A request has exactly one Host."))
@@ -120,33 +129,38 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(
                 MalformedRequest("Content-Length and Transfer-Encoding exclude each other.")
             )
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            # Taken off by nobody, a second coding would be part of the body.
+            self._refuse(MalformedRequest("The only transfer coding is chunked."))
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Hand a piece on; adding it to nothing does not copy it, unlike adding it to an array."""
+        self._held_bytes = 0
         if not self.cycle.body:
             self.cycle.body = b""  # type: ignore[assignment]  # uvicorn only adds and converts
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Begin to count anew."""
+        self._held_bytes = 0
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Parse; what is refused is answered in `send_400_response`."""
         if self.transport.is_done:
             self._drop(len(data))
             return
+        self._held_bytes += len(data)
         super().data_received(data)
-        if self._has_begun and not self.transport.is_closing():
-            # A header field that never ends is not reported by the parser.
-            self._pending_bytes(len(data))
+        if self._held_bytes > 2 * HEADER_BYTES and not self.transport.is_closing():
+            self._answer(HeaderTooLarge())
 
     def send_400_response(self, msg: str) -> None:
         """Answer with a problem, as everywhere else, and close."""
         del msg
         self._answer(self._refusal or MalformedRequest())
-
-    def _pending_bytes(self, number: int) -> None:
-        self._head_bytes += number
-        if self._head_bytes > 2 * HEADER_BYTES:
-            self._answer(HeaderTooLarge())
 
     def _count(self, *parts: bytes) -> None:
         self._head_bytes += sum(len(part) for part in parts)
@@ -200,6 +214,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, error: DocvaultError) -> None:
         self._stop_timer()
+        if self.cycle is not None and self.cycle.response_started != self.cycle.response_complete:
+            # Inside another answer this one would be taken for a part of it.
+            self._connection.close()
+            return
         problem = problem_of(error, uuid_utils.compat.uuid7())
         body = problem.model_dump_json(exclude_unset=True).encode()
         head = (

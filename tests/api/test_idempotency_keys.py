@@ -122,6 +122,15 @@ class TestRepeatedUpload:
         held = await holdings(resources)
         assert (held.versions, len(held.in_store), held.in_spool) == (1, 1, frozenset())
 
+    @pytest.mark.parametrize("condition", ["If-Match", "If-None-Match"])
+    async def test_a_condition_that_is_none_is_refused_also_when_the_answer_is_known(
+        self, staff: httpx.AsyncClient, condition: str
+    ) -> None:
+        headers = {"Idempotency-Key": "k-1"}
+        assert (await staff.put(CARD, **upload_of(), headers=headers)).status_code == 201
+        answer = await staff.put(CARD, **upload_of(), headers={**headers, condition: ""})
+        assert refusal(answer) == (422, "validation-error", condition)
+
     async def test_without_a_key_it_is_done_again(self, staff: httpx.AsyncClient) -> None:
         await put(staff)
         assert (await staff.put(CARD, **upload_of())).json()["version"] == 2

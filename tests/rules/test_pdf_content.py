@@ -152,6 +152,14 @@ def test_names_with_harmless_escapes_are_not_active():
         b"<</AA<</O 7 0 R>>>>",
         b"<</AA 7 0 R>>",
         b"<</AA\n7\r\n0 R>>",
+        b"<</Subtype/FileAttachment/FS 7 0 R>>",
+        b"<</Type/Filespec/EF<</F 7 0 R>>>>",
+        b"<</AA%\n<</O 7 0 R>>>>",
+        b"<</AA" + b" " * 20 + b"7 0 R>>",
+        b"<</AA 7%\n0 R>>",
+        b"<</S(Movie)>>",
+        b"<</S%\n<4c61756e6368>>>",
+        b"<</S 7 0 R>>",
     ],
 )
 def test_an_active_name_is_found_raw_escaped_and_compressed(other: bytes):
@@ -205,6 +213,14 @@ def test_an_older_definition_of_the_opening_action_counts_too():
     assert is_active(data.replace(b"6 0 obj", harmful + b"6 0 obj"))
 
 
+@pytest.mark.parametrize("definition", [b"6%\n0 obj", b"6 0%\nobj", b"006 0 obj", b"6   00 obj"])
+def test_a_definition_in_an_odd_form_counts_too(definition: bytes):
+    harmful = definition + b"<</S/URI/URI(https://a.example)>>endobj\n"
+    data = files.pdf_with_catalog(b"/OpenAction 6 0 R", b"<</S/GoTo/D[4 0 R/Fit]>>")
+
+    assert is_active(data.replace(b"6 0 obj", harmful + b"6 0 obj"))
+
+
 def test_another_object_whose_number_ends_alike_does_not_count():
     data = files.pdf_with_catalog(b"/OpenAction 6 0 R", b"<</S/GoTo/D[4 0 R/Fit]>>")
 
@@ -235,19 +251,94 @@ def test_an_object_stream_that_is_harmless_is_not_active():
 
 
 def test_an_empty_object_stream_is_not_active():
-    assert not is_active(pdf_with(object_stream(b"")))
+    assert not is_active(pdf_with(object_stream(b"", b"/Type/ObjStm/N 0/First 0")))
 
 
-def test_an_object_stream_without_its_type_is_found():
-    stream = object_stream(b"9 0 <</S/JavaScript>>", b"/N 1 /First 4")
+@pytest.mark.parametrize(
+    "dictionary",
+    [
+        b"/First 4/N 1/Type/ObjStm",
+        b" /Type /ObjStm /N 1 /First 4 /Length 99 ",
+        b"\n/Type /ObjStm\n/Extends 3 0 R\n/N 1\n/First 4\n/Length 9 0 R\n",
+    ],
+)
+def test_an_object_stream_as_programs_write_it_is_read(dictionary: bytes):
+    assert not is_active(pdf_with(object_stream(b"9 0 <</A 1>>", dictionary)))
+    assert is_active(pdf_with(object_stream(b"9 0 <</S/JavaScript>>", dictionary)))
 
-    assert is_active(pdf_with(stream))
+
+@pytest.mark.parametrize(
+    "dictionary",
+    [
+        b"/N 1/First 4.0",
+        b"/N 1/First 6 0 R",
+        b"/N 1/First%c\n4",
+        b"/N 1/First 4%c\n",
+        b"/N 1/#46irst 4",
+        b"/Type/Obj#53tm/N 1/First 4",
+        b"/Type/ObjStm/N 1/First 4/First 5",
+        b"/Type/ObjStm/N 1/First 4/DecodeParms<</Predictor 12/Columns 4>>",
+        b"/Type/ObjStm/N 1/First 4/Filter[/ASCIIHexDecode/FlateDecode]",
+        b"/Type/ObjStm/N 1/First 4/Q[/xstream\n]",
+        b"/Type/ObjStm/N 1/First 4/X()",
+    ],
+)
+def test_an_object_stream_written_in_any_other_way_is_active(dictionary: bytes):
+    """Readers that put up with it would find something else than what is looked at here."""
+    assert is_active(pdf_with(object_stream(b"9 0 <</A 1>>", dictionary)))
 
 
-def test_an_object_stream_with_an_escaped_type_is_found():
-    stream = object_stream(b"9 0 <</S/JavaScript>>", b"/Type/Obj#53tm/First 6 0 R")
+def test_an_object_stream_whose_data_go_on_is_active():
+    """Another filter takes all of it."""
+    stream = object_stream(b"9 0 <</A 1>>")
 
-    assert is_active(pdf_with(stream))
+    assert is_active(pdf_with(stream.replace(b"\nendstream", b"\n3c3c3e3e>\nendstream")))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"<</DecodeParms 3 0 R/X ",
+        b"<</DecodeParms 3 0 R/X /endobj\n",
+        b"<</DecodeParms 3 0 R/X\nendobj\n",
+        b"<</DecodeParms 3 0 R%>>\nendobj\n",
+        b"<</DecodeParms 3 0 R>>%endobj ",
+        b"<</DecodeParms 3 0 R>>% ",
+    ],
+)
+def test_an_object_stream_that_begins_inside_another_object_is_active(before: bytes):
+    assert is_active(pdf_with(before + b"9 0 obj\n" + object_stream(b"9 0 <</A 1>>")))
+
+
+def test_a_predictor_that_moves_no_byte_is_not_active():
+    image = b"<</DecodeParms<</Predictor 15 /Columns 4>>>>"
+
+    assert not is_active(pdf_with(image, object_stream(b"9 0 <</A 1>>")))
+
+
+def test_another_predictor_is_active_where_an_object_stream_could_have_it():
+    image = b"<</DecodeParms<</Predictor 2/Colors 8>>>>"
+
+    assert not is_active(pdf_with(image))
+    assert is_active(pdf_with(image, object_stream(b"9 0 <</A 1>>")))
+    assert is_active(pdf_with(object_stream(b"9 0 " + image)))
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        b"<</Type/Outlines/First 7 0 R/Last 8 0 R/Count 2>>",
+        b"<</Title(Down \\(the\\) stream (1\n))/First 7 0 R/Last 8 0 R/A<</S/GoTo/D[3 0 R/Fit]>>>>",
+        b"<</First\n7 0 R /Last 8 0 R /Title <FEFF0041> % done\n>>",
+    ],
+)
+def test_an_outline_is_not_active(outline: bytes):
+    assert not is_active(pdf_with(outline))
+
+
+def test_what_cannot_be_told_from_an_outline_is_active():
+    assert is_active(pdf_with(b"<</X<</First 7 0 R>>>>"))
+    assert is_active(pdf_with(b"<</First 7 0 R/X(>>"))
 
 
 @pytest.mark.parametrize(
@@ -283,3 +374,11 @@ def test_an_encrypted_pdf_with_readable_names_is_judged_by_them():
 
     assert not is_active(data)
     assert is_active(data.replace(b"/Type/Catalog", b"/Type/Catalog/AA<</O 1 0 R>>"))
+
+
+def test_an_encrypted_pdf_with_an_object_stream_is_active():
+    """Encrypted data can look like a packed text, to one who chose the key."""
+    stream = object_stream(b"9 0 <</A 1>>")
+    data = files.pdf_with_catalog(b"", stream).replace(b"/Root", b"/Encrypt 7 0 R/Root")
+
+    assert is_active(data)

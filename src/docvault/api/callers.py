@@ -51,11 +51,12 @@ class TokenRoute(GuardedRoute):
         """
         values = request.headers.getlist("authorization")
         scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = token.strip(" \t")
+        if scheme.lower() != "bearer" or not token:
             raise AuthenticationRequired(headers=BEARER_CHALLENGE)
         resources: Resources = request.app.state.resources
         try:
-            claims = await resources.tokens.verify(token.strip())
+            claims = await resources.tokens.verify(token)
         except (InvalidToken, TokenExpired) as error:
             error.headers.update(INVALID_TOKEN_CHALLENGE)
             raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -64,11 +65,16 @@ def check_preconditions(request: Request, current: BaseModel | None) -> None:
             raise PreconditionFailed
 
 
-def check_condition_headers(request: Request) -> None:
-    """Raise `ValidationFailed` for an If-Match that is none, where it may not be compared."""
-    value = field_value(request, "if-match")
-    if value is not None:
-        parse_entity_tags(value, "If-Match")
+def check_condition_headers(request: Request, names: Iterable[str]) -> None:
+    """Raise `ValidationFailed` for a header that is no list of entity tags.
+
+    Before it is compared, for that can be after a long body, or never: when an erasure runs
+    already, or the answer is that to an earlier request with the same idempotency key.
+    """
+    for name in names:
+        value = field_value(request, name)
+        if value is not None:
+            parse_entity_tags(value, name)
 
 
 def require_if_match(request: Request) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fastapi import Response
 
 from docvault.api.calls import Call
-from docvault.api.conditional import check_condition_headers, check_preconditions
+from docvault.api.conditional import check_preconditions
 from docvault.api.responses import resource_response
 from docvault.api.views import customer_view
 from docvault.rules.customers import CustomerFacts
@@ -47,7 +47,6 @@ async def replace_customer(call: Call, external_id: str, data: CustomerPut) -> R
 async def delete_customer(call: Call, external_id: str, erasures_path: str) -> Response:
     """Begin to erase a customer, or point at the erasure that runs."""
     customer = await customers.find_any_customer(call.work.unit, external_id)
-    check_condition_headers(call)
     if customer.erasure_id is None:
         check_preconditions(call, await view_of_customer(call, customer))
     erasure_id = await erasures.erase_customer(call.work, customer)

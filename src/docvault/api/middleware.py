@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docvault.api.calls import Call
 from docvault.api.problems import problem_response
-from docvault.errors import DocvaultError, Unavailable
+from docvault.errors import DocvaultError, NotFound, Unavailable
 from docvault.metrics import REQUESTS_IN_FLIGHT, observe_request
 from docvault.tracing import name_span
 
@@ -34,6 +34,11 @@ class RequestMiddleware:
             return
         exchange = _Exchange(scope, receive, send)
         try:
+            if b"%2f" in scope["raw_path"].lower():
+                # Nothing has a slash in its name. Taken for one between segments it would lead
+                # past a proxy that allows some paths and no others (RFC 3986, section 2.2).
+                await exchange.answer(NotFound())
+                return
             with REQUESTS_IN_FLIGHT.track_inprogress():
                 await self._app(exchange.scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:

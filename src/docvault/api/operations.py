@@ -17,6 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from docvault.api.bodies import has_body
 from docvault.api.calls import Call
+from docvault.api.conditional import check_condition_headers
 from docvault.api.denials import DENIALS, record_denial
 from docvault.api.failed_credentials import count_failed_credential
 from docvault.api.idempotency_keys import claim_from_header, fingerprint_of, replayed, stored
@@ -196,6 +197,8 @@ class GuardedRoute(APIRoute):
                 async with self._opened(resources) as unit:
                     call = await self._enter(request, unit)
                     check_parameters(request, known_query)
+                    if not self._only_reads:
+                        check_condition_headers(request, self.operation.conditions)
                     if self._answers_at_once:
                         call.inside(unit.narrowed(call.asker.access))
                         return await handle(call)
@@ -216,13 +219,17 @@ class GuardedRoute(APIRoute):
         """Whether the endpoint works in the unit of the guard: there is no body to wait for."""
         return self.operation.body == "none" and self.operation.in_transaction
 
+    @property
+    def _only_reads(self) -> bool:
+        return "GET" in (self.methods or ())
+
     def _opened(self, resources: Resources) -> AbstractAsyncContextManager[Unit]:
         """Open what the guard looks things up in.
 
         It writes nothing that depends on anything else, and neither does a GET: single
         statements do. Only a change without a body needs a transaction here.
         """
-        if self._answers_at_once and "GET" not in (self.methods or ()):
+        if self._answers_at_once and not self._only_reads:
             return resources.unit(Access.everyone())
         return resources.statements(Access.everyone())
 

@@ -3,7 +3,8 @@
 Names are searched for in the raw bytes and in object streams, the one place where objects are
 compressed; encryption leaves names readable everywhere else. What cannot be looked into counts
 as active, which only means that the file is never shown inline; that includes what is large, so
-that the time for a file has a bound.
+that the time for a file has a bound. Readers put up with a lot, each with something else: what a
+stream's dictionary says is believed only in the form that programs write.
 """
 
 import re
@@ -18,6 +19,7 @@ from docvault.rules.pdf_objects import (
     ObjectStreams,
     Window,
     find_raw_object,
+    is_object,
     raw_windows,
 )
 
@@ -38,19 +40,32 @@ _MAX_DEFINITIONS = 100
 _REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
 _BLANK = rb"[\x00\t\n\f\r ]{0,9}"
 _REFERENCE = rb"(?:\d{1,10}[\x00\t\n\f\r ]{1,9}\d{1,5}[\x00\t\n\f\r ]{1,9}R)"
+_BLANKS_AND_COMMENTS = rb"(?:[\x00\t\n\f\r ]|%[^\r\n]*+)*+"
 
 # /JS alone is not looked for: it does nothing without /JavaScript or /Rendition, and is too
 # short not to turn up in a scanned page's bytes. The first lookahead is for speed alone.
 _NAMES = re.compile(
-    rb"/(?=[3AEFGIJLMORSX])(?:"
-    rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|SubmitForm|ImportData|GoTo[RE]"
+    rb"/(?=[3AEFGIJLMOPRSX])(?:"
+    rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|FileAttachment|SubmitForm|ImportData|GoTo[RE]"
     rb"|Movie|Sound|Rendition|XFA|3DD)(?!" + _REGULAR + rb")"
-    rb"|(?P<trigger>AA|OpenAction)(?!" + _REGULAR + rb")"
+    # The type of an action, where readers also take a string or a reference for the name.
+    rb"|(?P<untyped>S)"
+    + _BLANKS_AND_COMMENTS
+    + rb"(?:\([A-Za-z\\]{3}|<(?!<)[0-9A-Fa-f\x00\t\n\f\r ]{4}|"
+    + _REFERENCE
+    + rb")"
+    rb"|(?P<trigger>AA|EF|OpenAction)(?!" + _REGULAR + rb")"
     rb"|(?P<matrix>FontMatrix)(?!" + _REGULAR + rb")"
-    # Some readers do not insist on /ObjStm, but all need the integer /First.
-    rb"|ObjStm|First" + _BLANK + rb"(?P<first>\d{1,10})" + _BLANK + rb"[/>])"
+    rb"|(?P<hiding>Encrypt|Predictor)(?!" + _REGULAR + rb")"
+    # Some readers do not insist on /ObjStm, but all need /First, which outlines have too.
+    rb"|(?P<stream>ObjStm|First)(?!" + _REGULAR + rb"))"
 )
-_ADDITIONAL_ACTIONS = re.compile(_BLANK + rb"(?:<<|" + _REFERENCE + rb")")
+# A dictionary or a reference. Of random bytes, three of which may be /AA (actions) or /EF (a file
+# in the file), few go on like this.
+_DICTIONARY_AHEAD = re.compile(_BLANKS_AND_COMMENTS + rb"(?:[<\d.+-]|\Z)")
+# With these bytes stay where they are, but for one more at the start of each row.
+_PNG_PREDICTOR = re.compile(_BLANK + rb"1[0-5]?" + _BLANK + rb"[/>]")
+_TO_REFERENCE = re.compile(_BLANK + _REFERENCE)
 # A viewer in browsers ran what else stood there as a script (CVE-2024-4367).
 _MATRIX = re.compile(_BLANK + rb"\[(?:" + _BLANK + rb"[-+.\d]{1,24}){1,6}" + _BLANK + rb"\]")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
@@ -84,7 +99,12 @@ def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
 class _Found:
     """What the search has to come back to; the offsets are the file's."""
 
-    object_streams: list[tuple[int, int | None]] = field(default_factory=list)
+    # Each is in the dictionary of an object stream.
+    object_streams: list[int] = field(default_factory=list)
+    # Each is in that of an outline, or of an object stream.
+    outlines: list[int] = field(default_factory=list)
+    # Whether unpacking an object stream may not be enough to read it.
+    hides: bool = False
     open_actions: set[int] = field(default_factory=set)
     names: int = 0
 
@@ -99,9 +119,12 @@ def _is_active(file: BinaryIO) -> bool:
     try:
         for window in raw_windows(file):
             _search(window, found)
-        streams = ObjectStreams(file, found.object_streams)
+        marks = [*found.object_streams, *(at for at in found.outlines if not is_object(file, at))]
+        streams = ObjectStreams(file, marks)
         for text in streams.texts():
             _search(Window(0, text, len(text)), found)
+        if marks and found.hides:
+            return True
         _check_open_actions(file, streams, found.open_actions)
     except NotHarmless:
         return True
@@ -119,7 +142,7 @@ def _search(window: Window, found: _Found) -> None:
 
 def _consider(match: re.Match[bytes], offset: int, found: _Found) -> None:
     found.count()
-    if match["active"]:
+    if match["active"] or match["untyped"]:
         raise NotHarmless
     if match["matrix"]:
         if not _MATRIX.match(match.string, match.end()):
@@ -127,10 +150,15 @@ def _consider(match: re.Match[bytes], offset: int, found: _Found) -> None:
     elif match["trigger"] == b"OpenAction":
         _consider_open_action(match, found)
     elif match["trigger"]:
-        if _ADDITIONAL_ACTIONS.match(match.string, match.end()):
+        if _DICTIONARY_AHEAD.match(match.string, match.end()):
             raise NotHarmless
+    elif match["hiding"]:
+        is_png = match["hiding"] == b"Predictor" and _PNG_PREDICTOR.match(match.string, match.end())
+        found.hides = found.hides or not is_png
+    elif match["stream"] == b"First" and _TO_REFERENCE.match(match.string, match.end()):
+        found.outlines.append(offset)
     else:
-        found.object_streams.append((offset, int(match["first"]) if match["first"] else None))
+        found.object_streams.append(offset)
 
 
 def _consider_escaped(position: int, window: Window, found: _Found) -> None:

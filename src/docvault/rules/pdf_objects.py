@@ -2,8 +2,9 @@
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import BinaryIO
 
 from docvault.rules.content import read_at
@@ -17,11 +18,66 @@ _MAX_STREAM_BYTES = 4 << 20
 # For all streams of a file, packed and unpacked bytes together.
 _MAX_WORK_BYTES = 32 << 20
 
-# From within the dictionary to the data. Strings and comments, in which another "stream" could
-# hide, have no place there.
-_TO_DATA = re.compile(rb"[^(%]{0,2000}?stream(?:\r\n|\n|\r)")
-# Each object's number and offset come first. A predictor or a second filter would show here.
+_MAX_DICTIONARY_BYTES = 8 * 1024
+_BLANK = rb"[\x00\t\n\f\r ]"
+_REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
+_COMMENT = rb"%[^\r\n]*+"
+_SEPARATION = rb"(?:" + _BLANK + rb"|" + _COMMENT + rb")++"
+_REFERENCE = rb"\d{1,10}" + _BLANK + rb"++\d{1,5}" + _BLANK + rb"++R"
+
+# How an object stream begins that a program has written. With a comment, a string, another filter
+# or a predictor it is not what it seems: readers differ in what they make of it.
+_DEFINITION = re.compile(rb"\d{1,10}" + _BLANK + rb"{1,9}\d{1,5}" + _BLANK + rb"{1,9}obj")
+_HEADER = re.compile(rb"(?:%[^\r\n]*+[\r\n]++)++")
+# The last line, and how it ends.
+_BEFORE_DEFINITION = re.compile(
+    rb"[\r\n][^\r\n]*(?<=[\x00\t\n\f\r >\])])(?P<end>endobj)" + _BLANK + rb"*+\Z"
+)
+_BEFORE_END = re.compile(
+    rb"[\r\n][^\r\n]*?(?P<end>(?:[>\])]|(?<=[\x00\t\n\f\r ])(?:endstream|[-+.\d]++|R|null))"
+    + _BLANK
+    + rb"*+)\Z"
+)
+_OBJECT_STREAM = re.compile(
+    _DEFINITION.pattern + _BLANK + rb"*+<<(?:" + _BLANK + rb"*+/(?:"
+    rb"Type" + _BLANK + rb"*+/ObjStm"
+    rb"|N" + _BLANK + rb"++(?P<number>\d{1,7})"
+    rb"|First" + _BLANK + rb"++(?P<first>\d{1,10})"
+    rb"|Length" + _BLANK + rb"++(?:" + _REFERENCE + rb"|\d{1,10})"
+    rb"|Filter" + _BLANK + rb"*+(?:/FlateDecode"
+    rb"|\[" + _BLANK + rb"*+/FlateDecode" + _BLANK + rb"*+\])"
+    rb"|Extends"
+    + _BLANK
+    + rb"++"
+    + _REFERENCE
+    + rb"))++"
+    + _BLANK
+    + rb"*+>>"
+    + _BLANK
+    + rb"*+stream\r?\n"
+)
+# What it must say, and once: of two values readers take one or the other.
+_SAID_ONCE = (b"/N", b"/First", b"/Filter")
+# The data end where the packed text does: another filter would take more, and unpack it otherwise.
+_END = re.compile(_BLANK + rb"{0,9}endstream")
+# Each object's number and offset come first. A predictor would show here.
 _PAIR = re.compile(rb"[ \t\r\n\f]*(\d{1,10})[ \t\r\n\f]+(\d{1,10})")
+
+_STRING = rb"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.)*+\))*+\)"
+_TOKEN = re.compile(
+    rb"(?:"
+    + _SEPARATION
+    + rb"|/"
+    + _REGULAR
+    + rb"*+|"
+    + _REGULAR
+    + rb"++|[\[\]]|"
+    + _STRING
+    + rb"|<(?!<)[0-9A-Fa-f\x00\t\n\f\r ]*+>)*+(<<|>>)",
+    re.DOTALL,
+)
+_DIGITS_BEFORE = re.compile(rb"\d+$")
+_END_OF_OBJECT = re.compile(rb"(?:" + _SEPARATION + rb")?endobj")
 
 
 class NotHarmless(Exception):
@@ -49,45 +105,47 @@ def raw_windows(file: BinaryIO) -> Iterator[Window]:
         offset += _WINDOW_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class _ObjectStream:
+    """Where its data start, how many objects it has, and where in its text they begin."""
+
+    start: int
+    number: int
+    first: int
+
+
 class ObjectStreams:
     """The object streams of a file, unpacked one at a time within one bound for all.
 
-    `marks` has for each place that looked like an object stream's dictionary its offset in the
-    file, and the value of /First if it stood there.
+    `marks` are offsets in the file, each of a name within an object stream's dictionary.
     """
 
-    def __init__(self, file: BinaryIO, marks: list[tuple[int, int | None]]) -> None:
+    def __init__(self, file: BinaryIO, marks: Iterable[int]) -> None:
         self._file = file
-        self._first_by_start: dict[int, int | None] = {}
-        for offset, first in marks:
-            start = self._data_start(offset)
-            self._first_by_start[start] = first or self._first_by_start.get(start)
+        # More than one mark may be in the same dictionary.
+        self._streams = sorted(
+            {_object_stream(file, mark) for mark in marks}, key=attrgetter("start")
+        )
 
     def texts(self) -> Iterator[bytes]:
         """Each stream's header and objects."""
         left = _MAX_WORK_BYTES
-        for start in self._first_by_start:
-            text, packed_size = self._inflate(start)
+        for stream in self._streams:
+            text, packed_size = self._inflate(stream.start)
             left -= len(text) + packed_size
-            if left < 0 or (text and not _PAIR.match(text)):
+            if left < 0 or (stream.number and not _PAIR.match(text)):
                 raise NotHarmless
             yield text
 
     def find(self, number: int) -> Iterator[bytes]:
         """The beginning of each object of this number."""
-        for text, first in zip(self.texts(), self._first_by_start.values(), strict=True):
+        for text, stream in zip(self.texts(), self._streams, strict=True):
             position = 0
             while pair := _PAIR.match(text, position):
                 if int(pair[1]) == number:
-                    start = (first or 0) + int(pair[2])
+                    start = stream.first + int(pair[2])
                     yield text[start : start + LOOKAHEAD_BYTES]
                 position = pair.end()
-
-    def _data_start(self, offset: int) -> int:
-        to_data = _TO_DATA.match(read_at(self._file, offset, 2 * LOOKAHEAD_BYTES))
-        if not to_data:
-            raise NotHarmless
-        return offset + to_data.end()
 
     def _inflate(self, start: int) -> tuple[bytes, int]:
         """The unpacked stream and its packed size."""
@@ -105,16 +163,69 @@ class ObjectStreams:
             left -= len(pieces[-1])
             if not packed or left < 0 or position - start > _MAX_STREAM_BYTES:
                 raise NotHarmless
-        return b"".join(pieces), position - start - len(inflater.unused_data)
+        size = position - start - len(inflater.unused_data)
+        if not _END.match(read_at(self._file, start + size, LOOKAHEAD_BYTES)):
+            raise NotHarmless
+        return b"".join(pieces), size
+
+
+def _object_stream(file: BinaryIO, mark: int) -> _ObjectStream:
+    """Read the dictionary that the mark is in."""
+    begin = max(0, mark - LOOKAHEAD_BYTES)
+    before = read_at(file, begin, mark - begin)
+    definitions = [match.start() for match in _DEFINITION.finditer(before)]
+    if not definitions or not _is_outermost(before[: definitions[-1]], is_all=begin == 0):
+        raise NotHarmless
+    begin += definitions[-1]
+    match = _OBJECT_STREAM.match(read_at(file, begin, _MAX_DICTIONARY_BYTES))
+    if (
+        not match
+        or begin + match.end() <= mark
+        or any(match[0].count(name) != 1 for name in _SAID_ONCE)
+    ):
+        raise NotHarmless
+    return _ObjectStream(begin + match.end(), int(match["number"]), int(match["first"]))
+
+
+def _is_outermost(above: bytes, *, is_all: bool) -> bool:
+    """Return whether an object begins below this, and not what looks like one inside another.
+
+    Inside a dictionary readers skip what does not belong there, `1 0 obj <<` for instance, and
+    take what stood before for a part of it. So there has to be the end of another object, which
+    is neither the value of a name nor in a comment; or the file's first lines.
+    """
+    if is_all and _HEADER.fullmatch(above):
+        return True
+    for end in (_BEFORE_DEFINITION, _BEFORE_END):
+        match = end.search(above)
+        if not match or b"%" in match[0]:
+            return False
+        above = above[: match.start("end")]
+    return True
+
+
+def is_object(file: BinaryIO, mark: int) -> bool:
+    """Return whether the dictionary that the mark is in is an object by itself, and no stream's."""
+    text = read_at(file, mark, _MAX_DICTIONARY_BYTES)
+    depth = position = 0
+    while depth >= 0:
+        token = _TOKEN.match(text, position)
+        if not token:
+            return False
+        depth += 1 if token[1] == b"<<" else -1
+        position = token.end()
+    return _END_OF_OBJECT.match(text, position) is not None
 
 
 def find_raw_object(file: BinaryIO, number: int) -> Iterator[bytes]:
     """The beginning of each object of this number outside object streams."""
     # Without a lookbehind the pattern starts with a literal, which is ten times faster.
-    definition = re.compile(rb"%d[\x00\t\n\f\r ]{1,9}\d{1,5}[\x00\t\n\f\r ]{1,9}obj" % number)
+    definition = re.compile(rb"%d" % number + _SEPARATION + rb"\d{1,5}" + _SEPARATION + rb"obj")
     for window in raw_windows(file):
         for match in definition.finditer(window.text):
             start = match.start()
-            is_whole = not window.text[max(0, start - 1) : start].isdigit()
+            digits = _DIGITS_BEFORE.search(window.text[max(0, start - 32) : start])
+            # Zeros before it do not make it another number.
+            is_whole = digits is None or not digits[0].strip(b"0")
             if is_whole and start < window.limit:
                 yield window.text[match.end() : match.end() + LOOKAHEAD_BYTES]
