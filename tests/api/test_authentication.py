@@ -115,13 +115,24 @@ class TestAuthorizationHeader:
     """`Authorization: Bearer <token>` and nothing else."""
 
     @pytest.mark.parametrize(
-        "value", ["", "Bearer", "Bearer ", "Basic YTpi", "Token {}", "{}", "Bearer{}", "Digest {}"]
+        "value",
+        [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic YTpi",
+            "Token {}",
+            "{}",
+            "Bearer{}",
+            "Digest {}",
+            "Bearer {}\xa0",
+        ],
     )
     async def test_another_form_is_refused(
         self, http: httpx.AsyncClient, issuer: LocalIssuer, value: str
     ) -> None:
         header = value.replace("{}", issuer.admin_token("staff-1"))
-        answer = await http.get(ADMIN_PATH, headers={"Authorization": header})
+        answer = await http.get(ADMIN_PATH, headers={"Authorization": header.encode("latin-1")})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
 

@@ -146,6 +146,11 @@ class TestRepeatedUpload:
         assert body.taken == 0
         assert await holdings(resources) == NOTHING
 
+    async def test_two_keys_are_refused(self, staff: httpx.AsyncClient) -> None:
+        headers = [("Idempotency-Key", "k-1"), ("Idempotency-Key", "k-2")]
+        answer = await staff.put(CARD, **upload_of(), headers=headers)
+        assert refusal(answer) == (422, "validation-error", "Idempotency-Key")
+
     async def test_the_longest_key_is_good(self, staff: httpx.AsyncClient) -> None:
         assert (await put(staff, key="x" * 255)).status_code == 201
 

@@ -187,3 +187,9 @@ def bare_scope(admin: httpx.AsyncClient) -> Scope:
         "client": ("127.0.0.1", 1),
         "server": ("docvault.test", 80),
     }
+
+
+@pytest.mark.parametrize("path", ["/v1%2Fadmin/customers", "/v1/admin%2fcustomers", "/docs%2f"])
+async def test_a_slash_in_disguise_leads_nowhere(admin: httpx.AsyncClient, path: str) -> None:
+    answer = await admin.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")

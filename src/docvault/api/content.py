@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from docvault import metrics
-from docvault.api.conditional import is_not_modified, not_modified, require_match
+from docvault.api.conditional import field_value, is_not_modified, not_modified, require_match
 from docvault.api.ranges import ByteRange, parse_range
 from docvault.errors import NoFile, StorageUnavailable
 from docvault.rules.filenames import content_disposition
@@ -136,7 +136,7 @@ def requested_range(request: Request, content: StoredContent) -> ByteRange | Non
     if_range = request.headers.get("if-range")
     if if_range is not None and if_range.strip() != content.entity_tag:
         return None
-    return parse_range(request.headers.get("range"), content.size_bytes)
+    return parse_range(field_value(request, "range"), content.size_bytes)
 
 
 def content_response(

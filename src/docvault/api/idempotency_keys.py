@@ -6,6 +6,7 @@ import re
 from fastapi import Response
 
 from docvault.api.calls import Call
+from docvault.api.conditional import field_value
 from docvault.api.responses import JsonResponse
 from docvault.errors import ValidationFailed
 from docvault.repositories.unit import Unit
@@ -22,7 +23,7 @@ async def claim_from_header(call: Call, unit: Unit) -> Claim | None:
 
     A key is good for one caller, method and path. Raises `RequestInProgress`.
     """
-    value = call.headers.get(HEADER)
+    value = field_value(call, HEADER)
     if value is None:
         return None
     match = _KEY.fullmatch(value)

@@ -1,7 +1,7 @@
 """What all schemas share: strict input, complete output, safe text."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
@@ -51,6 +51,14 @@ def _only_rfc_3339(value: object) -> object:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    """Convert once, here: in the first and the last year there may be no such time in UTC."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be between the years 1 and 9999 in UTC") from None
+
+
 SafeText = Annotated[str, AfterValidator(_no_nul)]
 Name = Annotated[
     SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(not_blank)
@@ -67,7 +75,10 @@ CustomerId = Annotated[
 ]
 UtcTime = Annotated[datetime, Field(examples=["2026-11-24T09:12:44Z"])]
 InputTime = Annotated[
-    AwareDatetime, BeforeValidator(_only_rfc_3339), Field(examples=["2026-11-24T00:00:00Z"])
+    AwareDatetime,
+    BeforeValidator(_only_rfc_3339),
+    AfterValidator(_in_utc),
+    Field(examples=["2026-11-24T00:00:00Z"]),
 ]
 
 

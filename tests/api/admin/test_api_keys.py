@@ -99,6 +99,8 @@ class TestCreate:
             ("expires_at", "4102444800"),
             ("expires_at", "2099-01-01T00Z"),
             ("expires_at", "2099-01-01 00:00:00Z"),
+            ("expires_at", "9999-12-31T23:59:59-23:59"),
+            ("expires_at", "0001-01-01T00:00:00+00:01"),
             ("expires_at", in_hours(-1)),
             ("expires_at", "1970-01-01T00:00:00Z"),
             ("key", "dv_live_x"),
