@@ -88,10 +88,15 @@ def test_a_name_of_which_nothing_is_left_is_refused(raw: str | bytes):
 
 @pytest.mark.parametrize(
     "raw",
-    ["CON", "con.pdf", "Aux.tar.gz", "NUL .txt", "COM1", "lpt9.pdf", "com¹", "CONIN$", "prn:a"],
+    ["CON", "con.pdf", "Aux.tar.gz", "NUL .txt", "COM1", "lpt9.pdf", "com¹", "CONIN$"],
 )
 def test_a_windows_device_is_made_harmless(raw: str):
     assert sanitise_filename(raw) == "_" + raw
+
+
+def test_a_stream_of_windows_is_part_of_the_name():
+    assert sanitise_filename("a.hta::$DATA") == "a.hta__$DATA"
+    assert sanitise_filename("prn:a") == "prn_a"
 
 
 @pytest.mark.parametrize("raw", ["contract.pdf", "COM10.pdf", "console", "a.con", "nul1.txt"])

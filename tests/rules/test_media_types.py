@@ -103,7 +103,9 @@ def test_a_jpeg_under_anothers_or_a_dangerous_extension_is_a_mismatch(name: str,
     assert (refusal.value.detected, refusal.value.extension) == ("image/jpeg", extension)
 
 
-@pytest.mark.parametrize("name", ["a.html", "a.js", "a.bat", "a.php", "a.py", "a.jpg", "a.docx"])
+@pytest.mark.parametrize(
+    "name", ["a.html", "a.js", "a.bat", "a.php", "a.py", "a.slk", "a.ksh", "a.jpg", "a.docx"]
+)
 def test_text_under_anothers_or_a_dangerous_extension_is_a_mismatch(name: str):
     with pytest.raises(ExtensionMismatch):
         inspect(files.text(), name)
@@ -142,9 +144,21 @@ def test_an_image_with_an_archive_appended_is_corrupt():
         inspect(files.image_with_archive_appended())
 
 
-def test_a_pdf_with_an_archive_appended_is_corrupt():
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\n%%EOF\n", b"x" * 1000])
+def test_a_pdf_with_an_archive_appended_is_corrupt(behind: bytes):
+    with pytest.raises(CorruptContent):
+        inspect(files.pdf() + files.archive({"a.txt": b"a"}) + behind)
+
+
+def test_an_image_with_an_archive_appended_and_something_behind_it_is_corrupt():
     with pytest.raises(CorruptContent, match="appended"):
-        inspect(files.pdf() + files.archive({"a.txt": b"a"}))
+        inspect(files.image_with_archive_appended() + b"\n")
+
+
+def test_an_image_with_the_end_of_no_archive_is_an_image():
+    end = b"PK\5\6" + bytes(4) + b"\1\0\1\0" + bytes(10)
+
+    assert inspect(files.jpeg() + end).media_type == "image/jpeg"
 
 
 def test_the_files_position_does_not_matter():

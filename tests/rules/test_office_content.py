@@ -116,6 +116,22 @@ def test_macros_in_a_plain_document_are_active_content(name: str):
     )
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.ms-office.vbaProject",
+        "application/vnd.ms-excel.macrosheet+xml",
+        "application/vnd.ms-office.activeX+xml",
+    ],
+)
+def test_macros_under_another_name_are_active_content(kind: str):
+    types = files.content_types("word/document.xml", files.DOCX + ".main+xml").replace(
+        "</Types>", f'<Override PartName="/word/a.dat" ContentType="{kind}"/></Types>'
+    )
+
+    assert inspect(docx_with_types(types)).has_active_content
+
+
 def test_two_main_types_are_corrupt():
     types = files.content_types("word/document.xml", files.DOCX + ".main+xml").replace(
         '"application/xml"', '"application/vnd.ms-word.document.macroEnabled.main+xml"'
@@ -174,7 +190,9 @@ def test_an_open_document_is_not_active(make: Callable[[], bytes]):
     assert not inspect(make()).has_active_content
 
 
-@pytest.mark.parametrize("name", ["Basic/Standard/Module1.xml", "Scripts/python/a.py"])
+@pytest.mark.parametrize(
+    "name", ["Basic/Standard/Module1.xml", "Scripts/python/a.py", "Object 1/Basic/a.xml"]
+)
 def test_macros_in_an_open_document_are_active_content(name: str):
     data = files.archive(files.odf_parts(files.ODT, "") | {name: b"x"})
 

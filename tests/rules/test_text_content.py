@@ -102,6 +102,15 @@ def test_a_pdf_header_after_blank_characters_is_corrupt():
         media_type(b"\n%PDF-1.7\n%%EOF\n")
 
 
+def test_a_pdf_header_where_readers_look_for_one_is_corrupt():
+    with pytest.raises(CorruptContent, match="inside the text"):
+        media_type(b"hello\n%PDF-1.7\n%%EOF\n")
+    with pytest.raises(CorruptContent, match="inside the text"):
+        media_type(b"x" * 1024 + b"%PDF-1.7\n%%EOF\n")
+
+    assert media_type(b"x" * 1025 + b"%PDF-1.7\n%%EOF\n") == "text/plain"
+
+
 def test_a_character_may_lie_across_two_chunks():
     assert media_type(b"a" * (256 * 1024 - 1) + "ü".encode()) == "text/plain"
 

@@ -142,7 +142,50 @@ def test_an_entry_not_at_the_start_is_corrupt():
         for name, data in files.docx_parts().items():
             target.writestr(name, data)
 
-    assert_corrupt(buffer.getvalue(), "something precedes")
+    assert_corrupt(buffer.getvalue(), "something is between")
+
+
+@pytest.mark.parametrize("place", ["between two entries", "before the directory"])
+def test_something_hidden_between_the_entries_is_corrupt(place: str):
+    data = files.docx()
+    end = data.index(b"PK\1\2") if place == "before the directory" else data.index(b"PK\3\4", 4)
+    hidden = b"%PDF-1.7 hidden"
+    moved = data[:end] + hidden + data[end:]
+    # The end record and the directory say where things are now.
+    for at in _offsets(moved, behind=end):
+        (old,) = struct.unpack_from("<L", moved, at)
+        moved = moved[:at] + struct.pack("<L", old + len(hidden)) + moved[at + 4 :]
+
+    assert_corrupt(moved, "something (is between|follows)")
+
+
+def test_an_archive_that_was_streamed_is_accepted():
+    """The sizes stand behind the data, because they were not known before."""
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, data in files.docx_parts().items():
+            target.writestr(name, data)
+
+    assert media_type(pipe.getvalue()).endswith("wordprocessingml.document")
+
+
+def _offsets(data: bytes, *, behind: int) -> list[int]:
+    """Where an archive says where its directory is, and its entries behind a position."""
+    found = [data.rindex(b"PK\5\6") + 16]
+    entry = data.find(b"PK\1\2")
+    while entry >= 0:
+        if struct.unpack_from("<L", data, entry + 42)[0] >= behind:
+            found.append(entry + 42)
+        entry = data.find(b"PK\1\2", entry + 4)
+    return found
 
 
 def test_data_behind_the_archive_is_corrupt():

@@ -369,6 +369,35 @@ class TestChangesMeanwhile:
         assert await state_of(customer) == ("missing", 0)
         assert await states(resources) == ["delete_queued"]
 
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            ({"accepted_media_types": ["image/png"]}, "media-type-not-allowed"),
+            ({"max_size_bytes": 10}, "file-too-large"),
+        ],
+        ids=["kinds", "size"],
+    )
+    async def test_a_type_that_takes_less_meanwhile_refuses_the_file(
+        self,
+        app: FastAPI,
+        admin: httpx.AsyncClient,
+        customer: httpx.AsyncClient,
+        resources: Resources,
+        change: dict[str, Any],
+        code: str,
+    ) -> None:
+        from tests.factories.setups import patch_type
+
+        async def narrow(_: str) -> None:
+            await patch_type(admin, "identity-card", **change)
+
+        use(app, resources, store=Store(resources.store, after=narrow))
+        answer = await upload(customer)
+        app.state.resources = resources
+        assert answer.json()["code"] == code
+        assert await state_of(customer) == ("missing", 0)
+        assert await states(resources) == ["delete_queued"]
+
     async def test_of_two_create_only_uploads_at_once_one_wins(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:

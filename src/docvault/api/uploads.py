@@ -28,8 +28,9 @@ from docvault.rules.quotas import Volume
 from docvault.rules.slots import TypeFacts
 from docvault.schemas.documents import FieldValuesInput
 from docvault.services import quotas
+from docvault.services.accepted_files import max_file_bytes
 from docvault.services.resources import Resources
-from docvault.services.uploads import ReceivedFile, Submission, max_file_bytes
+from docvault.services.uploads import ReceivedFile, Submission
 from docvault.settings import Settings
 from docvault.storage.spool import SpoolFile
 

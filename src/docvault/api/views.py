@@ -42,7 +42,7 @@ from docvault.schemas.settings import (
     PortalRead,
     PortalSettingsRead,
 )
-from docvault.services.uploads import allowed_media_types, max_file_bytes
+from docvault.services.accepted_files import allowed_media_types, max_file_bytes
 from docvault.settings import Settings
 
 

@@ -33,14 +33,18 @@ _DANGEROUS = frozenset(
         "htm html shtml xhtml xht mht mhtml eml hta htc svg svgz xml xsl xslt swf js mjs cjs",
         # Windows
         "jse ts vbs vbe wsf wsh wsc sct ps1 psm1 psd1 bat cmd com exe dll scr pif cpl msi msp",
-        "jar jnlp class lnk url website reg inf scf",
+        "jar jnlp class lnk url website reg inf scf vbscript gadget msc ahk au3 rdp",
+        "ovpn library-ms search-ms settingcontent-ms appref-ms application diagcab",
+        "theme themepack chm hlp",
         # macOS, Linux, Android
-        "command app dmg pkg webloc sh bash zsh csh desktop deb rpm elf apk py pyc pyw pl rb",
+        "command app dmg pkg webloc sh bash zsh desktop deb rpm elf apk py pyc pyw pl rb",
+        "ksh csh tcsh fish lua run inetloc fileloc terminal workflow action scpt applescript",
         # web servers
         "php php3 php4 php5 php7 php8 phps pht phtml phar asp aspx asa asax ashx asmx ascx cer",
         "cfm cfml jsp jspx jspf war ear cgi fcgi htaccess",
-        # office suites, for macros
+        # office suites, for macros and for what is fetched or run when it is opened
         "docm dotm xlsm xltm xlam xlsb pptm potm ppsm ppam sldm",
+        "slk sylk iqy oqy rqy dqy xll wll xlm odc",
     )
     for extension in extensions.split()
 )

@@ -41,7 +41,9 @@ def sanitise_filename(raw: bytes | str) -> str:
     """
     text = raw if isinstance(raw, str) else _decode(raw)
     visible = "".join(c for c in text if unicodedata.category(c) not in _STRIPPED_CATEGORIES)
-    base = unicodedata.normalize("NFC", _cut(re.split(r"[/\\]", visible)[-1], _MAX_RAW_BYTES))
+    # Behind a colon Windows writes into a stream of the file whose name stands before it.
+    last = re.split(r"[/\\]", visible)[-1].replace(":", "_")
+    base = unicodedata.normalize("NFC", _cut(last, _MAX_RAW_BYTES))
     # The cut may leave a space at the end, or the name of a device.
     name = _defuse_device(_trim(_cut(_defuse_device(_trim(base)), _MAX_BYTES)))
     if not name:

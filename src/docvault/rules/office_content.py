@@ -1,5 +1,6 @@
 """Documents inside ZIP archives: Office Open XML (ECMA-376, part 2) and OpenDocument 1.3."""
 
+import re
 from typing import BinaryIO
 from xml.parsers import expat
 
@@ -54,7 +55,9 @@ _MAIN_PARTS = {
     )
 }
 # Macros: VBA, Excel 4 macro sheets, LibreOffice Basic and other scripts.
-_MACRO_FOLDERS = ("basic/", "scripts/", "xl/macrosheets/")
+_MACRO_FOLDERS = re.compile(r"(?:^|/)(?:basic|scripts|macrosheets)/")
+# What a part holds, wherever it lies.
+_MACRO_KINDS = ("vbaproject", "macrosheet", "activex")
 
 
 def inspect_office(file: BinaryIO, size_bytes: int) -> Content:
@@ -75,11 +78,20 @@ def inspect_office(file: BinaryIO, size_bytes: int) -> Content:
     media_type = read_media_type(file, entries)
     if media_type not in _ACCEPTED:
         raise UnknownContent(media_type)
-    return Content(media_type, has_active_content=any(map(_is_macro, entries)))
+    is_active = any(map(_is_macro, entries)) or _declares_macros(file, entries)
+    return Content(media_type, has_active_content=is_active)
 
 
 def _is_macro(name: str) -> bool:
-    return name.endswith("vbaproject.bin") or name.startswith(_MACRO_FOLDERS)
+    return name.endswith("vbaproject.bin") or _MACRO_FOLDERS.search(name) is not None
+
+
+def _declares_macros(file: BinaryIO, entries: dict[str, Entry]) -> bool:
+    """Whether a part is declared to hold macros or controls, under whatever name."""
+    if _OOXML_MARK not in entries:
+        return False
+    parts = _parse_content_types(read_entry(file, entries[_OOXML_MARK], _MAX_CONTENT_TYPES_BYTES))
+    return any(macro in kind for kind, _ in parts for macro in _MACRO_KINDS)
 
 
 def _odf_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:

@@ -8,6 +8,8 @@ from docvault.rules.content import CorruptContent, UnknownContent, read_at
 
 _CHUNK_BYTES = 256 * 1024
 _BEGINNING_BYTES = 1024
+# So far readers look for the header of a PDF.
+_PDF_REACH_BYTES = 1024 + len(b"%pdf-")
 # What may precede the first character: whitespace and the bytes of a byte order mark.
 _BLANK = b" \t\r\n\f\v\xef\xbb\xbf"
 # C0 and DEL without TAB, LF, FF and CR.
@@ -18,7 +20,7 @@ _MARKUP = re.compile(rb"<(?:[a-z][a-z0-9:_-]*[\s/>]|[!?%/])")
 _MAIL_HEADER = re.compile(rb"^mime-version: ?1", re.MULTILINE)
 _SIGNATURES = (
     (b"#!", "text/x-shellscript"),
-    (b"{\\rtf", "application/rtf"),
+    (b"{\\rt", "application/rtf"),
     (b"%!ps", "application/postscript"),
     (b"<?php", "application/x-httpd-php"),
     (b"<?=", "application/x-httpd-php"),
@@ -44,6 +46,8 @@ def check_text(file: BinaryIO) -> None:
     detected = _refused_kind(beginning)
     if detected is not None or not _is_plain_utf8(file):
         raise UnknownContent(detected)
+    if b"%pdf-" in read_at(file, 0, _PDF_REACH_BYTES).lower():
+        raise CorruptContent("A PDF begins inside the text.")
 
 
 def _beginning(file: BinaryIO) -> bytes:

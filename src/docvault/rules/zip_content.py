@@ -15,6 +15,9 @@ _MAX_RATIO = 200
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED = 0, 8
+_HAS_DESCRIPTOR = 1 << 3
+# Behind the data, where the sizes were not known before: signature, checksum, two sizes of 8.
+_MAX_DESCRIPTOR_BYTES = 24
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 # Absolute, with a drive, a backslash or a control character, or with a part that is "..".
 _HOSTILE_NAME = re.compile(r"^/|^[A-Za-z]:|[\\\x00-\x1f]|(?:^|/)\.\.(?:/|$)")
@@ -68,14 +71,18 @@ def _check_entry(entry: Entry) -> None:
 
 
 def _check_layout(file: BinaryIO, archive: Archive) -> None:
-    """Entries follow each other from the first byte to the directory without overlapping."""
-    end = 0
+    """Entries follow each other from the first byte to the directory, with nothing in between.
+
+    A gap could hold entries that other readers find, or another document.
+    """
+    end = room = 0
     for entry in sorted(archive.entries, key=attrgetter("offset")):
-        if entry.offset < end or (end == 0 and entry.offset > 0):
-            raise CorruptContent("The archive's entries overlap, or something precedes them.")
+        if not end <= entry.offset <= end + room:
+            raise CorruptContent("The archive's entries overlap, or something is between them.")
         end = _data_offset(file, entry) + entry.packed_size
-    if end > archive.directory_offset:
-        raise CorruptContent("The archive's entries overlap.")
+        room = _MAX_DESCRIPTOR_BYTES if entry.flags & _HAS_DESCRIPTOR else 0
+    if not end <= archive.directory_offset <= end + room:
+        raise CorruptContent("The archive's entries overlap, or something follows them.")
 
 
 def _data_offset(file: BinaryIO, entry: Entry) -> int:

@@ -15,6 +15,7 @@ _MAX_DIRECTORY_BYTES = 1 << 20
 
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\5\6"
+_CENTRAL_SIGNATURE = b"PK\1\2"
 _MAX_COMMENT_BYTES = 0xFFFF
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
@@ -48,10 +49,20 @@ class Archive:
 
 
 def ends_with_zip(file: BinaryIO, size_bytes: int) -> bool:
-    """Whether a non-empty archive is appended to the file (an image that is also a jar)."""
+    """Whether a non-empty archive is appended to the file (an image that is also a jar).
+
+    Readers put up with something behind its end record, and with wrong offsets.
+    """
     tail = _tail(file, size_bytes)
-    position = _find_end(tail)
-    return position is not None and _END.unpack_from(tail, position)[4] > 0
+    position = tail.rfind(_END_SIGNATURE)
+    while position >= 0:
+        if len(tail) - position >= _END.size:
+            _, _, _, _, count, directory_size, _, _ = _END.unpack_from(tail, position)
+            start = size_bytes - len(tail) + position - directory_size
+            if count > 0 and start >= 0 and read_at(file, start, 4) == _CENTRAL_SIGNATURE:
+                return True
+        position = tail.rfind(_END_SIGNATURE, 0, position)
+    return False
 
 
 def read_archive(file: BinaryIO, size_bytes: int) -> Archive:
@@ -122,7 +133,7 @@ def _same_or_too_big(number: int, wide: int) -> bool:
 def _parse_entry(directory: bytes, position: int) -> tuple[Entry, int]:
     """The entry at `position` and where the next one starts."""
     fields = directory[position : position + _CENTRAL.size]
-    if len(fields) < _CENTRAL.size or not fields.startswith(b"PK\1\2"):
+    if len(fields) < _CENTRAL.size or not fields.startswith(_CENTRAL_SIGNATURE):
         raise CorruptContent("The archive's directory is broken.")
     _, _, _, flags, method, _, _, checksum, packed, unpacked, *rest = _CENTRAL.unpack(fields)
     name_size, extra_size, comment_size, _, _, attributes, offset = rest

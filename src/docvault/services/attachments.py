@@ -21,6 +21,7 @@ from docvault.rules.media_types import PREVIEWABLE_MEDIA_TYPES
 from docvault.rules.permissions import require_write
 from docvault.rules.slots import FileFacts, Slot, VersionFacts
 from docvault.schemas.audit_events import AuditAction
+from docvault.services.accepted_files import check_accepted
 from docvault.services.blobs import abandon_blobs
 from docvault.services.documents import lock_slot
 from docvault.services.idempotency_keys import keep_answer
@@ -162,6 +163,8 @@ class _Attempt(Generic[_Answer]):
         """Attach to the slot as it is now, and say what is in the way if something is."""
         work, attachment = self._asker.work(unit), self._attachment
         slot = await lock_slot(work, attachment.customer, attachment.key)
+        # The type may take less than when the files were checked.
+        check_accepted(slot.type, attachment.files, self._asker.settings, pointer=None)
         if attachment.session_id and not await unit.upload_sessions.complete(attachment.session_id):
             raise SessionSettled
         if not await self.attach(unit, slot):

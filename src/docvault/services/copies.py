@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from docvault.errors import FileTooLarge, NoFile, TooManyFiles
+from docvault.errors import NoFile
 from docvault.repositories.attachments import NewFile
 from docvault.rules.customers import CustomerFacts
 from docvault.rules.scans import ScanVerdict
-from docvault.rules.slots import FileFacts, TypeFacts
+from docvault.rules.slots import FileFacts
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import CopySource
+from docvault.services.accepted_files import check_accepted
 from docvault.services.attachments import (
     Attachment,
     Precondition,
@@ -29,13 +30,7 @@ from docvault.services.documents import (
 from docvault.services.local_files import fetched_file
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_spooled
-from docvault.services.uploads import (
-    allowed_media_types,
-    max_file_bytes,
-    not_allowed,
-)
 from docvault.services.work import Asker
-from docvault.settings import Settings
 
 _Answer = TypeVar("_Answer")
 
@@ -65,7 +60,9 @@ async def copy_files(
         source_slot = await get_slot(work, copying.customer, source.key)
         version = await find_version(work, copying.customer, source_slot, source.version)
     files = _chosen(version.files, source.file)
-    _check(slot.type, files, resources.settings)
+    for file in files:
+        require_not_quarantined(file)
+    check_accepted(slot.type, files, resources.settings, pointer="/from")
     attachment = Attachment(
         copying.customer,
         copying.key,
@@ -82,19 +79,6 @@ def _chosen(files: Sequence[FileFacts], number: int | None) -> list[FileFacts]:
     if not chosen:
         raise NoFile
     return chosen
-
-
-def _check(target: TypeFacts, files: Sequence[FileFacts], settings: Settings) -> None:
-    """Hold the copies to the rules of the slot they come to."""
-    if len(files) > target.max_files:
-        raise TooManyFiles(f"At most {target.max_files} here.", pointer="/from")
-    limit = max_file_bytes(target, settings)
-    for file in files:
-        require_not_quarantined(file)
-        if file.size_bytes > limit:
-            raise FileTooLarge(pointer="/from", members={"limit_bytes": limit})
-        if file.media_type not in allowed_media_types(target):
-            raise not_allowed(target, file.media_type, pointer="/from")
 
 
 async def _copied(

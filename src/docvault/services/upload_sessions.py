@@ -38,6 +38,7 @@ from docvault.rules.upload_sessions import (
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.upload_sessions import UploadCreate
 from docvault.services import quotas
+from docvault.services.accepted_files import max_file_bytes
 from docvault.services.attachments import (
     Attachment,
     Precondition,
@@ -52,11 +53,7 @@ from docvault.services.documents import authorise_write, get_slot
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_arrived
 from docvault.services.stored_content import digest_of, inspect_stored
-from docvault.services.uploads import (
-    check_content,
-    check_filename,
-    max_file_bytes,
-)
+from docvault.services.uploads import check_content, check_filename
 from docvault.services.work import Asker, Work
 from docvault.settings import Settings
 from docvault.storage.base import BlobExists, BlobMissing, BlobReader, SignedRequest

@@ -11,7 +11,6 @@ from docvault.errors import (
     EmptyFile,
     FileRequired,
     FileTooLarge,
-    MediaTypeNotAllowed,
     TooManyFiles,
     ValidationFailed,
 )
@@ -20,7 +19,6 @@ from docvault.rules.customers import CustomerFacts
 from docvault.rules.field_values import FieldValueChanges, merge_values
 from docvault.rules.filenames import sanitise_filename
 from docvault.rules.media_types import (
-    DEFAULT_MEDIA_TYPES,
     Content,
     CorruptContent,
     ExtensionMismatch,
@@ -29,12 +27,12 @@ from docvault.rules.media_types import (
 )
 from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import Slot, TypeFacts
+from docvault.services.accepted_files import allowed_media_types, max_file_bytes, not_allowed
 from docvault.services.attachments import Attachment, Precondition, Respond, attach_files
 from docvault.services.blobs import LocalBytes, store_bytes
 from docvault.services.resources import Resources
 from docvault.services.scans import scan_spooled
 from docvault.services.work import Asker
-from docvault.settings import Settings
 from docvault.storage.spool import SpoolFile
 
 # Checking a text file reads all of it; from this size on it is worth a thread.
@@ -179,33 +177,6 @@ async def _inspect(spooled: SpoolFile, filename: str) -> Content:
 def _inspect_file(spooled: SpoolFile, filename: str) -> Content:
     with spooled.path.open("rb") as file:
         return inspect_content(file, spooled.size_bytes, filename)
-
-
-def allowed_media_types(document_type: TypeFacts) -> tuple[str, ...]:
-    """Return the type's own allow-list or the default one (A-14)."""
-    return document_type.accepted_media_types or DEFAULT_MEDIA_TYPES
-
-
-def max_file_bytes(document_type: TypeFacts, settings: Settings) -> int:
-    """Return the size limit in force: the type's own or the default, under the ceiling (A-15)."""
-    return min(
-        document_type.max_size_bytes or settings.default_max_file_bytes, settings.max_upload_bytes
-    )
-
-
-def not_allowed(
-    document_type: TypeFacts,
-    detected: str | None,
-    detail: str | None = None,
-    *,
-    pointer: str | None = "/file",
-) -> MediaTypeNotAllowed:
-    """Return the refusal of a file whose bytes are not of an accepted type."""
-    return MediaTypeNotAllowed(
-        detail,
-        pointer=pointer,
-        members={"allowed": list(allowed_media_types(document_type)), "detected": detected},
-    )
 
 
 def _new_files(blob_ids: Sequence[UUID], checked: Sequence[_CheckedFile]) -> list[NewFile]:
