@@ -75,13 +75,17 @@ def assert_problem(answer: bytes, status: int, code: str) -> None:
         GET + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         GET + HOST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         GET + HOST + b"X: a\r\n folded\r\n\r\n",
+        GET + b"Host:\r\n\r\n",
+        GET + b"Host: a b\r\n\r\n",
+        GET + b"Host: a?b\r\n\r\n",
+        b"GET /livez#x HTTP/1.1\r\n" + HOST + b"\r\n",
         GET + HOST + b"X : a\r\n\r\n",
         GET + HOST + b"X: a\x00b\r\n\r\n",
         b"GET /livez HTTP/1.1\nHost: a\n\n",
         b"GARBAGE\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 40,
     ],
-    ids=range(15),
+    ids=range(19),
 )
 async def test_a_malformed_request_is_refused_and_the_connection_closed(
     port: int, request_bytes: bytes
@@ -103,6 +107,12 @@ async def test_a_malformed_request_is_refused_and_the_connection_closed(
 async def test_a_head_over_the_limit_is_refused(port: int, fields: bytes) -> None:
     answer = await send(port, GET + HOST + fields + b"\r\n")
     assert_problem(answer, 431, "header-too-large")
+
+
+@pytest.mark.parametrize("host", [b"a.example", b"a:8000", b"[::1]:8000", b"127.0.0.1", b"a_b"])
+async def test_a_host_is_a_name_or_an_address(port: int, host: bytes) -> None:
+    answer = await send(port, GET + b"Host: " + host + b"\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_head_within_the_limit_is_served(port: int) -> None:

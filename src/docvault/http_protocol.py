@@ -4,6 +4,7 @@ A reverse proxy belongs in front; this is for the time there is none, and a seco
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,9 @@ HEADER_SECONDS = 10
 # How long and how much a client may go on sending after a refusal, so that it reads the answer.
 LINGER_SECONDS = 5
 LINGER_BYTES = 32 * 1024 * 1024
+
+# A name or an address, and a port (RFC 9110, section 7.2).
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 
 
 class StagedTransport(asyncio.Transport):
@@ -124,6 +128,10 @@ class BoundedProtocol(HttpToolsProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             self._refuse(MalformedRequest("A request has exactly one Host."))
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            self._refuse(MalformedRequest("The Host is not one (RFC 9112, section 3.2)."))
+        if b"#" in self.url:
+            self._refuse(MalformedRequest("The target of a request has no fragment."))
         names = {name for name, _ in self.headers}
         if {b"content-length", b"transfer-encoding"} <= names:
             self._refuse(

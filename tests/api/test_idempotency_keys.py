@@ -371,6 +371,21 @@ class TestLifetime:
         assert (await staff.delete("/v1/admin/customers/c-1")).status_code == 202
         assert await change_keys(resources, "status = status") == 0
 
+    @pytest.mark.req("R-102")
+    async def test_an_answer_about_several_customers_goes_with_each_of_them(
+        self, staff: httpx.AsyncClient, integration: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        for key, ids in (("k-1", ["c-7", "c-8"]), ("k-2", ["c-70"])):
+            answer = await integration.post(
+                "/v1/integration/customer-batches",
+                json={"items": [{"id": id_} for id_ in ids]},
+                headers={"Idempotency-Key": key},
+            )
+            assert answer.status_code == 207
+        assert await change_keys(resources, "status = status") == 2
+        assert (await staff.delete("/v1/admin/customers/c-7")).status_code == 202
+        assert await change_keys(resources, "status = status") == 1
+
     @pytest.mark.req("R-102", "R-104")
     async def test_the_customer_created_anew_gets_no_old_answer(
         self, staff: httpx.AsyncClient, resources: Resources

@@ -113,6 +113,16 @@ class IdempotencyKeyRepository(Repository):
             delete(IdempotencyKey).where(IdempotencyKey.customer_id == customer_id)
         )
 
+    async def delete_naming(self, external_id: str) -> None:
+        """Remove answers about several customers of whom this is one."""
+        # No character that an id can have is escaped in JSON.
+        body = func.convert_from(IdempotencyKey.body, "UTF8")
+        await self._session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.customer_id.is_(None), func.strpos(body, f'"{external_id}"') > 0
+            )
+        )
+
     async def delete_expired(self) -> None:
         """Remove answers that are too old to be repeated."""
         await self._session.execute(

@@ -76,7 +76,6 @@ _TOKEN = re.compile(
     + rb"|<(?!<)[0-9A-Fa-f\x00\t\n\f\r ]*+>)*+(<<|>>)",
     re.DOTALL,
 )
-_DIGITS_BEFORE = re.compile(rb"\d+$")
 _END_OF_OBJECT = re.compile(rb"(?:" + _SEPARATION + rb")?endobj")
 
 
@@ -224,8 +223,7 @@ def find_raw_object(file: BinaryIO, number: int) -> Iterator[bytes]:
     for window in raw_windows(file):
         for match in definition.finditer(window.text):
             start = match.start()
-            digits = _DIGITS_BEFORE.search(window.text[max(0, start - 32) : start])
             # Zeros before it do not make it another number.
-            is_whole = digits is None or not digits[0].strip(b"0")
+            is_whole = not window.text[max(0, start - 32) : start].rstrip(b"0")[-1:].isdigit()
             if is_whole and start < window.limit:
                 yield window.text[match.end() : match.end() + LOOKAHEAD_BYTES]

@@ -9,6 +9,7 @@ from docvault.rules.states import Status, Totals, UploadState
 from docvault.schemas.base import (
     CustomerId,
     InputModel,
+    LineText,
     OutputModel,
     Page,
     PatchModel,
@@ -21,9 +22,9 @@ from docvault.schemas.problems import Problem
 
 MAX_BATCH = 500
 
-CustomerName = Annotated[SafeText, StringConstraints(max_length=200), Field(examples=["A. Bakker"])]
+CustomerName = Annotated[LineText, StringConstraints(max_length=200), Field(examples=["A. Bakker"])]
 Email = Annotated[
-    SafeText, StringConstraints(max_length=320), Field(examples=["a.bakker@example.org"])
+    LineText, StringConstraints(max_length=320), Field(examples=["a.bakker@example.org"])
 ]
 Tags = Annotated[
     list[Annotated[SafeText, StringConstraints(min_length=1, max_length=100)]],

@@ -32,6 +32,7 @@ async def erase_customer(work: Work, customer: CustomerFacts) -> UUID:
     pseudonym = work.keyring.pseudonym(customer.external_id)
     erasure = NewErasure(new_id(), customer.id, pseudonym)
     await _begin(work, erasure)
+    await unit.idempotency_keys.delete_naming(locked.external_id)
     return erasure.id
 
 
