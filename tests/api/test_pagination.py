@@ -202,6 +202,15 @@ class TestCursor:
         cursor = (await page_of(admin, CUSTOMERS, limit=2))["next_cursor"]
         assert "c-01" not in cursor
 
+    async def test_a_cursor_names_nobody(self, admin: httpx.AsyncClient) -> None:
+        for number in range(2):
+            await make_customer(admin, f"c-{number}", name="Canary")
+        page = await page_of(admin, CUSTOMERS, sort="name", limit=1)
+        cursor = page["next_cursor"]
+        sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        assert b"canary" not in sealed.lower()
+        assert b"c-" not in sealed
+
     async def test_the_longest_name_has_a_cursor(self, admin: httpx.AsyncClient) -> None:
         for name in ("🪪" * 200, "İ" * 200, '"\\' * 100):
             for number in range(2):
