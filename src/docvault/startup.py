@@ -17,6 +17,7 @@ from docvault.scanning.clamd import Scanner
 from docvault.services.backlog import read_backlog
 from docvault.services.rate_limits import RateLimits
 from docvault.services.resources import Resources
+from docvault.services.turns import Turns
 from docvault.settings import Settings
 from docvault.storage import open_store
 from docvault.storage.spool import Spool
@@ -40,6 +41,7 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             spool=spool,
             tokens=await _token_verifier(settings, stack),
             renderer=PreviewRenderer(),
+            preview_turns=Turns(),
             scanner=Scanner(settings.clamd) if settings.clamd else None,
             upload_slots=asyncio.Semaphore(settings.max_parallel_uploads),
             rate_limits=RateLimits(settings, keyring),

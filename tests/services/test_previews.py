@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -113,6 +113,15 @@ class TestReadPreview:
         first, again = await admin.get(PREVIEW), await admin.get(PREVIEW)
         assert first.content == again.content
         assert renderer.calls == ["medium"]
+
+    async def test_a_preview_waits_for_its_turn(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        async with resources.preview_turns.turn(uuid4()):
+            waiting = asyncio.create_task(admin.get(PREVIEW))
+            done, _ = await asyncio.wait([waiting], timeout=0.5)
+            assert not done
+        assert (await waiting).status_code == 200
 
     async def test_each_size_is_rendered_for_itself(
         self, app: FastAPI, admin: httpx.AsyncClient, resources: Resources

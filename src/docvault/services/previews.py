@@ -105,7 +105,10 @@ async def ensure_preview(
     stored = await _find(resources, file, size)
     if stored is not None:
         return stored
-    await _store(resources, customer_id, file, size, await _render(resources, file, size))
+    # Each takes up to some seconds: one customer's many must not hold up those of all others.
+    async with resources.preview_turns.turn(customer_id):
+        rendered = await _render(resources, file, size)
+    await _store(resources, customer_id, file, size, rendered)
     stored = await _find(resources, file, size)
     if stored is None:
         raise NoPreview("The file has been replaced or deleted.")

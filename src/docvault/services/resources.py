@@ -13,6 +13,7 @@ from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit import Unit
 from docvault.scanning.clamd import Scanner
 from docvault.services.rate_limits import RateLimits
+from docvault.services.turns import Turns
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -29,6 +30,7 @@ class Resources:
     spool: Spool
     tokens: TokenVerifier
     renderer: PreviewRenderer
+    preview_turns: Turns
     scanner: Scanner | None
     upload_slots: asyncio.Semaphore
     rate_limits: RateLimits
