@@ -135,7 +135,7 @@ class TestRepeatedUpload:
         await put(staff)
         assert (await staff.put(CARD, **upload_of())).json()["version"] == 2
 
-    @pytest.mark.parametrize("key", ["", '""', "a b", "é", "x" * 256, "a\tb"])
+    @pytest.mark.parametrize("key", ["", '""', '"a', 'a"', "a b", "é", "x" * 256, "a\tb"])
     async def test_what_is_no_key_is_refused_unread(
         self, staff: httpx.AsyncClient, resources: Resources, key: str
     ) -> None:

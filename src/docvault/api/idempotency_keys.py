@@ -14,7 +14,7 @@ from docvault.rules.stored_answers import StoredAnswer
 from docvault.services.idempotency_keys import Claim, claim_key
 
 HEADER = "Idempotency-Key"
-_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_KEY = re.compile(r'(?P<quote>"?)(?P<key>[\x21\x23-\x7e]{1,255})(?P=quote)')
 _KEPT_HEADERS = ("etag", "location")
 
 
@@ -32,7 +32,7 @@ async def claim_from_header(call: Call, unit: Unit) -> Claim | None:
     caller = call.asker.caller
     customer = call.customer_or_none
     key_id = call.resources.keyring.idempotency_id(
-        caller.kind, caller.id, call.method, call.url.path, match.group(1)
+        caller.kind, caller.id, call.method, call.url.path, match["key"]
     )
     return await claim_key(unit, key_id, customer.id if customer else None)
 

@@ -61,7 +61,7 @@ def _in_utc(value: datetime) -> datetime:
 
 SafeText = Annotated[str, AfterValidator(_no_nul)]
 # On one line: it goes into the subject of a mail or a line of a log.
-LineText = Annotated[SafeText, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+LineText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[
     SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(not_blank)
 ]

@@ -76,8 +76,9 @@ class CustomerRead(OutputModel):
     """A customer and how far their documents are."""
 
     id: CustomerId
-    name: CustomerName | None
-    email: Email | None
+    # What is stored already need not be what is taken now.
+    name: Annotated[str, Field(examples=["A. Bakker"])] | None
+    email: Annotated[str, Field(examples=["a.bakker@example.org"])] | None
     tags: Tags
     has_documents: Annotated[
         bool, Field(description="Whether at least one document is uploaded, of whatever type.")
