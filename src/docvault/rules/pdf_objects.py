@@ -39,22 +39,17 @@ _BEFORE_END = re.compile(
     + rb"*+)\Z"
 )
 _OBJECT_STREAM = re.compile(
-    _DEFINITION.pattern + _BLANK + rb"*+<<(?:" + _BLANK + rb"*+/(?:"
-    rb"Type" + _BLANK + rb"*+/ObjStm"
-    rb"|N" + _BLANK + rb"++(?P<number>\d{1,7})"
-    rb"|First" + _BLANK + rb"++(?P<first>\d{1,10})"
-    rb"|Length" + _BLANK + rb"++(?:" + _REFERENCE + rb"|\d{1,10})"
-    rb"|Filter" + _BLANK + rb"*+(?:/FlateDecode"
-    rb"|\[" + _BLANK + rb"*+/FlateDecode" + _BLANK + rb"*+\])"
-    rb"|Extends"
-    + _BLANK
-    + rb"++"
-    + _REFERENCE
-    + rb"))++"
-    + _BLANK
-    + rb"*+>>"
-    + _BLANK
-    + rb"*+stream\r?\n"
+    rb"""DEFINITION BLANK*+ << (?: BLANK*+ / (?:
+        Type BLANK*+ /ObjStm
+        | N BLANK++ (?P<number> \d{1,7})
+        | First BLANK++ (?P<first> \d{1,10})
+        | Length BLANK++ (?: REFERENCE | \d{1,10})
+        | Filter BLANK*+ (?: /FlateDecode | \[ BLANK*+ /FlateDecode BLANK*+ \])
+        | Extends BLANK++ REFERENCE
+    ))++ BLANK*+ >> BLANK*+ stream \r?\n""".replace(b"DEFINITION", _DEFINITION.pattern)
+    .replace(b"REFERENCE", _REFERENCE)
+    .replace(b"BLANK", _BLANK),
+    re.VERBOSE,
 )
 # What it must say, and once: of two values readers take one or the other.
 _SAID_ONCE = (b"/N", b"/First", b"/Filter")
@@ -63,18 +58,19 @@ _END = re.compile(_BLANK + rb"{0,9}endstream")
 # Each object's number and offset come first. A predictor would show here.
 _PAIR = re.compile(rb"[ \t\r\n\f]*(\d{1,10})[ \t\r\n\f]+(\d{1,10})")
 
-_STRING = rb"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.)*+\))*+\)"
-_TOKEN = re.compile(
-    rb"(?:"
-    + _SEPARATION
-    + rb"|/"
-    + _REGULAR
-    + rb"*+|"
-    + _REGULAR
-    + rb"++|[\[\]]|"
-    + _STRING
-    + rb"|<(?!<)[0-9A-Fa-f\x00\t\n\f\r ]*+>)*+(<<|>>)",
-    re.DOTALL,
+# Up to the next dictionary's beginning or end. Strings have at most one pair of brackets inside.
+_TOKENS = re.compile(
+    rb"""(?:
+        SEPARATION
+        | /REGULAR*+
+        | REGULAR++
+        | [\[\]]
+        | \( (?: [^()\\] | \\. | \( (?: [^()\\] | \\. )*+ \) )*+ \)
+        | < (?!<) (?: [0-9A-Fa-f] | BLANK)*+ >
+    )*+ (<< | >>)""".replace(b"SEPARATION", _SEPARATION)
+    .replace(b"REGULAR", _REGULAR)
+    .replace(b"BLANK", _BLANK),
+    re.DOTALL | re.VERBOSE,
 )
 _END_OF_OBJECT = re.compile(rb"(?:" + _SEPARATION + rb")?endobj")
 
@@ -208,7 +204,7 @@ def is_object(file: BinaryIO, mark: int) -> bool:
     text = read_at(file, mark, _MAX_DICTIONARY_BYTES)
     depth = position = 0
     while depth >= 0:
-        token = _TOKEN.match(text, position)
+        token = _TOKENS.match(text, position)
         if not token:
             return False
         depth += 1 if token[1] == b"<<" else -1
