@@ -34,7 +34,7 @@ class RequestMiddleware:
             return
         exchange = _Exchange(scope, receive, send)
         try:
-            if b"%2f" in scope["raw_path"].lower():
+            if b"%2f" in (scope.get("raw_path") or b"").lower():
                 # Nothing has a slash in its name. Taken for one between segments it would lead
                 # past a proxy that allows some paths and no others (RFC 3986, section 2.2).
                 await exchange.answer(NotFound())
