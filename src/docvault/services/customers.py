@@ -125,7 +125,11 @@ async def lock_if_known(work: Work, external_id: str) -> CustomerFacts | None:
     customer = await work.unit.customers.find(external_id)
     if customer is None:
         return None
-    return await lock_customer(work.unit, customer.id, exclusively=True)
+    try:
+        return await lock_customer(work.unit, customer.id, exclusively=True)
+    except CustomerUnknown:
+        # Their erasure was completed between the two statements.
+        return None
 
 
 async def filter_types(work: Work, parameter: str, keys: list[str]) -> tuple[UUID, ...]:

@@ -11,6 +11,8 @@ from tests.fixtures.callers import CustomerClients
 from tests.fixtures.statements import sent_statements
 
 from docvault.models import Customer, new_id
+from docvault.repositories.customers import CustomerRepository
+from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 
 CUSTOMERS = "/v1/admin/customers"
@@ -217,6 +219,24 @@ class TestPut:
             for _ in range(2)
         ]
         assert [absent.status_code, *statuses] == [412, 200, 412]
+
+    async def test_one_whose_erasure_ends_at_that_moment_is_new(
+        self, admin: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The row goes between being found and being locked."""
+        await make_customer(admin, "c-1")
+        find = CustomerRepository.find
+
+        async def find_and_erase(self: CustomerRepository, external_id: str) -> Any:
+            monkeypatch.setattr(CustomerRepository, "find", find)
+            found = await find(self, external_id)
+            assert (await admin.delete(f"{CUSTOMERS}/c-1")).status_code == 202
+            await finish_erasures(resources)
+            return found
+
+        monkeypatch.setattr(CustomerRepository, "find", find_and_erase)
+        answer = await admin.put(f"{CUSTOMERS}/c-1", json={"name": "A"})
+        assert (answer.status_code, answer.json()["name"]) == (201, "A")
 
     async def test_many_at_once_create_one(self, admin: httpx.AsyncClient) -> None:
         puts = (admin.put(f"{CUSTOMERS}/c-1", json={"name": f"N{n}"}) for n in range(8))
