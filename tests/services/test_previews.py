@@ -115,12 +115,14 @@ class TestReadPreview:
         assert renderer.calls == ["medium"]
 
     async def test_a_preview_waits_for_its_turn(
-        self, admin: httpx.AsyncClient, resources: Resources
+        self, app: FastAPI, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
+        renderer = Renderer()
+        using(app, resources, renderer)
         async with resources.preview_turns.turn(uuid4()):
             waiting = asyncio.create_task(admin.get(PREVIEW))
             done, _ = await asyncio.wait([waiting], timeout=0.5)
-            assert not done
+            assert (done, renderer.calls) == (set(), [])
         assert (await waiting).status_code == 200
 
     async def test_each_size_is_rendered_for_itself(

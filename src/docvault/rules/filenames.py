@@ -18,7 +18,7 @@ _STRIPPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _DROPPED_AT_END = "." + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 # Names Windows reserves with any extension.
 _DEVICE = re.compile(
-    r"(?:con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)[0-9¹²³])\s*(?:[.:]|$)", re.IGNORECASE
+    r"(?:con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)[0-9¹²³])\s*(?:\.|$)", re.IGNORECASE
 )
 
 # RFC 8187, attr-char, without the letters and digits that `quote` always keeps.

@@ -74,11 +74,12 @@ def inspect_office(file: BinaryIO, size_bytes: int) -> Content:
     if not entries.keys() & {_OOXML_MARK, _ODF_MARK}:
         raise UnknownContent("application/zip")
     check_archive(file, archive)
-    read_media_type = _ooxml_media_type if _OOXML_MARK in entries else _odf_media_type
-    media_type = read_media_type(file, entries)
+    is_ooxml = _OOXML_MARK in entries
+    parts = _content_types(file, entries) if is_ooxml else []
+    media_type = _ooxml_media_type(parts, entries) if is_ooxml else _odf_media_type(file, entries)
     if media_type not in _ACCEPTED:
         raise UnknownContent(media_type)
-    is_active = any(map(_is_macro, entries)) or _declares_macros(file, entries)
+    is_active = any(map(_is_macro, entries)) or any(_holds_macros(kind) for kind, _ in parts)
     return Content(media_type, has_active_content=is_active)
 
 
@@ -86,12 +87,13 @@ def _is_macro(name: str) -> bool:
     return name.endswith("vbaproject.bin") or _MACRO_FOLDERS.search(name) is not None
 
 
-def _declares_macros(file: BinaryIO, entries: dict[str, Entry]) -> bool:
-    """Whether a part is declared to hold macros or controls, under whatever name."""
-    if _OOXML_MARK not in entries:
-        return False
-    parts = _parse_content_types(read_entry(file, entries[_OOXML_MARK], _MAX_CONTENT_TYPES_BYTES))
-    return any(macro in kind for kind, _ in parts for macro in _MACRO_KINDS)
+def _holds_macros(kind: str) -> bool:
+    """Whether a part of this kind holds macros or controls, under whatever name."""
+    return any(macro in kind for macro in _MACRO_KINDS)
+
+
+def _content_types(file: BinaryIO, entries: dict[str, Entry]) -> list[tuple[str, str | None]]:
+    return _parse_content_types(read_entry(file, entries[_OOXML_MARK], _MAX_CONTENT_TYPES_BYTES))
 
 
 def _odf_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:
@@ -107,9 +109,8 @@ def _odf_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:
     return media_type
 
 
-def _ooxml_media_type(file: BinaryIO, entries: dict[str, Entry]) -> str:
+def _ooxml_media_type(parts: list[tuple[str, str | None]], entries: dict[str, Entry]) -> str:
     """The content type of the main part decides; more than one main part is a trick."""
-    parts = _parse_content_types(read_entry(file, entries[_OOXML_MARK], _MAX_CONTENT_TYPES_BYTES))
     main_parts = [(_MAIN_PARTS[kind], part) for kind, part in parts if kind in _MAIN_PARTS]
     media_types = {media_type for media_type, _ in main_parts}
     if len(media_types) > 1:

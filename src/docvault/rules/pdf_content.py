@@ -15,6 +15,7 @@ from typing import BinaryIO
 from docvault.rules.content import Content, CorruptContent, read_at
 from docvault.rules.pdf_objects import (
     LOOKAHEAD_BYTES,
+    REGULAR,
     NotHarmless,
     ObjectStreams,
     Window,
@@ -37,7 +38,6 @@ _MAX_OPEN_ACTIONS = 4
 _MAX_DEFINITIONS = 100
 
 # Fragments of the patterns below; the repeats are bounded so that no input is slow.
-_REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
 _BLANK = rb"[\x00\t\n\f\r ]{0,9}"
 _REFERENCE = rb"(?:\d{1,10}[\x00\t\n\f\r ]{1,9}\d{1,5}[\x00\t\n\f\r ]{1,9}R)"
 _BLANKS_AND_COMMENTS = rb"(?:[\x00\t\n\f\r ]|%[^\r\n]*+)*+"
@@ -46,19 +46,20 @@ _BLANKS_AND_COMMENTS = rb"(?:[\x00\t\n\f\r ]|%[^\r\n]*+)*+"
 # short not to turn up in a scanned page's bytes. The first lookahead is for speed alone.
 _NAMES = re.compile(
     rb"/(?=[3AEFGIJLMOPRSX])(?:"
-    rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|FileAttachment|SubmitForm|ImportData|GoTo[RE]"
-    rb"|Movie|Sound|Rendition|XFA|3DD)(?!" + _REGULAR + rb")"
+    rb"(?P<active>JavaScript|Launch|RichMedia|EmbeddedFiles?|FileAttachment"
+    rb"|SubmitForm|ImportData|GoTo[RE]"
+    rb"|Movie|Sound|Rendition|XFA|3DD)(?!" + REGULAR + rb")"
     # The type of an action, where readers also take a string or a reference for the name.
     rb"|(?P<untyped>S)"
     + _BLANKS_AND_COMMENTS
     + rb"(?:\([A-Za-z\\]{3}|<(?!<)[0-9A-Fa-f\x00\t\n\f\r ]{4}|"
     + _REFERENCE
     + rb")"
-    rb"|(?P<trigger>AA|EF|OpenAction)(?!" + _REGULAR + rb")"
-    rb"|(?P<matrix>FontMatrix)(?!" + _REGULAR + rb")"
-    rb"|(?P<hiding>Encrypt|Predictor)(?!" + _REGULAR + rb")"
+    rb"|(?P<trigger>AA|EF|OpenAction)(?!" + REGULAR + rb")"
+    rb"|(?P<matrix>FontMatrix)(?!" + REGULAR + rb")"
+    rb"|(?P<hiding>Encrypt|Predictor)(?!" + REGULAR + rb")"
     # Some readers do not insist on /ObjStm, but all need /First, which outlines have too.
-    rb"|(?P<stream>ObjStm|First)(?!" + _REGULAR + rb"))"
+    rb"|(?P<stream>ObjStm|First)(?!" + REGULAR + rb"))"
 )
 # A dictionary or a reference. Of random bytes, three of which may be /AA (actions) or /EF (a file
 # in the file), few go on like this.
@@ -69,7 +70,7 @@ _TO_REFERENCE = re.compile(_BLANK + _REFERENCE)
 # A viewer in browsers ran what else stood there as a script (CVE-2024-4367).
 _MATRIX = re.compile(_BLANK + rb"\[(?:" + _BLANK + rb"[-+.\d]{1,24}){1,6}" + _BLANK + rb"\]")
 _ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
-_NAME = re.compile(rb"/" + _REGULAR + rb"{1,127}")
+_NAME = re.compile(rb"/" + REGULAR + rb"{1,127}")
 
 # A destination, or an action that goes to one and has no other entry (such as /Next).
 _GOES_TO_PAGE = re.compile(

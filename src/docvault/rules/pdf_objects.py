@@ -20,7 +20,8 @@ _MAX_WORK_BYTES = 32 << 20
 
 _MAX_DICTIONARY_BYTES = 8 * 1024
 _BLANK = rb"[\x00\t\n\f\r ]"
-_REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
+# What names, numbers and words are made of.
+REGULAR = rb"[^\x00\t\n\f\r ()<>\[\]{}/%]"
 _COMMENT = rb"%[^\r\n]*+"
 _SEPARATION = rb"(?:" + _BLANK + rb"|" + _COMMENT + rb")++"
 _REFERENCE = rb"\d{1,10}" + _BLANK + rb"++\d{1,5}" + _BLANK + rb"++R"
@@ -68,7 +69,7 @@ _TOKENS = re.compile(
         | \( (?: [^()\\] | \\. | \( (?: [^()\\] | \\. )*+ \) )*+ \)
         | < (?!<) (?: [0-9A-Fa-f] | BLANK)*+ >
     )*+ (<< | >>)""".replace(b"SEPARATION", _SEPARATION)
-    .replace(b"REGULAR", _REGULAR)
+    .replace(b"REGULAR", REGULAR)
     .replace(b"BLANK", _BLANK),
     re.DOTALL | re.VERBOSE,
 )

@@ -29,14 +29,26 @@ def check_accepted(
     pointer: str | None,
 ) -> None:
     """Raise `TooManyFiles`, `FileTooLarge` or `MediaTypeNotAllowed` for what is not taken."""
-    if len(files) > document_type.max_files:
-        raise TooManyFiles(f"At most {document_type.max_files} here.", pointer=pointer)
-    limit = max_file_bytes(document_type, settings)
+    check_number(document_type, len(files), pointer=pointer)
     for file in files:
-        if file.size_bytes > limit:
-            raise FileTooLarge(pointer=pointer, members={"limit_bytes": limit})
+        check_size(document_type, file.size_bytes, settings, pointer=pointer)
         if file.media_type not in allowed_media_types(document_type):
             raise not_allowed(document_type, file.media_type, pointer=pointer)
+
+
+def check_number(document_type: TypeFacts, number: int, *, pointer: str | None) -> None:
+    """Raise `TooManyFiles` for more than the type takes."""
+    if number > document_type.max_files:
+        raise TooManyFiles(f"At most {document_type.max_files} here.", pointer=pointer)
+
+
+def check_size(
+    document_type: TypeFacts, size_bytes: int, settings: Settings, *, pointer: str | None
+) -> None:
+    """Raise `FileTooLarge` for a file that is larger than the type takes."""
+    limit = max_file_bytes(document_type, settings)
+    if size_bytes > limit:
+        raise FileTooLarge(pointer=pointer, members={"limit_bytes": limit})
 
 
 def allowed_media_types(document_type: TypeFacts) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from docvault.auth.principals import Access
 from docvault.errors import (
     DigestMismatch,
     EmptyFile,
-    FileTooLarge,
     MalwareDetected,
     NotFound,
     PreconditionFailed,
@@ -38,7 +37,7 @@ from docvault.rules.upload_sessions import (
 from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.upload_sessions import UploadCreate
 from docvault.services import quotas
-from docvault.services.accepted_files import max_file_bytes
+from docvault.services.accepted_files import check_size
 from docvault.services.attachments import (
     Attachment,
     Precondition,
@@ -216,17 +215,9 @@ def _check_announced(slot: Slot, data: UploadCreate, settings: Settings) -> str:
     """Refuse now what completing would refuse; return the name to store."""
     if data.size_bytes == 0:
         raise EmptyFile(pointer="/size_bytes")
-    _check_size(slot.type, data.size_bytes, settings, pointer="/size_bytes")
+    check_size(slot.type, data.size_bytes, settings, pointer="/size_bytes")
     merge_values(slot.type, slot.field_values, data.field_values)
     return check_filename(data.filename, pointer="/filename")
-
-
-def _check_size(
-    document_type: TypeFacts, size_bytes: int, settings: Settings, *, pointer: str | None
-) -> None:
-    limit = max_file_bytes(document_type, settings)
-    if size_bytes > limit:
-        raise FileTooLarge(pointer=pointer, members={"limit_bytes": limit})
 
 
 def _require_open(session: UploadSessionFacts) -> None:
@@ -238,7 +229,7 @@ async def _check_arrived(
     resources: Resources, document_type: TypeFacts, session: UploadSessionFacts
 ) -> NewFile:
     """Return the file to attach, once its bytes are known to be those announced, and good."""
-    _check_size(document_type, session.size_bytes, resources.settings, pointer=None)
+    check_size(document_type, session.size_bytes, resources.settings, pointer=None)
     reader = await _open(resources, session)
     try:
         if reader.size_bytes != session.size_bytes or await digest_of(reader) != session.sha256:

@@ -10,8 +10,6 @@ from docvault.errors import (
     CorruptFile,
     EmptyFile,
     FileRequired,
-    FileTooLarge,
-    TooManyFiles,
     ValidationFailed,
 )
 from docvault.repositories.attachments import NewFile
@@ -27,7 +25,12 @@ from docvault.rules.media_types import (
 )
 from docvault.rules.scans import ScanVerdict
 from docvault.rules.slots import Slot, TypeFacts
-from docvault.services.accepted_files import allowed_media_types, max_file_bytes, not_allowed
+from docvault.services.accepted_files import (
+    allowed_media_types,
+    check_number,
+    check_size,
+    not_allowed,
+)
 from docvault.services.attachments import Attachment, Precondition, Respond, attach_files
 from docvault.services.blobs import LocalBytes, store_bytes
 from docvault.services.resources import Resources
@@ -110,13 +113,11 @@ async def check_files(
     """
     if not files:
         raise FileRequired(pointer="/file")
-    if len(files) > document_type.max_files:
-        raise TooManyFiles(f"At most {document_type.max_files} here.", pointer="/file")
-    limit = max_file_bytes(document_type, resources.settings)
+    check_number(document_type, len(files), pointer="/file")
     for file in files:
         # Only a batch, whose parts come under one limit, can still be wrong here.
-        if file.spooled.size_bytes > limit:
-            raise FileTooLarge(pointer="/file", members={"limit_bytes": limit})
+        size_bytes = file.spooled.size_bytes
+        check_size(document_type, size_bytes, resources.settings, pointer="/file")
     contents = [await _check_file(document_type, file) for file in files]
     # Last, for it takes longest.
     return [
