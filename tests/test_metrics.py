@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from tests.factories import files
+from tests.factories.blobs import leave_bytes
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 from tests.fixtures.server import running_server
@@ -29,6 +30,7 @@ from docvault.errors import DatabaseUnavailable, StorageUnavailable
 from docvault.jobs.tasks import queue_app
 from docvault.metrics import REGISTRY, metric_names
 from docvault.services.backlog import read_backlog
+from docvault.services.blobs import reap
 from docvault.services.resources import Resources
 from docvault.startup import metrics_served
 from docvault.storage.base import BlobMissing, BlobStore
@@ -352,12 +354,7 @@ class TestJobs:
         assert (failed(), retried()) == (1, 1)
 
     async def test_expired_intents_are_counted_by_the_reaper(self, resources: Resources) -> None:
-        from docvault.services.blobs import LocalBytes, reap, store_bytes
-
-        file = resources.spool.create()
-        await file.write(b"x")
-        await file.finish()
-        await store_bytes(resources, uuid4(), [LocalBytes(file.path, 1, file.sha256)])
+        await leave_bytes(resources)
         async with resources.database.transaction() as session:
             await session.execute(text("UPDATE blobs SET expires_at = now()"))
         grown = Grown("docvault_reaped_total", kind="blobs")

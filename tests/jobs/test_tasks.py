@@ -16,6 +16,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from sqlalchemy import text
 from tests.factories import files
+from tests.factories.blobs import leave_bytes
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.clamd import FakeClamd
 
@@ -330,14 +331,7 @@ class TestWorkerInside:
     async def test_intents_of_the_process_before_are_reaped_at_once(
         self, database_url: str, resources: Resources
     ) -> None:
-        from uuid import uuid4
-
-        from docvault.services.blobs import LocalBytes, store_bytes
-
-        file = resources.spool.create()
-        await file.write(b"x")
-        await file.finish()
-        await store_bytes(resources, uuid4(), [LocalBytes(file.path, 1, file.sha256)])
+        await leave_bytes(resources)
         async with worker_inside(database_url, resources):
             assert await becomes_empty(resources)
         assert await sql(resources, "SELECT count(*) FROM blobs") == [(0,)]

@@ -10,11 +10,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 from tests.factories import files
+from tests.factories.blobs import leave_bytes
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
 from docvault.errors import StorageUnavailable
-from docvault.services.blobs import LocalBytes, delete_queued_blobs, owner_of, reap, store_bytes
+from docvault.services.blobs import delete_queued_blobs, owner_of, reap
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
@@ -40,17 +41,6 @@ async def states(resources: Resources) -> list[str]:
 
 async def keys(resources: Resources) -> set[str]:
     return {blob.key async for blob in resources.store.list_blobs()}
-
-
-async def pending(resources: Resources, number: int = 1) -> None:
-    """Bytes that were written and never attached."""
-    sources = []
-    for _ in range(number):
-        file = resources.spool.create()
-        await file.write(b"x")
-        await file.finish()
-        sources.append(LocalBytes(file.path, 1, file.sha256))
-    await store_bytes(resources, uuid4(), sources)
 
 
 class FailingStore:
@@ -107,7 +97,7 @@ class TestDeleteQueuedBlobs:
         assert (await states(resources), await keys(resources)) == ([], set())
 
     async def test_more_than_one_batch_is_deleted(self, resources: Resources) -> None:
-        await pending(resources, 120)
+        await leave_bytes(resources, number=120)
         await sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
         await delete_queued_blobs(resources)
         assert (await states(resources), await keys(resources)) == ([], set())
@@ -188,19 +178,19 @@ class TestReap:
     """reap()."""
 
     async def test_intents_that_live_are_left_alone(self, resources: Resources) -> None:
-        await pending(resources)
+        await leave_bytes(resources)
         await reap(resources)
         assert await states(resources) == ["pending"]
         assert len(await keys(resources)) == 1
 
     async def test_expired_intents_go_with_their_bytes(self, resources: Resources) -> None:
-        await pending(resources, 3)
+        await leave_bytes(resources, number=3)
         await sql(resources, "UPDATE blobs SET expires_at = now()")
         await reap(resources)
         assert (await states(resources), await keys(resources)) == ([], set())
 
     async def test_intents_without_bytes_go_too(self, resources: Resources) -> None:
-        await pending(resources)
+        await leave_bytes(resources)
         (key,) = await keys(resources)
         await resources.store.delete(key)
         await sql(resources, "UPDATE blobs SET expires_at = now()")
@@ -211,7 +201,7 @@ class TestReap:
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
-        await pending(resources, 5)
+        await leave_bytes(resources, number=5)
         await sql(resources, "UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
         await asyncio.gather(*(reap(resources) for _ in range(4)))
         assert await states(resources) == ["stored"]
@@ -228,6 +218,25 @@ class TestReap:
         await sql(resources, "UPDATE idempotency_keys SET expires_at = now()")
         await reap(resources)
         assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(0,)]
+
+    @pytest.mark.req("R-107", "A-28")
+    async def test_what_a_late_download_adds_to_the_trail_of_the_erased_goes(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        details = "SELECT customer FROM audit_details ORDER BY customer"
+        await make_customer(admin, "c-2")
+        await admin.delete("/v1/admin/customers/c-1")
+        await finish_erasures(resources)
+        assert await sql(resources, details) == [("c-2",)]
+        await sql(
+            resources,
+            "INSERT INTO audit_details (event_id, customer_id, customer)"
+            " SELECT event.id, erasure.customer_id, 'c-1' FROM audit_events AS event, erasures AS erasure"
+            " WHERE NOT EXISTS (SELECT FROM audit_details WHERE event_id = event.id) LIMIT 1",
+        )
+        assert await sql(resources, details) == [("c-1",), ("c-2",)]
+        await reap(resources)
+        assert await sql(resources, details) == [("c-2",)]
 
     async def test_the_spool_of_a_dead_process_is_removed(self, resources: Resources) -> None:
         folder = resources.store.spool_dir / "dead"

@@ -7,11 +7,11 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.factories import files
+from tests.factories.blobs import leave_bytes
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.factories.stored import flipped, overwrite, stored_bytes, stored_keys
 
 from docvault.services import verification
-from docvault.services.blobs import LocalBytes, store_bytes
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, count_stored_blobs, verify
 
@@ -111,10 +111,7 @@ class TestVerify:
     async def test_old_bytes_of_an_unfinished_upload_are_no_orphans(
         self, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        file = resources.spool.create()
-        await file.write(b"x")
-        await file.finish()
-        await store_bytes(resources, uuid4(), [LocalBytes(file.path, 1, file.sha256)])
+        await leave_bytes(resources)
         let_pass(monkeypatch, 2 * DAY)
         assert (await check(resources)).is_clean
 

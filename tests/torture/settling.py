@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
 
 import pytest
+from tests.factories.blobs import leave_bytes
 from tests.torture.deployments import Deployment
 from tests.torture.model import is_idle
 
 from docvault.jobs.tasks import queue_app
 from docvault.jobs.worker import settle_leftovers
 from docvault.repositories.jobs import JobName
-from docvault.services.blobs import LocalBytes, store_bytes
 from docvault.services.resources import Resources
 from docvault.startup import open_resources
 
@@ -47,11 +46,7 @@ class Settler:
 
     async def leave_expired_bytes(self) -> None:
         """Write bytes that nobody will attach, and let their time be over."""
-        spooled = self._resources.spool.create()
-        await spooled.write(b"nobody's")
-        await spooled.finish()
-        source = LocalBytes(spooled.path, spooled.size_bytes, spooled.sha256)
-        blob_ids = await store_bytes(self._resources, uuid4(), [source])
+        blob_ids = await leave_bytes(self._resources)
         with self._deployment.connect() as connection:
             connection.execute("UPDATE blobs SET expires_at = now() WHERE id = ANY(%s)", [blob_ids])
 

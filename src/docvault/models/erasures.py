@@ -15,6 +15,7 @@ class Erasure(Base):
     __tablename__ = "erasures"
     __table_args__ = (
         Index("ix_erasures_customer_pseudonym", "customer_pseudonym"),
+        Index("ix_erasures_completed_at", "completed_at"),
         Index("ix_erasures_pending", "requested_at", postgresql_where=text("completed_at IS NULL")),
     )
 

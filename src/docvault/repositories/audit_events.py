@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from docvault.models import AuditDetail, AuditEvent, new_id
+from docvault.models import AuditDetail, AuditEvent, Erasure, new_id
 from docvault.models.base import Base
 from docvault.prepared_statements import PreparedStatement
 from docvault.repositories.base import Repository
@@ -41,6 +41,9 @@ class NewAuditEvent:
     version: int | None = None
     changes: dict[str, Any] | None = None
 
+
+# Much longer than any transaction of a request.
+_LATEST = timedelta(hours=1)
 
 # Not `asdict`, which copies every value.
 _FACTS = tuple(one.name for one in fields(NewAuditEvent))
@@ -109,6 +112,18 @@ class AuditEventRepository(Repository):
         """Delete the personal part of all events about a customer (A-28)."""
         await self._session.execute(
             delete(AuditDetail).where(AuditDetail.customer_id == customer_id)
+        )
+
+    async def delete_late_details(self) -> None:
+        """Delete the personal part of events about whoever was erased lately.
+
+        A download locks nothing, and its transaction may have outlasted the whole erasure.
+        """
+        erased = select(Erasure.customer_id).where(Erasure.completed_at > func.now() - _LATEST)
+        await self._session.execute(
+            delete(AuditDetail)
+            .where(AuditDetail.customer_id.in_(erased))
+            .execution_options(synchronize_session=False)
         )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, delete, func, or_, select, text, update
 
+from docvault.errors import CustomerBeingErased, CustomerUnknown
 from docvault.models import (
     Blob,
     Customer,
@@ -38,7 +39,7 @@ _USAGE = text("""
 """)
 _ANNOUNCE = PreparedStatement(
     text("""
-    SELECT announced, used_files, used_bytes FROM announce_blobs(
+    SELECT announced, is_erased, used_files, used_bytes FROM announce_blobs(
         :customer_id, :kind, CAST(:ids AS uuid[]), CAST(:keys AS text[]),
         CAST(:sizes AS bigint[]), CAST(:digests AS text[]), CAST(:lifetime AS interval),
         :max_files, :max_bytes
@@ -83,7 +84,9 @@ class BlobRepository(Repository):
         """Record what is about to be written for one customer (D1 step d), where there is room.
 
         Return None then, and otherwise what the customer has. Exact however many do it at once:
-        until the commit, from which on it counts, nobody else announces for this customer.
+        until the commit, from which on it counts, nobody else announces for this customer, and
+        no erasure of theirs begins. Raises `CustomerBeingErased` or `CustomerUnknown` when one
+        has: whoever has gone must not get new bytes (R-106).
         """
         rows = await self._rows(
             _ANNOUNCE,
@@ -99,7 +102,11 @@ class BlobRepository(Repository):
                 "max_bytes": quota.size_bytes,
             },
         )
-        announced, files, size_bytes = rows[0]
+        announced, is_erased, files, size_bytes = rows[0]
+        if is_erased is None:
+            raise CustomerUnknown
+        if is_erased:
+            raise CustomerBeingErased
         return None if announced else Volume(files, size_bytes)
 
     async def usage(self, customer_id: UUID) -> Volume:

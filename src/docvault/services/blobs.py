@@ -41,7 +41,8 @@ async def store_bytes(
 ) -> list[UUID]:
     """Announce and write bytes under fresh keys; return the ids of their pending blobs.
 
-    Raises `QuotaExceeded` for files that the customer may not have. On any other failure the
+    Raises `QuotaExceeded` for files that the customer may not have, and `CustomerBeingErased` or
+    `CustomerUnknown` when an erasure has begun since they were found. On any other failure the
     announcement stays, and the reaper removes what may have been written.
     """
     intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
@@ -86,7 +87,7 @@ async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None 
 
 
 async def reap(resources: Resources) -> None:
-    """Remove what crashes and changes left behind: intents, answers, holdings, dead spools."""
+    """Remove what crashes, changes and late commits left behind, in the database and beside."""
     async with resources.unit(Access.everyone()) as unit:
         if not resources.store.signs_requests:
             await unit.blobs.shorten_abandoned()
@@ -95,6 +96,7 @@ async def reap(resources: Resources) -> None:
         await unit.upload_sessions.delete_old()
         await unit.rate_limits.delete_over()
         await unit.holdings.delete_unused()
+        await unit.audit_events.delete_late_details()
     metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.factories import files
+from tests.factories.blobs import leave_bytes
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
 from docvault.auth.principals import Access
-from docvault.services.blobs import LocalBytes, abandon_blobs, reap, store_bytes
+from docvault.previews.renderer import RenderedPreview
+from docvault.services.blobs import abandon_blobs, reap
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.previews import render_version
 from docvault.services.resources import Resources
@@ -373,9 +376,9 @@ class TestRaces:
 
     @pytest.mark.req("R-106", "R-103")
     async def test_bytes_on_their_way_keep_it_pending_until_they_are_settled(
-        self, admin: httpx.AsyncClient, resources: Resources, tmp_path: Path
+        self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
-        blob_ids = await self._begin_upload(resources, tmp_path)
+        blob_ids = await self._begin_upload(resources)
         location = await erase(admin)
         erasure_id = uuid.UUID(location.rpartition("/")[2])
         assert await finish_erasure(resources, erasure_id) is False
@@ -388,9 +391,9 @@ class TestRaces:
 
     @pytest.mark.req("R-106")
     async def test_bytes_of_an_upload_that_died_go_when_its_time_is_over(
-        self, admin: httpx.AsyncClient, resources: Resources, tmp_path: Path
+        self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
-        await self._begin_upload(resources, tmp_path)
+        await self._begin_upload(resources)
         location = await erase(admin)
         await finish_erasures(resources)
         assert (await admin.get(location)).json()["state"] == "pending"
@@ -401,12 +404,42 @@ class TestRaces:
         assert (await admin.get(location)).json()["state"] == "completed"
         assert await stored_keys(resources) == []
 
-    async def _begin_upload(self, resources: Resources, folder: Path) -> list[uuid.UUID]:
+    async def _begin_upload(self, resources: Resources) -> list[uuid.UUID]:
         """Store bytes as an upload does, without attaching them."""
-        path = folder / "bytes"
-        path.write_bytes(b"late")
-        customer_id = await internal_id(resources, "c-1")
-        return await store_bytes(resources, customer_id, [LocalBytes(path, 4, "0" * 64)])
+        return await leave_bytes(resources, await internal_id(resources, "c-1"))
+
+    @pytest.mark.req("R-106")
+    async def test_what_arrives_after_it_is_not_stored_even_for_a_moment(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        path = f"{CUSTOMERS}/c-1/documents/a"
+        request = admin.build_request("PUT", path, **upload_of())
+        body = request.read()
+
+        async def interrupted() -> AsyncIterator[bytes]:
+            yield body[:100]
+            await erase_fully(admin, resources)
+            yield body[100:]
+
+        answer = await admin.put(path, content=interrupted(), headers=request.headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "customer-unknown")
+        assert await stored_keys(resources) == []
+
+    @pytest.mark.req("R-106")
+    async def test_a_preview_that_is_ready_after_it_is_not_stored_even_for_a_moment(
+        self, admin: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        render = resources.renderer.render
+
+        async def interrupted(*args: Any) -> RenderedPreview:
+            rendered = await render(*args)
+            await erase_fully(admin, resources)
+            return rendered
+
+        monkeypatch.setattr(resources.renderer, "render", interrupted)
+        answer = await admin.get(f"{CUSTOMERS}/c-1/documents/a/preview")
+        assert (answer.status_code, answer.json()["code"]) == (404, "customer-unknown")
+        assert await stored_keys(resources) == []
 
     @pytest.mark.req("R-106")
     async def test_uploads_at_the_same_time_leave_no_orphan(
