@@ -231,7 +231,7 @@ class TestReap:
         await sql(
             resources,
             "INSERT INTO audit_details (event_id, customer_id, customer)"
-            " SELECT event.id, erasure.customer_id, 'c-1' FROM audit_events AS event, erasures AS erasure"
+            " SELECT event.id, erasures.customer_id, 'c-1' FROM audit_events AS event, erasures"
             " WHERE NOT EXISTS (SELECT FROM audit_details WHERE event_id = event.id) LIMIT 1",
         )
         assert await sql(resources, details) == [("c-1",), ("c-2",)]

@@ -1,6 +1,7 @@
 """Storing an upload: intent first, bytes second, rows last, and what a failure between leaves."""
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -174,9 +175,7 @@ class TestOrder:
         await customer.put(PATH, **upload_of(filename="canary.pdf"))
         ((internal,),) = await rows(resources, "SELECT id FROM customers")
         (key,) = await stored_keys(resources)
-        assert key.startswith(f"{internal}/")
-        assert "canary" not in key
-        assert "c-1" not in key
+        assert re.fullmatch(f"{internal}/[0-9a-f]{{32}}", key)
 
     async def test_the_spool_is_empty_afterwards(
         self, customer: httpx.AsyncClient, resources: Resources

@@ -223,6 +223,19 @@ class TestMisbehaviour:
         with pytest.raises(BlobMissing):
             await store.open(key)
 
+    @pytest.mark.parametrize("size", [10, PART_BYTES + 1])
+    async def test_bytes_that_change_on_their_way_into_the_store_are_refused(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path, size: int
+    ) -> None:
+        key = a_key()
+        proxy.choose = lambda method, _: S3Fault.WRONG_UPLOAD if method == "PUT" else None
+        with pytest.raises(StorageUnavailable):
+            await store.put(key, a_file(tmp_path, os.urandom(size)))
+        assert proxy.happened[S3Fault.WRONG_UPLOAD] > 0
+        proxy.heal()
+        with pytest.raises(BlobMissing):
+            await store.open(key)
+
     @pytest.mark.parametrize("size", [10, 3_000_000])
     async def test_a_read_that_ends_too_early_fails(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path, size: int

@@ -102,6 +102,7 @@ MISBEHAVIOUR: dict[str, Faults | Callable[[str, str], S3Fault | None]] = {
     "reset after 100 KiB received": Faults(reset_after_received=100 * 1024),
     "one in ten answers lost": some_of(S3Fault.LOST_ANSWER, "PUT", "POST", "DELETE"),
     "200 with an error inside": only_completions,
+    "one in ten writes with a wrong bit": some_of(S3Fault.WRONG_UPLOAD, "PUT"),
     "one in ten reads too short": some_of(S3Fault.TRUNCATED, "GET"),
     "one in ten reads with a wrong bit": some_of(S3Fault.WRONG_BYTES, "GET"),
 }
