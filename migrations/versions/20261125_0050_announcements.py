@@ -46,7 +46,7 @@ BEGIN
     {WITHIN_QUOTA}
 END
 $$
-"""
+"""  # noqa: S608 - nothing in it comes from outside
 FOR_ANYBODY = f"""
 CREATE FUNCTION announce_blobs({PARAMETERS})
 LANGUAGE plpgsql AS $$
