@@ -79,7 +79,21 @@ Index(
     postgresql_include=["external_id", "holding_id", "created_at", "lower_name"],
     postgresql_where=_LISTED,
 )
-# Those by holding have every row: removing holdings looks here too.
+Index(
+    "ix_customers_holding_id_lower_external_id",
+    Customer.holding_id,
+    Customer.lower_external_id,
+    postgresql_include=["external_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_holding_id_lower_email",
+    Customer.holding_id,
+    Customer.lower_email,
+    postgresql_include=["external_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+# These have every row: removing holdings looks here too.
 Index(
     "ix_customers_holding_id_created_at",
     Customer.holding_id,
@@ -92,5 +106,5 @@ Index(
     Customer.holding_id,
     Customer.lower_name,
     Customer.external_id,
-    postgresql_include=["erasure_id"],
+    postgresql_include=["erasure_id", "created_at"],
 )

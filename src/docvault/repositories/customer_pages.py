@@ -20,8 +20,9 @@ from docvault.rules.gate import GateDecision
 NEARBY: Final = 500
 # The same for a search: what comes after, walking through all that it finds, costs far more.
 NEARBY_SEARCHED: Final = 2000
-# So many of the customers that the filter picks are looked at when there is a search too.
-NEARBY_PICKED: Final = 200
+# In so many holdings a search looks one after the other: a few milliseconds. There can be more
+# (decision 0025), and then all that it finds is walked through.
+SEARCHED_HOLDINGS: Final = 1000
 
 
 class Way(Enum):
@@ -29,7 +30,7 @@ class Way(Enum):
 
     # Among the next in order.
     NEARBY = auto()
-    # Among the next of the holdings that the filter picks.
+    # Among those of the holdings that the filter picks: the next ones, or all that a search finds.
     BY_HOLDING = auto()
     # Among all that the search finds.
     BY_SEARCH = auto()
@@ -57,10 +58,18 @@ _BY_HOLDING = """
     ) AS customers
     ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
 """
-_BY_HOLDING_TO_SEARCH = f"""
-    SELECT sort_value, external_id {{searched}}
-    FROM ({_BY_HOLDING}) AS rows JOIN customers USING (external_id)
-"""  # noqa: S608 - made of constants
+_PICKED = f"picked AS MATERIALIZED ({PICKED} LIMIT {SEARCHED_HOLDINGS + 1}),"
+_PICKED_ARE_FEW = f"(SELECT count(*) FROM picked) <= {SEARCHED_HOLDINGS}"  # noqa: S608 - made of constants
+# One look into the index for each holding, whatever the planner thinks of it: hence `OFFSET 0`.
+_BY_HOLDING_AND_SEARCH = f"""(
+    SELECT sort_value, external_id FROM picked CROSS JOIN LATERAL (
+        SELECT {{column}} AS sort_value, external_id FROM customers
+        WHERE holding_id = picked.id AND erasure_id IS NULL AND {{begins}} AND {{is_behind}}
+        OFFSET 0
+    ) AS customers
+    WHERE {_PICKED_ARE_FEW}
+    ORDER BY sort_value {{direction}}, external_id {{direction}} LIMIT :limit
+)"""  # noqa: S608 - made of constants
 # What begins with the search is found first and sorted then: `OFFSET 0` keeps the planner from
 # reading customers in order until enough of them match. Reading in the direction of the order
 # meets early what sorts early, as far as the two go together.
@@ -74,18 +83,19 @@ _BY_SEARCH = """(
 )"""
 # A left join, for `is_last` is needed also when no candidate matches.
 _PAGE = """
-    WITH candidates AS MATERIALIZED ({candidates}),
+    WITH {picked} candidates AS MATERIALIZED ({candidates}),
     page AS (
         SELECT sort_value, external_id FROM candidates WHERE {conditions}
         ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
     )
     SELECT is_last, id, page.external_id, name, email, tags, erasure_id, tokens_valid_from,
         created_at, updated_at, sort_value
-    FROM (SELECT count(*) < {looked_at} AS is_last FROM candidates) AS candidates
+    FROM (SELECT {is_last} AS is_last) AS known
     LEFT JOIN (page JOIN customers ON customers.external_id = page.external_id)
         ON CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id
     ORDER BY sort_value {direction}, page.external_id {direction}
 """
+_SAW_ALL = "(SELECT count(*) FROM candidates) < {looked_at}"
 _COUNT = """
     SELECT count(*) FROM customers
     WHERE erasure_id IS NULL AND {conditions}
@@ -124,10 +134,14 @@ _ORDERS = {
     CustomerSort.NAME_DESC: _order("lower_name", "text", "<", "\U0010ffff" * 1000),
 }
 
+_BY_NAME = {CustomerSort.NAME, CustomerSort.NAME_DESC}
 
-def ways(filter_: CustomerFilter) -> list[Way]:
+
+def ways(filter_: CustomerFilter, sort: CustomerSort, after: CustomerPlace | None) -> list[Way]:
     """Return where to look, one after the other until the page is whole."""
-    found = [Way.NEARBY]
+    # Whoever comes first by name has hardly the name that is searched for.
+    starts_elsewhere = filter_.search is not None and sort in _BY_NAME and after is None
+    found = [] if starts_elsewhere else [Way.NEARBY]
     if filter_.is_by_documents:
         found.append(Way.BY_HOLDING)
     if filter_.search is not None:
@@ -172,7 +186,7 @@ def _page_statement(
     way: Way, sort: CustomerSort, is_by_documents: bool, is_searched: bool
 ) -> TextClause:
     order = _ORDERS[sort]
-    looked_at, conditions = ":limit", "true"
+    looked_at, conditions, picked, is_last = ":limit", "true", "", _SAW_ALL
     parts = {
         "column": order.column,
         "direction": order.direction,
@@ -182,26 +196,31 @@ def _page_statement(
         "by_documents": _BY_DOCUMENTS if is_by_documents else "true",
     }
     if way is Way.BY_SEARCH:
-        candidates = " UNION ".join(
-            _BY_SEARCH.format(begins=_BEGINS.format(column), searched_column=column, **parts)
-            for column in _SEARCHED
-        )
+        candidates = _for_each_searched(_BY_SEARCH, parts)
     elif way is Way.NEARBY:
         looked_at = str(NEARBY_SEARCHED if is_searched else NEARBY)
         conditions = _conditions(is_by_documents, is_searched)
         candidates = _NEARBY.format(looked_at=looked_at, **parts)
     elif is_searched:
-        looked_at, conditions = str(NEARBY_PICKED), _BY_ANY_SEARCHED
-        candidates = _BY_HOLDING_TO_SEARCH.format(looked_at=looked_at, **parts)
+        picked, is_last = _PICKED, _PICKED_ARE_FEW
+        candidates = _for_each_searched(_BY_HOLDING_AND_SEARCH, parts)
     else:
         candidates = _BY_HOLDING.format(looked_at=looked_at, **parts)
     return text(
         _PAGE.format(
+            picked=picked,
             candidates=candidates,
             conditions=conditions,
-            looked_at=looked_at,
+            is_last=is_last.format(looked_at=looked_at),
             direction=order.direction,
         )
+    )
+
+
+def _for_each_searched(template: str, parts: dict[str, str]) -> str:
+    return " UNION ".join(
+        template.format(begins=_BEGINS.format(column), searched_column=column, **parts)
+        for column in _SEARCHED
     )
 
 

@@ -78,7 +78,7 @@ class CustomerRepository(Repository):
             "reachable_id": self._access.customer_id,
         }
         page: list[CustomerFacts] = []
-        for way in ways(filter_):
+        for way in ways(filter_, sort, after):
             statement = page_statement(way, filter_, sort)
             rows = (await self._session.execute(statement, parameters)).all()
             page = [customer_facts(row, _sort_text(row.sort_value)) for row in rows if row.id]
