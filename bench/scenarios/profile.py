@@ -53,15 +53,16 @@ NOTES = (
         "framework or credential."
     ),
     (
-        "**P6.** Where a search meets a filter, candidates are looked at in order, up to a bound, "
-        "and only then another way is taken (decision 0025). Of ten thousand customers fewer come "
-        "into question than the bound allows, of a million as many: the time grows up to the bound "
-        "and not beyond it, as the buffers in the table of P6 show. Its plans are kept."
+        "**P6.** Where a search meets a filter, customers are looked at in order, up to a bound, "
+        "and only then in the holdings that the filter picks (decision 0025): so a page costs what "
+        "is found, not what there is. What grows is a late page of much that is found: in the "
+        "holdings what comes before it is walked through too. The plans are kept."
     ),
     (
         "**P7.** The file is received, hashed, checked and in the spool before the store is asked, "
         "so that nothing wrong gets there; its parts then go as those of boto3 do. What it takes "
-        "longer is the time of receiving, and of looking for active content in the PDF."
+        "longer is the time of receiving, and of looking for active content in the PDF. Two parts "
+        "are in memory at once, which alone is what may be; what receives comes on top."
     ),
 )
 CUSTOMERS = 10

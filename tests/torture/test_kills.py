@@ -108,7 +108,7 @@ async def test_a_killed_server_loses_nothing(
 ) -> None:
     deployment = make_deployment(store, DOCVAULT_WORKER="inside")
     test = Torment(deployment, lambda _: deployment.kill_process())
-    await test.run(size.of(ci=15, full=1000))
+    await test.run(size.of(ci=8, full=1000))
     test.report(figures)
 
 
