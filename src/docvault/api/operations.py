@@ -42,6 +42,7 @@ from docvault.errors import (
     DocumentTypeUnknown,
     DocvaultError,
     FileTooLarge,
+    HeaderTooLarge,
     IdempotencyKeyReused,
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -65,7 +66,6 @@ from docvault.services.resources import Resources
 from docvault.services.work import Asker
 
 UPLOAD_ERRORS: tuple[type[DocvaultError], ...] = (
-    MalformedRequest,
     MediaTypeNotAllowed,
     BodyTooLarge,
     FileTooLarge,
@@ -334,13 +334,15 @@ class GuardedRoute(APIRoute):
         """Return every error this operation can answer with."""
         declared = self.operation
         errors = [*self.common_errors, *declared.errors, ValidationFailed, DatabaseUnavailable]
+        # What no request may be, whatever it asks for (`http_protocol.py`).
+        errors += [MalformedRequest, HeaderTooLarge]
         names_customer = CUSTOMER_PATH in path and declared.customer == "existing"
         if names_customer:
             errors.append(CustomerUnknown)
         if "GET" not in methods and (names_customer or CallerUnknown in self.common_errors):
             errors.append(CustomerBeingErased)
         if declared.body == "json":
-            errors += [MalformedRequest, MediaTypeNotAllowed, BodyTooLarge, RequestTimeout]
+            errors += [MediaTypeNotAllowed, BodyTooLarge, RequestTimeout]
         if declared.body == "upload":
             errors += UPLOAD_ERRORS
         if declared.idempotent:

@@ -17,6 +17,7 @@ from docvault.errors import (
     DatabaseUnavailable,
     DigestMismatch,
     FileTooLarge,
+    HeaderTooLarge,
     LengthRequired,
     MalformedRequest,
     MediaTypeNotAllowed,
@@ -52,6 +53,7 @@ UploadToken = Annotated[str, Path(description="From the answer that opened the u
     responses=error_responses(
         [
             MalformedRequest,
+            HeaderTooLarge,
             NotFound,
             RequestTimeout,
             UploadExpired,

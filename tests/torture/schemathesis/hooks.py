@@ -32,6 +32,7 @@ PLACES = {
     ("/accepted_media_types/*", "invalid-value"),  # a list that grows without a new contract
     ("/expires_at", "validation-error"),  # in the past
     ("/field_labels", "invalid-value"),  # beside fields
+    ("/max_size_bytes", "validation-error"),  # above the limit of the installation
     ("/items/*/files/*", "missing-part"),  # names of parts that do not follow
     ("/items/*/key", "repeated-key"),
     ("/*", "unnamed-part"),
