@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from docvault.api.contract import AUDIENCES, audience_contract, whole_contract
 from docvault.app import create_app
 from docvault.errors import DocvaultError
+from docvault.schemas.base import SHOWS_SOMETHING
 
 FOLDER = Path(__file__).parents[2] / "openapi"
 WHOLE = whole_contract(create_app())
@@ -376,3 +378,10 @@ def leaves(error: type[DocvaultError]) -> Iterator[type[DocvaultError]]:
         yield error
     for subclass in subclasses:
         yield from leaves(subclass)
+
+
+def test_the_pattern_for_what_is_not_blank_lets_through_what_the_service_does() -> None:
+    for code_point in range(1, sys.maxunicode + 1):
+        text = chr(code_point)
+        assert (re.search(SHOWS_SOMETHING, text) is None) == (not text.strip()), code_point
+    assert SCHEMAS["DocumentTypeCreate"]["properties"]["name"]["pattern"] == SHOWS_SOMETHING

@@ -59,11 +59,16 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("must be between the years 1 and 9999 in UTC") from None
 
 
+# What `not_blank` asks for, in the contract: dialects differ in what they call a blank.
+SHOWS_SOMETHING = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 SafeText = Annotated[str, AfterValidator(_no_nul)]
 # On one line: it goes into the subject of a mail or a line of a log.
 LineText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[
-    SafeText, StringConstraints(min_length=1, max_length=200), AfterValidator(not_blank)
+    SafeText,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(not_blank),
+    Field(json_schema_extra={"pattern": SHOWS_SOMETHING}),
 ]
 CustomerId = Annotated[
     str,

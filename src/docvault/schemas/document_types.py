@@ -18,6 +18,7 @@ from docvault.rules.document_types import KEY_PATTERN, MAX_LABEL_LENGTH
 from docvault.rules.media_types import KNOWN_MEDIA_TYPES
 from docvault.rules.slots import LEGACY_UPLOAD_MODES, FieldFacts, UploadMode
 from docvault.schemas.base import (
+    SHOWS_SOMETHING,
     InputModel,
     Name,
     OutputModel,
@@ -38,7 +39,11 @@ Label = Annotated[
     SafeText,
     StringConstraints(strip_whitespace=True, max_length=MAX_LABEL_LENGTH),
     AfterValidator(not_blank),
-    Field(min_length=1, examples=["Date of issue"]),
+    Field(
+        min_length=1,
+        examples=["Date of issue"],
+        json_schema_extra={"pattern": SHOWS_SOMETHING},
+    ),
 ]
 
 
