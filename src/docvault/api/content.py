@@ -13,12 +13,12 @@ from starlette.types import Message, Receive, Scope, Send
 from docvault import metrics
 from docvault.api.conditional import field_value, is_not_modified, not_modified, require_match
 from docvault.api.ranges import ByteRange, parse_range
-from docvault.errors import NoFile, StorageUnavailable
+from docvault.errors import StorageUnavailable
 from docvault.rules.filenames import content_disposition
 from docvault.rules.slots import FileFacts
-from docvault.services.blobs import is_attached
+from docvault.services.blobs import open_attached
 from docvault.services.resources import Resources
-from docvault.storage.base import BlobMissing, BlobReader
+from docvault.storage.base import BlobReader
 
 log = logging.getLogger(__name__)
 
@@ -195,16 +195,7 @@ class ContentResponse(Response):
             await reader.close()
 
     async def _open(self) -> BlobReader:
-        try:
-            reader = await self._resources.store.open(self._content.blob_key)
-        except BlobMissing as error:
-            if not await is_attached(self._resources, self._content.blob_key):
-                # Deleted since we looked, and the job has been there already.
-                raise NoFile from error
-            metrics.BLOBS_DAMAGED.inc()
-            # An alarm for operators, not a traceback: the row says there are bytes.
-            log.error("blob missing", extra={"blob_key": self._content.blob_key})  # noqa: TRY400
-            raise StorageUnavailable from error
+        reader = await open_attached(self._resources, self._content.blob_key)
         if reader.size_bytes != self._content.size_bytes:
             await reader.close()
             metrics.BLOBS_DAMAGED.inc()

@@ -188,23 +188,31 @@ class GuardedRoute(APIRoute):
             for parameter in self.dependant.query_params
         }
 
+        async def answered(request: Request, resources: Resources) -> Response:
+            async with self._opened(resources) as unit:
+                call = await self._enter(request, unit)
+                check_parameters(request, known_query)
+                if not self._only_reads:
+                    check_condition_headers(request, self.operation.conditions)
+                if self._answers_at_once:
+                    call.inside(unit.narrowed(call.asker.access))
+                    return await handle(call)
+                await self._admit_files(call, unit)
+                await self._claim(call, unit)
+            return await self._proceed(call, handle)
+
         async def guarded(request: Request) -> Response:
             resources: Resources = request.app.state.resources
             if self.operation.body == "upload":
                 # Before the database is asked: refusing must cost less than what it protects.
                 require_free_slot(resources)
             try:
-                async with self._opened(resources) as unit:
-                    call = await self._enter(request, unit)
-                    check_parameters(request, known_query)
-                    if not self._only_reads:
-                        check_condition_headers(request, self.operation.conditions)
-                    if self._answers_at_once:
-                        call.inside(unit.narrowed(call.asker.access))
-                        return await handle(call)
-                    await self._admit_files(call, unit)
-                    await self._claim(call, unit)
-                return await self._proceed(call, handle)
+                return await answered(request, resources)
+            except CustomerUnknown as error:
+                if CallerUnknown in self.common_errors:
+                    # Erased since they were admitted: it is the caller whom nobody knows now.
+                    raise CallerUnknown from error
+                raise
             except DENIALS:
                 await record_denial(request, self.operation.action)
                 raise

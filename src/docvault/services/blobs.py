@@ -1,5 +1,6 @@
 """Bytes in the store and the rows that answer for them (D1 to D6)."""
 
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,13 +11,15 @@ from uuid import UUID
 
 from docvault import metrics
 from docvault.auth.principals import Access
-from docvault.errors import DatabaseUnavailable, StorageUnavailable
+from docvault.errors import DatabaseUnavailable, NoFile, StorageUnavailable
 from docvault.models import new_id
 from docvault.repositories.blobs import BlobIntent, BlobKind
 from docvault.repositories.jobs import JobName
 from docvault.services import quotas
 from docvault.services.resources import Resources
-from docvault.storage.base import BlobExists
+from docvault.storage.base import BlobExists, BlobMissing, BlobReader
+
+log = logging.getLogger(__name__)
 
 DELETE_BATCH = 100
 # Longer than any write to the store takes.
@@ -110,10 +113,23 @@ def owner_of(key: str) -> UUID | None:
     return None
 
 
-async def is_attached(resources: Resources, key: str) -> bool:
-    """Return whether a document or a preview has the bytes under a key."""
-    async with resources.statements(Access.everyone()) as unit:
-        return await unit.blobs.is_stored(key)
+async def open_attached(resources: Resources, key: str) -> BlobReader:
+    """Open what a document or a preview had a moment ago.
+
+    Raises `NoFile` when it has been deleted since, `StorageUnavailable` when the bytes are missing.
+    """
+    try:
+        return await resources.store.open(key)
+    except BlobMissing as error:
+        async with resources.statements(Access.everyone()) as unit:
+            is_attached = await unit.blobs.is_stored(key)
+        if not is_attached:
+            # The job has been there already.
+            raise NoFile from error
+        metrics.BLOBS_DAMAGED.inc()
+        # An alarm for operators, not a traceback: the row says there are bytes.
+        log.error("blob missing", extra={"blob_key": key})  # noqa: TRY400
+        raise StorageUnavailable from error
 
 
 def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:

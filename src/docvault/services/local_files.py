@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from docvault import metrics
 from docvault.errors import StorageUnavailable
 from docvault.rules.slots import FileFacts
+from docvault.services.blobs import open_attached
 from docvault.services.resources import Resources
-from docvault.storage.base import BlobMissing
 from docvault.storage.spool import SpoolFile
 
 log = logging.getLogger(__name__)
@@ -18,17 +18,12 @@ log = logging.getLogger(__name__)
 async def fetched_file(resources: Resources, file: FileFacts) -> AsyncIterator[SpoolFile]:
     """Give a verified copy of a stored file in the spool; it is removed afterwards.
 
-    Raises `StorageUnavailable`, also when the bytes are not those that were stored.
+    Raises as `open_attached` does, and `StorageUnavailable` when the bytes are not those that
+    were stored.
     """
     spooled = resources.spool.create()
     try:
-        try:
-            reader = await resources.store.open(file.blob_key)
-        except BlobMissing as error:
-            metrics.BLOBS_DAMAGED.inc()
-            # Not a traceback: the row says there are bytes.
-            log.error("blob missing", extra={"blob_key": file.blob_key})  # noqa: TRY400
-            raise StorageUnavailable from error
+        reader = await open_attached(resources, file.blob_key)
         try:
             async for chunk in reader.chunks(0, file.size_bytes):
                 await spooled.write(chunk)

@@ -23,6 +23,7 @@ from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.previews import render_version
 from docvault.services.resources import Resources
 from docvault.settings import Settings
+from docvault.storage.base import BlobReader
 
 CUSTOMERS = "/v1/admin/customers"
 ERASURES = "/v1/admin/erasures"
@@ -440,6 +441,40 @@ class TestRaces:
         answer = await admin.get(f"{CUSTOMERS}/c-1/documents/a/preview")
         assert (answer.status_code, answer.json()["code"]) == (404, "customer-unknown")
         assert await stored_keys(resources) == []
+
+    @pytest.mark.req("R-106")
+    async def test_customers_who_are_erased_meanwhile_are_told_as_if_nobody_knew_them(
+        self, admin: httpx.AsyncClient, resources: Resources, customer_of: CustomerClients
+    ) -> None:
+        client = customer_of("c-1")
+        request = client.build_request("PUT", "/v1/customer/documents/a", **upload_of())
+        body = request.read()
+
+        async def interrupted() -> AsyncIterator[bytes]:
+            yield body[:100]
+            await erase_fully(admin, resources)
+            yield body[100:]
+
+        answer = await client.put(request.url.path, content=interrupted(), headers=request.headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "customer-unknown")
+
+    async def test_a_preview_of_a_file_that_goes_meanwhile_is_no_alarm(
+        self,
+        admin: httpx.AsyncClient,
+        resources: Resources,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        open_blob = resources.store.open
+
+        async def interrupted(key: str) -> BlobReader:
+            await erase_fully(admin, resources)
+            return await open_blob(key)
+
+        monkeypatch.setattr(resources.store, "open", interrupted)
+        answer = await admin.get(f"{CUSTOMERS}/c-1/documents/a/preview")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no-file")
+        assert "blob missing" not in caplog.text
 
     @pytest.mark.req("R-106")
     async def test_uploads_at_the_same_time_leave_no_orphan(
