@@ -8,15 +8,13 @@ RUN python -m venv /opt/docvault
 COPY requirements.lock ./
 RUN /opt/docvault/bin/pip install --no-cache-dir --disable-pip-version-check \
     --require-hashes --only-binary :all: -r requirements.lock
-COPY pyproject.toml README.md LICENSE requirements-dev.lock ./
+COPY pyproject.toml README.md LICENSE requirements-build.lock ./
 COPY migrations ./migrations
 COPY src ./src
-# What builds the wheel is pinned as well, in the lock of the development environment; pip fails
-# when one of these needs another that is not listed. It stays behind, and so does the PostgreSQL
-# of the embedded mode.
-RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' \
-    requirements-dev.lock > build.lock \
-    && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r build.lock \
+# What builds the wheel is pinned as well. It stays behind, and so does the PostgreSQL of the
+# embedded mode.
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    -r requirements-build.lock \
     && pip wheel --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir dist . \
     && /opt/docvault/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \

@@ -2,48 +2,67 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 PORT ?= 8000
-# Each process of a test run starts its own servers, so that more than four help nobody.
+# Each process of a test run starts its own servers, so more than four bring no gain.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
 
-# What is about bytes or the database: not the rules and parsers, nor what stores next to nothing.
-BACKENDS := tests/api tests/jobs tests/migrations tests/repositories tests/services \
-	tests/test_cli.py tests/test_database.py tests/test_metrics.py \
+# The tests that depend on the store or the database; pure rules and parsers are left out.
+BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
+	tests/cli/test_main.py tests/observability/test_metrics.py \
 	$(addprefix --ignore=tests/api/,admin/test_api_keys.py admin/test_document_types.py \
-	admin/test_settings.py integration/test_document_types.py test_authentication.py \
-	test_errors.py test_guard.py test_isolation.py test_middleware.py test_hostile_bodies.py \
-	test_key_guessing.py test_mass_assignment.py)
+	admin/test_portal_settings.py integration/test_document_types.py http/test_errors.py \
+	http/test_hostile_bodies.py http/test_mass_assignment.py http/test_middleware.py \
+	openapi routing/test_authentication.py routing/test_guard.py routing/test_isolation.py \
+	routing/test_key_guessing.py)
 
-.PHONY: help install run test test-backends test-system test-torture torture lint format openapi requirements lock bench
+.PHONY: help install run demo test test-backends test-system test-torture torture coverage lint format openapi requirements lock bench walk
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
+	@echo "make demo          fill the running docvault with an example company"
 	@echo "make test          check and test everything that needs no system package"
 	@echo "make test-backends what is about bytes or the database once more, on S3 and Debian's PostgreSQL"
 	@echo "make test-system   the tests that need Debian packages or npm"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
+	@echo "make coverage      the tests of make test, and which lines they reach"
 	@echo "make requirements  list every requirement with the tests that show it"
 	@echo "make install       only make the environment"
 	@echo "make format        format the code"
 	@echo "make openapi       write the OpenAPI documents anew"
+	@echo "make reference     write docs/reference from the code"
 	@echo "make bench         measure against the peers; writes docs/benchmarks.md (ONLY=p1,p4 for some)"
+	@echo "make walk          print the files that a request enters, for four requests"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements-dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+# What runs docvault. The tests and the linters come on top, with `installed`.
+$(VENV)/runtime: requirements.lock requirements-build.lock pyproject.toml
+	@echo "Installing docvault into $(VENV); this takes about half a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: install
+$(VENV)/installed: $(VENV)/runtime requirements-dev.lock
+	@echo "Installing the tests and the linters."
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(VENV)/runtime
 	@exec $(BIN)/docvault serve --port $(PORT)
+
+demo: $(VENV)/runtime
+	@$(BIN)/docvault demo --url http://127.0.0.1:$(PORT)
 
 test: install lint
 	$(BIN)/pytest -m "not system and not torture" $(PARALLEL)
+
+coverage: install
+	$(BIN)/pytest -m "not system and not torture" $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-backends: install
 	$(BIN)/pytest --store s3 --debian-postgres 15 $(PARALLEL) $(BACKENDS)
@@ -72,6 +91,10 @@ format: install
 openapi: install
 	$(BIN)/docvault openapi
 
+.PHONY: reference
+reference: install
+	@$(BIN)/python -m tests.docs.reference
+
 requirements: install
 	@$(BIN)/python tests/requirements.py
 
@@ -79,7 +102,13 @@ requirements: install
 bench: install
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
 
+walk: install
+	@$(BIN)/pytest -qq -s -p no:cacheprovider tests/walk.py
+
 # Names, versions and hashes; no address of any index.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --extra tracing pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra embedded --group dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra embedded --extra tracing pyproject.toml -o requirements.lock
+	$(LOCK) --group build -o requirements-build.lock
+	$(LOCK) --extra embedded --group dev pyproject.toml -o requirements-dev.lock

@@ -21,10 +21,10 @@ MEMORY = Path("/dev/shm")
 
 
 def main() -> None:
-    """Run scenarios one after the other; write what each finds, and the report of all."""
+    """Run scenarios in turn; write the result of each, and the report of all."""
     known = scenarios()
     arguments = _parse_arguments(list(known))
-    # What a quick run finds is never taken for a measurement.
+    # Results of a quick run are never mistaken for measurements.
     results = RESULTS / "quick" if arguments.quick else RESULTS
     results.mkdir(parents=True, exist_ok=True)
     for name in arguments.only or list(known):
@@ -47,7 +47,7 @@ def main() -> None:
                 (results / f"{name}-{ending}").write_text(text)
             _show(result)
         if not arguments.quick:
-            # After each, so that what was measured is kept when a later one fails.
+            # After each scenario, so that results are kept if a later one fails.
             report.write(RESULTS)
 
 
@@ -56,17 +56,17 @@ def _parse_arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         type=lambda text: text.lower().split(","),
-        help=f"some of {','.join(names)}; all without it",
+        help=f"some of {','.join(names)}; default: all",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="short turns: shows that the bench works, no more"
+        "--quick", action="store_true", help="short turns: only shows that the bench works"
     )
-    parser.add_argument("--scratch", type=Path, help="where databases and logs go for the time")
+    parser.add_argument("--scratch", type=Path, help="directory for databases and logs")
     parser.add_argument(
         "--store",
         type=Path,
         default=MEMORY if os.access(MEMORY, os.W_OK) else None,
-        help="where stored files go for the time; in memory if possible",
+        help="directory for stored files; in memory if possible",
     )
     arguments = parser.parse_args()
     unknown = set(arguments.only or []) - set(names)
@@ -77,7 +77,7 @@ def _parse_arguments(names: list[str]) -> argparse.Namespace:
 
 @contextmanager
 def _folder(parent: Path | None) -> Iterator[Path]:
-    """Give an empty folder that the account of PostgreSQL can enter, and remove it."""
+    """Yield an empty directory that the account of PostgreSQL can enter, and remove it."""
     folder = Path(tempfile.mkdtemp(prefix="docvault-bench-", dir=parent))
     folder.chmod(0o711)
     try:

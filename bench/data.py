@@ -1,11 +1,10 @@
 """Realistic rows at scale, through COPY: `python -m bench.data --help`.
 
-Customers have ten document types. Each type is filled to another degree, from nearly all to
-almost none, so that every filter has a common and a rare value; the newest customers have sent
-little yet. A document has one version of one file; the bytes do not exist.
+There are ten document types. The share of customers with a document differs by type, from nearly
+all to almost none, so that every filter has a common and a rare value; the newest customers have
+few documents. A document has one version of one file; the bytes do not exist.
 
-Everything follows from a customer's number, so that whoever measures also knows what has to be
-answered.
+Everything is derived from a customer's number, so that a benchmark knows the expected responses.
 """
 
 import argparse
@@ -20,21 +19,21 @@ import psycopg
 from psycopg import sql
 from rich.progress import Progress
 
-# How many of the customers have each type; together about six documents a customer.
+# The share of customers that have each type; about six documents per customer in total.
 SHARES = (0.999, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.25, 0.1, 0.002)
 REQUIRED = (0, 1, 3)
-# The type with a required field, and how many of its documents lack the value.
+# The type with a required field, and the share of its documents that lack the value.
 WITH_FIELD, LACKING = 1, 0.01
-# How many have sent nothing at all.
+# The share of customers without any document.
 NOTHING_SHARE = 0.001
-# How many of the newest customers have sent half of what the others have.
+# The share of newest customers, which have half as many documents as the others.
 NEW_SHARE = 0.005
 
-FIRST_NAMES = (  # noqa: SIM905 - a list takes a line a name
+FIRST_NAMES = (  # noqa: SIM905 - a list would need one line per name
     "Anna Bram Cees Daan Eva Fatima Gijs Hanna Ilse Jan Kim Lotte Mo Nora Otto Piet Quinten Rosa "
     "Sem Tess Umar Vera Willem Xander Yara Zoë"
 ).split()
-LAST_NAMES = (  # noqa: SIM905 - idem
+LAST_NAMES = (  # noqa: SIM905 - as above
     "Bakker Bos Brouwer Dekker Dijkstra Hendriks Jacobs Jansen Kok Kuiper Meijer Mulder Peters "
     "Prins Smit Visser Vos Vries Willems"
 ).split()
@@ -42,31 +41,31 @@ LAST_NAMES = (  # noqa: SIM905 - idem
 _BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
 _SPAN = timedelta(days=3 * 365)
 _CHUNK = 10_000
-# The bit beside those of the ten types: the required field has no value.
+# The bit next to those of the ten types: the required field has no value.
 _LACKS = 1 << len(SHARES)
 
 _TABLES = {
-    "customers": "id external_id name email tags created_at updated_at holding_id",
+    "customers": "id external_id name email tags created_at updated_at fact_set_id",
     "documents": "id customer_id document_type_id current_version_id last_version field_values"
     " created_at updated_at",
     "document_versions": "id document_id number uploaded_at uploaded_by_kind uploaded_by_id"
     " field_values",
     "document_files": "id version_id blob_id number filename media_type size_bytes sha256"
-    " has_active_content scan preview_failed",
+    " has_active_content has_attachments needs_password scan preview_failed",
     "blobs": "id customer_id key state size_bytes sha256 created_at",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The customers of a database; all of them are in the order of their numbers."""
+    """The customers of a database, ordered by number."""
 
-    # Of each customer the types that are filled, as bits.
+    # The types each customer has a document of, as bits.
     filled: "array[int]"
 
     @classmethod
     def of(cls, customers: int) -> "Population":
-        """Return what a database of this size holds; always the same."""
+        """Return the content of a database of this size; deterministic."""
         rng = random.Random(customers)
         return cls(array("H", (_draw(rng, n, customers) for n in range(customers))))
 
@@ -74,16 +73,16 @@ class Population:
         return len(self.filled)
 
     def has(self, number: int, type_number: int) -> bool:
-        """Return whether a customer has a type."""
+        """Return whether a customer has a document of a type."""
         return bool(self.filled[number] >> type_number & 1)
 
     def is_open(self, number: int) -> bool:
-        """Return whether a customer owes nothing."""
+        """Return whether a customer has all required documents and values."""
         mask = self.filled[number]
         return not mask & _LACKS and all(mask >> required & 1 for required in REQUIRED)
 
     def external_id(self, number: int) -> str:
-        """Return the id the host knows a customer by; they sort like the numbers."""
+        """Return the external id of a customer; ids sort like the numbers."""
         return f"c-{number:07d}"
 
     def name(self, number: int) -> str:
@@ -92,31 +91,31 @@ class Population:
         return f"{first} {LAST_NAMES[number * 104_729 // 7 % len(LAST_NAMES)]}"
 
     def created_at(self, number: int) -> datetime:
-        """Return when a customer became known; each at another moment."""
+        """Return when a customer was created; times are unique."""
         return _BEGIN + _SPAN * (number / len(self))
 
 
 def populate(url: str, customers: int) -> Population:
-    """Fill an empty database of docvault that has the ten document types already.
+    """Fill a docvault database that already has the ten document types.
 
-    What it holds of customers and documents goes. The service may run, but must be idle.
+    Existing customers and documents are deleted. The service may run, but must be idle.
     """
     population = Population.of(customers)
     with psycopg.connect(url) as connection, Progress() as bar:
-        # Foreign keys are what the generator keeps by itself; checking them takes half the time.
+        # The generated rows satisfy the foreign keys; checking them would take half of the time.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         type_ids = _type_ids(connection)
-        names = [sql.Identifier(table) for table in (*_TABLES, "holdings")]
-        # In the same transaction as COPY, so that it writes no log and freezes the rows.
+        names = [sql.Identifier(table) for table in (*_TABLES, "fact_sets")]
+        # In the same transaction as COPY, which then writes no WAL and freezes the rows.
         tables = sql.SQL(", ").join(names[:-1])
         connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(tables))
-        holdings = _insert_holdings(connection, population)
+        fact_sets = _insert_fact_sets(connection, population)
         with _without_indexes(connection):
             task = bar.add_task(f"{customers} customers", total=customers)
             for first in range(0, customers, _CHUNK):
                 numbers = range(first, min(first + _CHUNK, customers))
-                for table, rows in _rows(population, numbers, type_ids, holdings).items():
+                for table, rows in _rows(population, numbers, type_ids, fact_sets).items():
                     _copy(connection, table, rows)
                 bar.advance(task, len(numbers))
             bar.add_task("indexes", total=None)
@@ -148,9 +147,9 @@ def _type_ids(connection: psycopg.Connection) -> list[str]:
     return ids
 
 
-def _insert_holdings(connection: psycopg.Connection, population: Population) -> dict[int, int]:
-    """Add what triggers would; return the id of the holding of each combination of types."""
-    connection.execute("DELETE FROM holdings WHERE id <> 0")
+def _insert_fact_sets(connection: psycopg.Connection, population: Population) -> dict[int, int]:
+    """Add the fact sets that triggers would; return the id for each combination of types."""
+    connection.execute("DELETE FROM fact_sets WHERE id <> 0")
     types = connection.execute(
         "SELECT number FROM document_types WHERE archived_at IS NULL ORDER BY position, id"
     ).fetchall()
@@ -160,7 +159,7 @@ def _insert_holdings(connection: psycopg.Connection, population: Population) -> 
         held = [number for bit, (number,) in enumerate(types) if mask >> bit & 1]
         if mask >> WITH_FIELD & 1 and not mask & _LACKS:
             held += field
-        query = "INSERT INTO holdings (numbers) VALUES (%s) RETURNING id"
+        query = "INSERT INTO fact_sets (numbers) VALUES (%s) RETURNING id"
         inserted = connection.execute(query, [sorted(held)]).fetchone()
         assert inserted is not None
         ids[mask] = inserted[0]
@@ -171,7 +170,7 @@ def _rows(
     population: Population,
     numbers: range,
     type_ids: Sequence[str],
-    holdings: Mapping[int, int],
+    fact_sets: Mapping[int, int],
 ) -> dict[str, list[str]]:
     """Return the rows of some customers by table, in COPY's text format."""
     rows: dict[str, list[str]] = {table: [] for table in _TABLES}
@@ -179,7 +178,7 @@ def _rows(
     for n in numbers:
         created = population.created_at(n)
         clock, at = f"{int(created.timestamp() * 1000):012x}", created.isoformat()
-        # UUIDv7: a clock, then the table, then a running number.
+        # UUIDv7: a timestamp, then the table, then a sequence number.
         prefix = f"{clock[:8]}-{clock[8:]}-7"
         customer = f"{prefix}000-8000-{n:012x}"
         external_id, name = population.external_id(n), population.name(n)
@@ -187,7 +186,7 @@ def _rows(
         tag = f"region-{n % 12}"
         mask = population.filled[n]
         customers.append(
-            f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\t{holdings[mask]}\n"
+            f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\t{fact_sets[mask]}\n"
         )
         for type_number, type_id in enumerate(type_ids):
             if not mask >> type_number & 1:
@@ -203,7 +202,7 @@ def _rows(
             versions.append(f"{version}\t{document}\t1\t{at}\tcustomer\t{external_id}\t{values}\n")
             files.append(
                 f"{file}\t{version}\t{blob}\t1\tscan-{d}.pdf\tapplication/pdf\t{size}\t{d:064x}"
-                "\tf\tnot_configured\tf\n"
+                "\tf\tf\tf\tnot_configured\tf\n"
             )
             blobs.append(
                 f"{blob}\t{customer}\t{customer}/{d:032x}\tstored\t{size}\t{d:064x}\t{at}\n"
@@ -222,7 +221,7 @@ def _copy(connection: psycopg.Connection, table: str, rows: Sequence[str]) -> No
 
 @contextmanager
 def _without_indexes(connection: psycopg.Connection) -> Iterator[None]:
-    """Drop the indexes but for the primary keys; build them anew when the block ends."""
+    """Drop the indexes except primary keys; rebuild them when the block ends."""
     constraints = connection.execute(
         """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
@@ -257,7 +256,7 @@ def _without_indexes(connection: psycopg.Connection) -> Iterator[None]:
 
 
 def main() -> None:
-    """Fill the database of a docvault that is set up and idle."""
+    """Fill the database of a docvault that is configured and idle."""
     parser = argparse.ArgumentParser(prog="python -m bench.data", description=__doc__)
     parser.add_argument("url", help="postgresql://…")
     parser.add_argument("--customers", type=int, default=1_000_000)

@@ -1,7 +1,7 @@
-"""The load: a bounded number of connections that ask, wait for the answer and ask again.
+"""The load: a bounded number of connections, each sending one request after another.
 
-One thread on uvloop with httptools, so that the client costs little beside the servers it shares
-the machine with; the scenario `client` shows its own ceiling.
+One thread on uvloop with httptools, so that the client uses little CPU compared with the servers on
+the same machine; the scenario `client` shows its own limit.
 """
 
 import asyncio
@@ -16,35 +16,35 @@ import httptools
 import uvloop
 
 CONNECTIONS = 16
-# How long answers that are under way at the end of a turn are waited for.
+# How long to wait for outstanding responses at the end of a turn.
 DRAIN_SECONDS = 30.0
 
-# The next request as it goes over the wire, whole.
+# The bytes of the next request.
 Requests = Iterator[bytes]
 
 
 @dataclass(slots=True)
 class Load:
-    """What a turn of load measured; times in seconds."""
+    """The measurements of one turn of load; times in seconds."""
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
     received_bytes: int = 0
-    # Answers that were not 2xx, by status, and broken connections as 0.
+    # Responses other than 2xx by status; broken connections as 0.
     failures: Counter[int] = field(default_factory=Counter)
 
     @property
     def requests(self) -> int:
-        """How many requests were answered with 2xx."""
+        """The number of 2xx responses."""
         return len(self.latencies)
 
     @property
     def rate(self) -> float:
-        """Good answers per second."""
+        """2xx responses per second."""
         return self.requests / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Return the latency that this share of good answers does not exceed."""
+        """Return the latency that this share of 2xx responses does not exceed."""
         if not self.latencies:
             return float("nan")
         ordered = sorted(self.latencies)
@@ -54,7 +54,7 @@ class Load:
 def closed_loop(
     port: int, requests: Requests, *, seconds: float, connections: int = CONNECTIONS
 ) -> Load:
-    """Keep every connection busy for a while; the turn ends with the last answer."""
+    """Keep every connection busy for some time; the turn ends with the last response."""
 
     async def run() -> Load:
         load = Load(0)
@@ -67,7 +67,7 @@ def closed_loop(
 
 
 def count_loop(port: int, requests: Requests, *, connections: int = CONNECTIONS) -> Load:
-    """Send every request of a finite supply once."""
+    """Send every request of a finite sequence once."""
 
     async def run() -> Load:
         load = Load(0)
@@ -85,10 +85,10 @@ def open_loop(
     per_second: float,
     connections: int = CONNECTIONS * 4,
 ) -> Load:
-    """Send at a fixed rate, however slow the answers come.
+    """Send at a fixed rate, regardless of the response times.
 
-    A latency counts from the moment the request was due, so that a server that stalls is not
-    spared the requests it kept waiting.
+    Latency is measured from the time a request was due, so that a stalled server is charged for
+    the requests it delayed.
     """
 
     async def run() -> Load:
@@ -122,7 +122,7 @@ def _on_uvloop(run: Callable[[], Coroutine[Any, Any, Load]]) -> Load:
 async def _run(
     port: int, connections: int, next_request: Callable[[], bytes | None], load: Load
 ) -> None:
-    """Let each connection ask until there is no next request."""
+    """Send on each connection until there is no next request."""
     pool = [await _connect(port, load) for _ in range(connections)]
     busy = len(pool)
     finished = asyncio.Event()
@@ -154,7 +154,7 @@ async def _connect(port: int, load: Load) -> "_Connection":
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one request at a time; httptools calls the `on_…` methods."""
+    """One connection with one request at a time; httptools calls the `on_…` methods."""
 
     def __init__(self, load: Load) -> None:
         self.on_idle: Callable[[_Connection], None] = lambda _: None
@@ -165,11 +165,11 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are of no class of asyncio.
+        # uvloop's transports do not inherit from asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes, moment: float) -> None:
-        """Send a request whose latency counts from `moment`; it fails if the connection is gone."""
+        """Send a request whose latency is measured from `moment`; fail it if disconnected."""
         assert self._transport is not None
         if self.broken:
             self._load.failures[0] += 1
@@ -194,7 +194,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._load.failures[status] += 1
         self._sent_at = None
-        # Not from within the parser, which is not done with this answer yet.
+        # Not from within the parser, which has not finished this response yet.
         asyncio.get_running_loop().call_soon(self._next)
 
     def connection_lost(self, error: Exception | None) -> None:

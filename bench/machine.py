@@ -1,4 +1,4 @@
-"""What a run ran on: absolute figures mean nothing without it."""
+"""The machine of a run: absolute figures are meaningless without it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-# What the peers are installed from names their exact versions.
+# The peers' package files contain their exact versions.
 _NPM = {"directus": "directus_server", "@tus/server": "tus_server"}
 _PEERS = Path(__file__).with_name("peers")
 _PROGRAMS = {"nginx": ("nginx", "-v"), "node": ("node", "--version")}
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 
 def describe_machine(scratch: Path, store: Path) -> dict[str, Any]:
-    """Return date, machine and versions; the two folders only by the kind of their filesystem."""
+    """Return date, machine and versions; of the two directories only the filesystem type."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": _revision(),
@@ -44,13 +44,13 @@ def describe_machine(scratch: Path, store: Path) -> dict[str, Any]:
         "peers": {**_npm_versions(), **_program_versions()},
         "databases_on": _filesystem(scratch),
         "files_on": _filesystem(store),
-        # Of other programs, at the start: above 0.5 the figures are not to be trusted.
+        # The load of other programs at the start: above 0.5 the figures are not reliable.
         "load_before": round(os.getloadavg()[0], 2),
     }
 
 
 def _revision() -> str:
-    """Return the commit, marked when what is measured is not as committed."""
+    """Return the commit, marked if the working tree differs from it."""
     commit = _output("git", "rev-parse", "--short", "HEAD")
     if not commit:
         return "unknown"
@@ -71,11 +71,11 @@ def _program_versions() -> dict[str, str]:
 
 
 def _output(program: str, *arguments: str) -> str:
-    """Return what a program says, from the project's folder; nothing when it is not here."""
+    """Return a program's output, run in the project directory; empty if not installed."""
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         return ""
-    asked = subprocess.run(
+    completed = subprocess.run(
         [path, *arguments],
         cwd=Path(__file__).parents[1],
         check=False,
@@ -83,7 +83,7 @@ def _output(program: str, *arguments: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return completed.stdout.strip() if completed.returncode == 0 else ""
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""Turns and rounds: contestants take turns, and only what one round holds is compared."""
+"""Turns and rounds: contestants take turns, and only figures of the same round are compared."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from bench.load import Load, Requests, closed_loop
 from bench.processes import MEBIBYTE, NotStarted, Tree
 from bench.setup import Missing, Setup
 
-# The target, and the stretch where there is one.
+# The target, and the stretch target if there is one.
 Bounds = tuple[float, float | None]
-# What one turn measured, by name; the unit is part of the name.
+# The measurements of one turn, by name; the unit is part of the name.
 Sample = Mapping[str, float]
 
 _Peer = TypeVar("_Peer")
@@ -20,7 +20,7 @@ _Peer = TypeVar("_Peer")
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Somebody who is measured."""
+    """A server or client to measure."""
 
     name: str
     turn: Callable[[], Sample]
@@ -28,7 +28,7 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A figure beside its target; without a figure where a peer could not be had."""
+    """A figure and its target; without a figure if a peer is not available."""
 
     what: str
     figure: float | None
@@ -39,7 +39,7 @@ class Check:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None where nobody knows."""
+        """Whether the target is reached; None if unknown."""
         if self.figure is None:
             return None
         return self.figure >= self.target if self.better == "higher" else self.figure <= self.target
@@ -47,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines of a picture: points of x and y by the name of the line."""
+    """Lines of a chart: points of x and y by the name of the line."""
 
     title: str
     x: str
@@ -58,30 +58,30 @@ class Plot:
 
 @dataclass(slots=True)
 class Result:
-    """What a scenario found; a peer that could not be had stands in `missing` with the reason."""
+    """The result of a scenario; unavailable peers are in `missing` with the reason."""
 
     id: str
     title: str
-    # In words; the figures of it are in the checks.
+    # In words; the checks hold its figures.
     target: str
-    # Of what each contestant's turns measured, what a picture shows; empty: none.
+    # The measurement shown as a chart; empty: none.
     shown: str = ""
     rounds: dict[str, list[Sample]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
-    # Rows of what is neither a figure of a contestant nor a line of a picture, by title.
+    # Rows that are neither figures of a contestant nor lines of a chart, by title.
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    # Longer texts by file name, kept beside the result.
+    # Longer texts by file name, stored next to the result.
     attachments: dict[str, str] = field(default_factory=dict)
 
     def median(self, name: str, figure: str) -> float:
-        """Return the median over the rounds of a contestant."""
+        """Return the median over a contestant's rounds."""
         return statistics.median(sample[figure] for sample in self.rounds[name])
 
     def ratio(self, name: str, other: str, figure: str) -> float | None:
-        """Return the median over the rounds of the ratio inside a round; None without a peer."""
+        """Return the median over the rounds of the ratio within a round; None without a peer."""
         if name not in self.rounds or other not in self.rounds:
             return None
         pairs = zip(self.rounds[name], self.rounds[other], strict=True)
@@ -96,7 +96,7 @@ class Result:
         at_least: Bounds | None = None,
         at_most: Bounds | None = None,
     ) -> None:
-        """Compare with a peer, if it is there."""
+        """Compare with a peer, if available."""
         ratio = self.ratio(name, other, figure)
         bounds = at_least or at_most
         if bounds is not None:
@@ -106,12 +106,12 @@ class Result:
 
     @contextmanager
     def peers(self) -> Iterator["Peers"]:
-        """Give what starts peers and remembers those that cannot be had."""
+        """Yield a launcher that starts peers and records those that are unavailable."""
         with ExitStack() as stack:
             yield Peers(self, stack)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it, with the medians."""
+        """Return the result as JSON data, with the medians."""
         medians = {
             name: {figure: self.median(name, figure) for figure in samples[0]}
             for name, samples in self.rounds.items()
@@ -131,7 +131,7 @@ class Peers:
     stack: ExitStack
 
     def start(self, name: str, peer: AbstractContextManager[_Peer]) -> _Peer | None:
-        """Start a peer; None when it cannot be had, which the result then says."""
+        """Start a peer; return None and record it as missing if it is unavailable."""
         try:
             return self.stack.enter_context(peer)
         except (Missing, NotStarted) as error:
@@ -141,9 +141,9 @@ class Peers:
 
 
 def interleave(result: Result, contestants: Sequence[Contestant], rounds: int) -> None:
-    """Let everybody have a turn in each round; one more turn before is not counted.
+    """Give every contestant a turn in each round, after a warm-up turn that is not counted.
 
-    The order turns by one in each round, so that nobody always comes after the same one.
+    The order rotates by one in each round, so that no contestant always follows the same one.
     """
     for contestant in contestants:
         contestant.turn()
@@ -164,7 +164,7 @@ def under_load(
     after: Callable[[], None] = lambda: None,
     **trees: Tree,
 ) -> Callable[[], Sample]:
-    """Return a turn of load on a server; `after` tidies up when the clock stands."""
+    """Return a turn of load on a server; `after` cleans up and is not timed."""
 
     def turn() -> Sample:
         sample = load_sample(lambda: closed_loop(port, supply, seconds=setup.seconds), **trees)
@@ -175,11 +175,11 @@ def under_load(
 
 
 def load_sample(run: Callable[[], Load], **trees: Tree) -> Sample:
-    """Run a load; return its rate and latencies, and what it cost each process tree."""
+    """Run a load; return its rate and latencies, and the resources of each process tree."""
     cost = Cost(**trees)
     load = run()
     if not load.requests:
-        raise RuntimeError(f"no good answer at all, but {dict(load.failures)}")
+        raise RuntimeError(f"no 2xx response, but {dict(load.failures)}")
     return {
         "per_second": load.rate,
         "p50_ms": load.percentile(0.50) * 1e3,
@@ -191,17 +191,17 @@ def load_sample(run: Callable[[], Load], **trees: Tree) -> Sample:
 
 
 class Cost:
-    """What some process trees spend from now on."""
+    """The resources that some process trees use from now on."""
 
     def __init__(self, **trees: Tree) -> None:
         self._trees = trees
         for tree in trees.values():
-            tree.forget_peak()
+            tree.reset_peak()
         self._resident = {name: tree.resident_bytes() for name, tree in trees.items()}
         self._cpu = {name: tree.cpu_seconds() for name, tree in trees.items()}
 
     def figures(self, requests: int) -> dict[str, float]:
-        """Return CPU time a request, the peak of the memory and how much it grew to get there."""
+        """Return CPU time per request, peak memory, and memory growth up to the peak."""
         found: dict[str, float] = {}
         for name, tree in self._trees.items():
             peak = tree.peak_bytes()

@@ -1,4 +1,4 @@
-"""Pictures of the report, as SVG."""
+"""Charts of the report, as SVG."""
 
 import sys
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-# pygal adds an import hook of an old kind, for plugins that nobody has here. Whatever asks the
-# hooks for a module after that fails (AttributeError: find_spec), Hypothesis for one.
+# pygal adds a legacy import hook, for plugins that are not used here. Any code that queries the
+# hooks for a module then fails (AttributeError: find_spec), for example Hypothesis.
 sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]
 
 _STYLE = Style(
@@ -24,8 +24,8 @@ _COMMON = {"style": _STYLE, "width": 720, "explicit_size": True, "js": (), "no_p
 
 
 def bars(title: str, figures: Mapping[str, float]) -> bytes:
-    """Draw one bar a contestant, ours in a colour."""
-    # The library begins at the bottom.
+    """Draw one bar per contestant, docvault's in colour."""
+    # The library draws from the bottom.
     names = list(figures)[::-1]
     chart = pygal.HorizontalBar(
         **_COMMON,
@@ -57,7 +57,7 @@ def lines(plot: Mapping[str, Any]) -> bytes:
         range=None if plot["logarithmic"] else (0, 1.05 * _largest(plot)),
     )
     if plot["logarithmic"]:
-        # As many labels as there are values, or they are printed over each other.
+        # At most as many labels as values, otherwise they overlap.
         chart.x_labels = sorted({x for points in plot["lines"].values() for x, _ in points})
     for name, points in plot["lines"].items():
         chart.add(name, [tuple(point) for point in points])
@@ -69,7 +69,7 @@ def _largest(plot: Mapping[str, Any]) -> float:
 
 
 def _still(chart: Any) -> bytes:
-    """Return the picture without the scripts that would make it move."""
+    """Return the chart without its interactive scripts."""
     chart.add_xml_filter(_without_scripts)
     picture: bytes = chart.render()
     return picture + b"\n"

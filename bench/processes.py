@@ -1,4 +1,4 @@
-"""Servers as process trees: started, measured by what the operating system says, stopped."""
+"""Servers as process trees: started, measured through the operating system, stopped."""
 
 import os
 import signal
@@ -20,17 +20,17 @@ MEBIBYTE = 1024 * 1024
 
 
 class NotStarted(Exception):
-    """A server that should run does not; the message says what it said last."""
+    """A server did not start; the message has the end of its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A process and everything it has started."""
+    """A process and its descendants."""
 
     pid: int
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes that live now."""
+        """Return the processes that are running."""
         try:
             root = psutil.Process(self.pid)
             return [root, *root.children(recursive=True)]
@@ -38,7 +38,7 @@ class Tree:
             return []
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time used so far, of the dead children too."""
+        """Return the CPU time used so far, including children that have exited."""
         total = 0.0
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
@@ -46,14 +46,14 @@ class Tree:
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 
-    def forget_peak(self) -> None:
-        """Let `peak_bytes` count from now on (see proc(5), clear_refs)."""
+    def reset_peak(self) -> None:
+        """Reset `peak_bytes` (see proc(5), clear_refs)."""
         for process in self.processes():
             with suppress(OSError):
                 Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
     def peak_bytes(self) -> int:
-        """Return the sum of the largest resident sizes; shared pages count in each process."""
+        """Return the sum of the peak resident sizes; shared pages count in each process."""
         return self._sum_status("VmHWM")
 
     def resident_bytes(self) -> int:
@@ -61,7 +61,7 @@ class Tree:
         return self._sum_status("VmRSS")
 
     def proportional_bytes(self) -> int:
-        """Return the proportional size (PSS): shared pages are divided among their users."""
+        """Return the proportional size (PSS): shared pages are divided among their processes."""
         total = 0
         for process in self.processes():
             with suppress(psutil.Error):
@@ -69,11 +69,11 @@ class Tree:
         return total
 
     def pause(self) -> None:
-        """Stop all processes for now, so that they leave the machine to others."""
+        """Suspend all processes, so that they do not use CPU."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the processes go on."""
+        """Resume all processes."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -100,9 +100,9 @@ def running(
     folder: Path | None = None,
     ready: Callable[[], bool],
 ) -> Iterator[Tree]:
-    """Run a server until the block ends; raises `NotStarted`.
+    """Run a server until the block ends; raise `NotStarted`.
 
-    `environment` is added to ours. Standard output and errors go to `log`.
+    `environment` is added to the current one. Standard output and error are written to `log`.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -121,11 +121,11 @@ def running(
         _stop(process)
 
 
-def answers(port: int, path: str = "/") -> Callable[[], bool]:
-    """Return what tells whether a server answers on a port, with whatever status below 500."""
+def responses(port: int, path: str = "/") -> Callable[[], bool]:
+    """Return a check for whether a server responds on a port with a status below 500."""
 
     def ready() -> bool:
-        # Plain, because a start is measured while it is asked for again and again.
+        # Cheap, because it is polled while the start-up is measured.
         connection = HTTPConnection("127.0.0.1", port, timeout=2)
         try:
             connection.request("GET", path)
@@ -139,7 +139,7 @@ def answers(port: int, path: str = "/") -> Callable[[], bool]:
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -151,7 +151,7 @@ def _wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             tail = log.read_text(errors="replace")[-2000:]
-            raise NotStarted(f"{process.args!r} does not serve:\n{tail}")
+            raise NotStarted(f"{process.args!r} did not start:\n{tail}")
         time.sleep(POLL_SECONDS)
 
 

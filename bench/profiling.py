@@ -1,4 +1,4 @@
-"""Where a process spends its time, by looking at its stacks many times a second."""
+"""Where a process spends its time, by sampling its stacks."""
 
 import subprocess
 import sys
@@ -12,10 +12,10 @@ from bench.setup import Missing
 
 PY_SPY = Path(sys.executable).with_name("py-spy")
 PER_SECOND = 250
-# Layers of docvault are told apart, others by their package.
+# Frames of docvault are grouped by layer, others by package.
 _OWN = "docvault"
-# They only start what does the work: under them are the event loop and its sockets.
-_STARTERS = {"__main__", "cli", "server", "supervisor"}
+# These only start the work: below them are the event loop and its sockets.
+_STARTERS = {"__main__", "cli", "server"}
 _WAITING = "_worker (concurrent/futures/thread.py:"
 _LIBRARIES = {
     *("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "prometheus_client"),
@@ -25,15 +25,15 @@ _LIBRARIES = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How often which stack was seen, from the outermost frame to the innermost."""
+    """The number of samples of each stack, from the outermost frame to the innermost."""
 
     stacks: Counter[tuple[str, ...]]
 
     def by_layer(self) -> list[tuple[str, float]]:
-        """Return the share of each layer, the largest first.
+        """Return the share of each layer, largest first.
 
-        A moment belongs to the innermost frame that is somebody's: what the standard library
-        does counts for who called it.
+        A sample belongs to the innermost frame that has an owner: time in the standard library is
+        attributed to its caller.
         """
         layers: Counter[str] = Counter()
         for stack, seen in self.stacks.items():
@@ -42,7 +42,7 @@ class Profile:
         return self._shares(layers)
 
     def by_function(self) -> list[tuple[str, float]]:
-        """Return the share of docvault's functions, with all that they call, the largest first."""
+        """Return the cumulative share of docvault's functions, largest first."""
         functions: Counter[str] = Counter()
         for stack, seen in self.stacks.items():
             own = {_function(frame) for frame in stack if (_layer(frame) or "").startswith(_OWN)}
@@ -55,9 +55,9 @@ class Profile:
 
 
 def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
-    """Look at a process while a load runs, which should take a little longer than `seconds`.
+    """Sample a process while a load runs, which should take a little longer than `seconds`.
 
-    Raises `Missing` when the process may not be looked at.
+    Raises `Missing` if sampling is not permitted.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "stacks"
@@ -69,14 +69,14 @@ def profile(pid: int, seconds: float, load: Callable[[], object]) -> Profile:
             load()
             _, errors = recorder.communicate()
         if recorder.returncode or not output.exists():
-            raise Missing(errors.decode(errors="replace").strip() or "py-spy saw nothing")
+            raise Missing(errors.decode(errors="replace").strip() or "py-spy recorded no samples")
         return Profile(Counter(dict(read_stacks(output.read_text()))))
 
 
 def read_stacks(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Give the stacks of py-spy's raw format, and how often each was seen.
+    """Yield the stacks of py-spy's raw format with their sample counts.
 
-    Threads of a pool that wait for work are left out: py-spy takes them for busy.
+    Idle threads of a pool are skipped: py-spy reports them as busy.
     """
     for line in text.splitlines():
         stack, _, seen = line.rpartition(" ")
@@ -96,7 +96,7 @@ def _function(frame: str) -> str:
 
 
 def _layer(frame: str) -> str | None:
-    """Return whose a frame is; None for the standard library and for who only starts others."""
+    """Return the owner of a frame; None for the standard library and for launchers."""
     package, _, rest = _path(frame).partition("/")
     if package == _OWN:
         layer = rest.partition(".py:")[0].partition("/")[0]

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its pictures from what the scenarios found."""
+"""Writes docs/benchmarks.md and its charts from the results of the scenarios."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,46 +10,55 @@ from bench import pictures
 from bench.scenarios import scenarios
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-# Of a table with a row for every query only this many are shown.
+# The maximum number of rows shown of a table with one row per query.
 ROWS_SHOWN = 10
 
 _HEAD = """\
 # Benchmarks
 
-What docvault does in a second, beside others on the same machine. Written by `make bench`, which
-measures everything anew; `make bench ONLY=p7` renews one row and leaves the others as they are.
+The performance of docvault compared with others on the same machine. Written by `make bench`, which
+measures everything again; `make bench ONLY=p7` updates one row only.
 
-Client, servers and database share one machine, so absolute figures say little: they change with the
-machine, and on a virtual one from hour to hour. **Only what was measured in the same run can be
-compared.** Contestants take turns; a figure is the median over the rounds, a ratio the median of
-the ratios inside a round. docvault runs as two API processes with everything on (authentication,
-checks, fsync, audit, limits) but a virus scanner. Preview jobs run in a separate worker; where it
-takes part, its CPU time stands beside the figure.
+Client, servers and database share one machine, so absolute figures mean little: they change with
+the machine, and on a virtual one from hour to hour. **Only figures of the same run are
+comparable.** Contestants take turns; a figure is the median over the rounds, a ratio the median of
+the ratios within a round. docvault runs as two API processes with everything enabled
+(authentication, checks, fsync, audit, limits) except a virus scanner. Preview jobs run in a
+separate worker; where it is involved, its CPU time is listed next to the figure.
 
-| who | what it is, and what it leaves out |
+| contestant | what it is, and what it omits |
 |---|---|
 | directus | Directus on PostgreSQL: authentication, a row, a file; no fsync; one process |
+| pocketbase | PocketBase on SQLite: users, rules, a record, a file; no fsync of files, no \
+versions, audit, quotas or inspection; one process |
 | tus-server | @tus/server: writes files; no users, no database, no fsync; one process |
-| nginx, nginx WebDAV | files and nothing else; no fsync; two processes, body buffer of 16 KiB |
-| plain FastAPI | `UploadFile` and `FileResponse`, nothing else; two processes of uvicorn |
-| bare psycopg | one statement on docvault's own rows, answered without asking who asks |
-| boto3 | `upload_file` of the AWS library, straight into the store that docvault writes to |
+| nginx, nginx WebDAV | files only; no fsync; two processes, body buffer of 16 KiB |
+| plain FastAPI | `UploadFile` and `FileResponse` only; two uvicorn processes |
+| bare psycopg | one statement on docvault's own rows, without authentication |
+| boto3 | `upload_file` of the AWS library, directly into docvault's store |
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A scenario and, if it was run, what it found."""
+    """A scenario and its result, if it was run."""
 
     name: str
     id: str
     title: str
     target: str
+    # What takes the time, for rows that miss a target.
+    limited_by: str
     found: Mapping[str, Any] | None
+
+    @property
+    def missed(self) -> list[Mapping[str, Any]]:
+        """The checks that were measured and not met."""
+        return [check for check in (self.found or {}).get("checks", ()) if check["met"] is False]
 
 
 def write(results: Path, document: Path = DOCUMENT) -> None:
-    """Write the report and its pictures, from all results there are."""
+    """Write the report and its charts from all available results."""
     rows = read(results)
     folder = document.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,13 +71,14 @@ def write(results: Path, document: Path = DOCUMENT) -> None:
 
 
 def read(results: Path) -> list[Row]:
-    """Return a row for every scenario, in their order."""
+    """Return a row for every scenario, in order."""
     rows = []
     for name, module in scenarios().items():
         path = results / f"{name}.json"
         found = json.loads(path.read_text()) if path.exists() else None
         number = name.upper() if name[1:].isdecimal() else name
-        rows.append(Row(name, number, module.TITLE, module.TARGET, found))
+        limited_by = getattr(module, "LIMITED_BY", "")
+        rows.append(Row(name, number, module.TITLE, module.TARGET, limited_by, found))
     return rows
 
 
@@ -79,26 +89,44 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> list[str]:
-    lines = _table("row", "what", "figure", "target", "stretch", "met")
+    lines = [*_missed(rows), *_table("row", "what", "figure", "target", "stretch", "met")]
     for row in rows:
         if row.found is None:
             lines.append(_line(row.id, row.title, "", row.target, "", "not measured"))
             continue
         for check in row.found["checks"]:
             sign = "≥" if check["better"] == "higher" else "≤"
-            unit = "" if check["unit"] == "x" else check["unit"]
-            stretch = check["stretch"]
+            stretch = None if check["stretch"] is None else _with_unit(check, "stretch")
             lines.append(
                 _line(
                     row.id,
                     check["what"],
-                    "" if check["figure"] is None else _number(check["figure"]) + unit,
-                    f"{sign} {_number(check['target'])}{unit}",
-                    "" if stretch is None else f"{sign} {_number(stretch)}{unit}",
+                    "" if check["figure"] is None else _with_unit(check, "figure"),
+                    f"{sign} {_with_unit(check, 'target')}",
+                    "" if stretch is None else f"{sign} {stretch}",
                     {True: "yes", False: "**no**", None: "peer missing"}[check["met"]],
                 )
             )
     return ["## Targets", "", *lines, ""]
+
+
+def _missed(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield which targets are missed, and why."""
+    missed = [row for row in rows if row.missed]
+    yield "Missed:" if missed else "No measured target is missed."
+    yield ""
+    for row in missed:
+        figures = "; ".join(
+            f"{one['what']} {_with_unit(one, 'figure')} instead of {_with_unit(one, 'target')}"
+            for one in row.missed
+        )
+        yield f"- **{row.id}**: {figures}. {row.limited_by}".rstrip()
+    if missed:
+        yield ""
+
+
+def _with_unit(check: Mapping[str, Any], name: str) -> str:
+    return _number(check[name]) + ("" if check["unit"] == "x" else check["unit"])
 
 
 def _section(row: Row) -> str:
@@ -110,7 +138,10 @@ def _section(row: Row) -> str:
     took = f"in {found['took_seconds']:.0f} s; load of the machine before: {machine['load_before']}"
     lines.append(f"{measured} {took}.")
     if found["quick"]:
-        lines += ["", "**A quick run: it shows that the bench works, and measures nothing.**"]
+        lines += [
+            "",
+            "**A quick run: it only shows that the bench works; the figures are meaningless.**",
+        ]
     if found["medians"]:
         figures = list(dict.fromkeys(name for one in found["medians"].values() for name in one))
         lines += ["", *_table("", *(name.replace("_", " ") for name in figures))]
@@ -142,7 +173,7 @@ def _first_rows(title: str, table: Sequence[Mapping[str, Any]]) -> Iterator[str]
 
 
 def _pictures(row: Row) -> Iterator[tuple[str, bytes]]:
-    """Give the pictures of a row by their file names."""
+    """Return the charts of a row by file name."""
     found = row.found
     if found is None:
         return
@@ -154,7 +185,7 @@ def _pictures(row: Row) -> Iterator[tuple[str, bytes]]:
 
 
 def _machines(rows: Sequence[Row]) -> Iterator[str]:
-    """Give the description of every machine and set of versions that was measured on."""
+    """Yield the description of every machine and set of versions used."""
     measured: dict[str, list[str]] = {}
     for row in rows:
         if row.found is not None:
@@ -183,5 +214,5 @@ def _line(*cells: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Return three digits, and no exponent."""
+    """Return three significant digits without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{float(f'{value:.3g}'):g}"

@@ -1,4 +1,4 @@
-"""The files that are uploaded: real PDFs of an exact size."""
+"""The uploaded files: valid PDFs of an exact size."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _OBJECTS = (
     b"<</Type/Page/Parent 2 0 R/Resources<</XObject<</S 5 0 R>>>>/Contents 4 0 R>>",
     b"<</Length 29>>\nstream\nq 595 0 0 842 0 0 cm\n/S Do\nQ\n\nendstream",
 )
-# Numbers of a fixed width, so that the frame is of one size whatever stands in it.
+# Numbers have a fixed width, so that the size of the frame does not depend on them.
 _SCAN = b"""5 0 obj
 <</Type/XObject/Subtype/Image/ColorSpace/DeviceGray/BitsPerComponent 8
 /Width %d/Height %010d/Length %010d>>
@@ -30,14 +30,14 @@ def pdf(size_bytes: int) -> bytes:
 
 
 def pdf_chunks(size_bytes: int) -> Iterator[bytes]:
-    """Give a PDF of one page that shows a scan, in pieces.
+    """Yield a PDF of one page that shows a scan, in chunks.
 
-    Its preview can be rendered and the scan does not compress, so that nothing that looks at the
-    file has it easier than with one from life.
+    Its preview can be rendered and the scan does not compress, so that processing it costs as much
+    as a real file.
     """
     room = size_bytes - sum(map(len, _frame(0, 0)))
     if room < _WIDTH:
-        raise ValueError(f"no PDF is as small as {size_bytes} bytes")
+        raise ValueError(f"a PDF cannot be as small as {size_bytes} bytes")
     height = room // _WIDTH
     before, after = _frame(height, room % _WIDTH)
     yield before
@@ -54,7 +54,7 @@ def _scan(length: int) -> Iterator[bytes]:
 
 
 def _frame(height: int, padding: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the scan, padded with line ends."""
+    """Return the bytes before and after the scan, padded with line ends."""
     before, offsets = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", []
     for number, body in enumerate(_OBJECTS, 1):
         offsets.append(len(before))

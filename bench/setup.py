@@ -1,4 +1,4 @@
-"""Where a scenario keeps its things, and how long it takes."""
+"""The directories of a scenario, and its durations."""
 
 import shutil
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from pathlib import Path
 class Setup:
     """One run of one scenario.
 
-    Databases and logs go to `scratch`; what servers store of the files, docvault and peers
-    alike, goes to `store`, which may be in memory.
+    Databases and logs are in `scratch`; the files stored by docvault and its peers are in
+    `store`, which may be in memory.
     """
 
     scratch: Path
@@ -19,16 +19,16 @@ class Setup:
 
     @property
     def rounds(self) -> int:
-        """How often each contestant has its turn; the medians are over these."""
+        """The number of turns per contestant; the medians are over these."""
         return 1 if self.quick else 5
 
     @property
     def seconds(self) -> float:
-        """How long a turn of load takes."""
+        """The duration of a turn of load."""
         return 0.5 if self.quick else 4.0
 
     def folder(self, name: str) -> Path:
-        """Return a folder for databases and logs that the account of PostgreSQL can enter."""
+        """Return a directory for databases and logs that the account of PostgreSQL can enter."""
         return _open_folder(self.scratch / name)
 
     def store_folder(self, name: str) -> Path:
@@ -36,13 +36,13 @@ class Setup:
         return _open_folder(self.store / name)
 
     def empty_store(self, name: str) -> None:
-        """Remove what a peer without a database has stored, which could fill the memory."""
+        """Delete the files stored by a peer without a database, which could fill the memory."""
         shutil.rmtree(self.store / name, ignore_errors=True)
         self.store_folder(name)
 
 
 class Missing(Exception):
-    """A peer that cannot be had on this machine; the message says why, and gets into the result."""
+    """A peer is not available on this machine; the message becomes part of the result."""
 
 
 def _open_folder(folder: Path) -> Path:

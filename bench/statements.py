@@ -1,4 +1,4 @@
-"""What PostgreSQL is asked, from its own log, and how it goes about it."""
+"""The statements that PostgreSQL executes, from its log, and their plans."""
 
 import re
 import time
@@ -16,7 +16,7 @@ _ENTRY = re.compile(
 )
 _PARAMETER = re.compile(r"\$\d+ = (NULL|'(?:[^']|'')*')")
 _BUFFERS = re.compile(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?")
-# How long the server takes at most to see a changed setting.
+# The maximum time until the server applies a changed setting.
 _SETTLE_SECONDS = 0.3
 
 
@@ -29,16 +29,16 @@ class Statement:
 
 
 class StatementLog:
-    """The statements a server executes from one look to the next."""
+    """The statements a server executes between two reads of its log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = path.stat().st_size
 
     def new(self) -> list[Statement]:
-        """Return what was executed since the last look.
+        """Return the statements executed since the last call.
 
-        A statement is in the log before its answer is out, so there is nothing to wait for.
+        A statement is logged before its result is sent, so there is nothing to wait for.
         """
         with self._path.open("rb") as file:
             file.seek(self._read)
@@ -56,7 +56,7 @@ def logged(connection: psycopg.Connection) -> Iterator[StatementLog]:
     folder = connection.execute("SHOW data_directory").fetchone()
     assert folder is not None
     try:
-        # Where the embedded server keeps it.
+        # The location in the embedded server.
         yield StatementLog(Path(folder[0]).with_name("log"))
     finally:
         connection.execute("ALTER SYSTEM RESET log_min_duration_statement")
@@ -64,7 +64,7 @@ def logged(connection: psycopg.Connection) -> Iterator[StatementLog]:
 
 
 def explain(connection: psycopg.Connection, statement: Statement) -> str:
-    """Execute a statement as it was sent; return the plan with times and buffers."""
+    """Execute a logged statement; return the plan with times and buffers."""
     connection.execute("PREPARE bench AS " + statement.text)
     arguments = f"({', '.join(statement.parameters)})" if statement.parameters else ""
     try:
@@ -75,7 +75,7 @@ def explain(connection: psycopg.Connection, statement: Statement) -> str:
 
 
 def buffers(plan: str) -> int:
-    """Return how many pages the whole plan looked at."""
+    """Return the number of buffers that the whole plan read."""
     found = _BUFFERS.search(plan)
     return sum(int(number or 0) for number in found.groups()) if found else 0
 

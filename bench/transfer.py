@@ -1,4 +1,4 @@
-"""One large body at a time, sent and received with as little work for the client as can be."""
+"""One large body at a time, sent and received with minimal work for the client."""
 
 import socket
 import time
@@ -11,9 +11,9 @@ SECONDS = 300
 
 
 def send(port: int, head: bytes, path: Path, frame: tuple[bytes, bytes] = (b"", b"")) -> float:
-    """Send a file as the body of a request; return the seconds until the answer is here.
+    """Send a file as the body of a request; return the seconds until the response arrives.
 
-    `frame` is what stands before and after the file. Raises `RuntimeError` unless it is a 2xx.
+    `frame` is sent before and after the file. Raises `RuntimeError` unless the response is 2xx.
     """
     with (
         socket.create_connection(("127.0.0.1", port), SECONDS) as connection,
@@ -23,7 +23,7 @@ def send(port: int, head: bytes, path: Path, frame: tuple[bytes, bytes] = (b"", 
         connection.sendall(head + frame[0])
         connection.sendfile(file)
         connection.sendall(frame[1])
-        _read_answer(connection)
+        _read_response(connection)
         return time.perf_counter() - started
 
 
@@ -33,13 +33,13 @@ def receive(port: int, request: bytes, size_bytes: int) -> float:
     with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
         started = time.perf_counter()
         connection.sendall(request)
-        head, received = _read_answer(connection)
+        head, received = _read_response(connection)
         if b"content-length: %d\r\n" % size_bytes not in head.lower():
-            raise RuntimeError(f"an answer of another size: {head!r}")
+            raise RuntimeError(f"a response of another size: {head!r}")
         while received < size_bytes:
             count = connection.recv_into(buffer)
             if not count:
-                raise RuntimeError(f"the answer ends after {received} bytes")
+                raise RuntimeError(f"the response ended after {received} bytes")
             received += count
         return time.perf_counter() - started
 
@@ -50,13 +50,13 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
         file.writelines(chunks)
 
 
-def _read_answer(connection: socket.socket) -> tuple[bytes, int]:
-    """Return the head of an answer, and how many bytes of its body came with it."""
+def _read_response(connection: socket.socket) -> tuple[bytes, int]:
+    """Return the head of a response, and the number of body bytes received with it."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65_536)
         if not more:
-            raise RuntimeError(f"no answer but {data!r}")
+            raise RuntimeError(f"expected a response, got {data!r}")
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     if head.split(b" ", 2)[1][:1] != b"2":

@@ -34,8 +34,24 @@ if grep -qF '@database:' "$folder/docvault_database_url" &&
     echo "$folder/docvault_database_url has another password than $folder/database_password" >&2
 fi
 random | keep store_secret_key
+random | keep bucket_secret_key
 store_secret_key=$(cat "$folder/store_secret_key")
-printf '[default]\naws_access_key_id = docvault\naws_secret_access_key = %s\n' \
-    "$store_secret_key" | keep aws_credentials
-printf '{"identities": [{"name": "docvault", "credentials": [{"accessKey": "docvault", "secretKey": "%s"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}\n' \
-    "$store_secret_key" | keep store_config
+bucket_secret_key=$(cat "$folder/bucket_secret_key")
+
+credentials() { # NAME KEY
+    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2"
+}
+identity() { # NAME KEY ACTIONS
+    printf '{"name": "%s", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], "actions": [%s]}' \
+        "$1" "$1" "$2" "$3"
+}
+
+credentials docvault "$store_secret_key" | keep aws_credentials
+credentials bucket "$bucket_secret_key" | keep bucket_credentials
+# Of the two only the one that makes the bucket may administer the store.
+printf '{"identities": [%s, %s]}\n' \
+    "$(identity docvault "$store_secret_key" '"Read", "Write", "List", "Tagging"')" \
+    "$(identity bucket "$bucket_secret_key" '"Admin"')" | keep store_config
+if ! grep -qF "$bucket_secret_key" "$folder/store_config"; then
+    echo "$folder/store_config is of an older version: delete it, run this again, restart the store" >&2
+fi

@@ -5,20 +5,20 @@ import os
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from docvault.database import POOL_WAIT_SECONDS, sqlalchemy_url
-from docvault.models import Base
+from docvault.db.engine import POOL_WAIT_SECONDS, sqlalchemy_url
+from docvault.db.tables import Base
 
-# Two `docvault migrate` at once: the second waits here, then finds nothing to do.
+# Held during a migration: a second `docvault migrate` waits, then finds nothing to do.
 MIGRATION_LOCK = 0x646F6376_00000000  # "docv", 0
 
 
 def is_ours(name: str | None, type_: str, _parents: object) -> bool:
-    """Leave the job queue's own tables out of comparisons."""
+    """Exclude the tables of the job queue from comparisons."""
     return not (type_ == "table" and name is not None and name.startswith("procrastinate_"))
 
 
 def run() -> None:
-    """Run the migrations on the database of the configuration or the environment."""
+    """Migrate the database named by the configuration or else by the environment."""
     url = context.config.attributes.get("url") or os.environ["DOCVAULT_DATABASE_URL"]
     engine = create_engine(sqlalchemy_url(url), connect_args={"connect_timeout": POOL_WAIT_SECONDS})
     with engine.connect() as connection:

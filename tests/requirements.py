@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "requirements.md"
 
 # The first two cells of a row: the id, and what is required or, of a decision, its question.
-_ROW = re.compile(r"^\|[ \t]*([RA]-\d+)[ \t]*\|([^|\n]*)\|", re.MULTILINE)
+_ROW = re.compile(r"^\|[ \t]*([RAB]-\d+)[ \t]*\|([^|\n]*)\|", re.MULTILINE)
 
 Shown = Mapping[str, Sequence[str]]
 
@@ -33,7 +33,7 @@ class Entry:
     @property
     def needs_test(self) -> bool:
         """Whether a test has to show it: a decision may be one to leave something out."""
-        return self.id.startswith("R-")
+        return not self.id.startswith("A-")
 
 
 class Collector:

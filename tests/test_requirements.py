@@ -1,4 +1,4 @@
-"""The list of requirements, and the document it is made from."""
+"""The list of requirements, and the document it is read from."""
 
 from collections import Counter
 
@@ -20,50 +20,49 @@ def ids(letter: str, width: int, ranges: list[tuple[int, int]]) -> list[str]:
 
 
 class TestDocument:
-    def test_it_has_every_id_once_with_a_text(self):
+    def test_document_has_every_id_once_with_text(self) -> None:
         entries = parse(DOCUMENT.read_text(encoding="utf-8"))
-        assert [entry.id for entry in entries] == [
-            *ids("R", 3, REQUIREMENTS),
-            *ids("A", 2, DECISIONS),
-        ]
-        assert Counter(entry.id[0] for entry in entries) == {"R": 89, "A": 33}
+        documented = [entry.id for entry in entries if entry.id[0] != "B"]
+        assert documented == [*ids("R", 3, REQUIREMENTS), *ids("A", 2, DECISIONS)]
+        assert Counter(entry_id[0] for entry_id in documented) == {"R": 89, "A": 33}
+        assert len({entry.id for entry in entries}) == len(entries)
         assert len({entry.text for entry in entries}) == len(entries)
         assert all(entry.text for entry in entries)
 
 
 class TestParse:
-    def test_rows_become_entries_in_their_order(self):
+    def test_rows_become_entries_in_order(self) -> None:
         document = "| R-002 | It `closes`. |\n|---|---|\n|R-001|  It opens.  |\n"
         assert parse(document) == [Entry("R-002", "It `closes`."), Entry("R-001", "It opens.")]
 
-    def test_a_decision_is_known_by_its_question(self):
+    def test_decision_is_recognised_by_question(self) -> None:
         assert parse("| A-01 | Twice? | No. |\n") == [Entry("A-01", "Twice?")]
 
-    def test_ids_in_a_sentence_or_a_later_cell_are_no_entries(self):
+    def test_ids_in_text_or_later_cells_are_not_entries(self) -> None:
         assert parse("A test names R-001.\n| id | requirement |\n| word | R-001 |\n") == []
 
-    def test_a_row_without_text_is_kept_so_that_it_can_be_found(self):
+    def test_row_without_text_is_kept(self) -> None:
         assert parse("| R-001 |  |\n| R-002 | It closes. |\n")[0] == Entry("R-001", "")
 
 
 class TestUntested:
-    def test_a_requirement_that_no_test_names_is_reported(self):
+    def test_untested_requirement_is_reported(self) -> None:
         assert untested(ENTRIES, {"R-001": [TEST]}) == ["R-002"]
 
-    def test_a_decision_needs_no_test(self):
+    def test_decision_needs_no_test(self) -> None:
         assert untested(ENTRIES, {"R-001": [TEST], "R-002": [TEST]}) == []
 
 
 class TestUnknown:
-    def test_an_id_that_the_document_lacks_is_reported(self):
+    def test_unknown_id_is_reported(self) -> None:
         assert unknown(ENTRIES, {"R-01": [TEST], "A-02": [TEST]}) == ["A-02", "R-01"]
 
-    def test_requirements_and_decisions_are_known(self):
+    def test_requirements_and_decisions_are_known(self) -> None:
         assert unknown(ENTRIES, {"R-001": [TEST], "A-01": [TEST]}) == []
 
 
 class TestReport:
-    def test_it_shows_every_requirement_and_the_decisions_that_have_tests(self):
+    def test_report_lists_all_requirements_and_tested_decisions(self) -> None:
         assert report(ENTRIES, {"R-001": [TEST, f"{TEST}_again"]}) == (
             "R-001 It opens.\n"
             f"    {TEST}\n"
@@ -76,8 +75,8 @@ class TestReport:
             "Without a test: R-002\n"
         )
 
-    def test_a_decision_with_a_test_is_listed(self):
+    def test_decision_with_a_test_is_listed(self) -> None:
         assert f"A-01 Twice?\n    {TEST}\n" in report(ENTRIES, {"A-01": [TEST]})
 
-    def test_a_wrong_id_is_told_with_the_tests_that_name_it(self):
+    def test_unknown_id_is_reported_with_its_tests(self) -> None:
         assert f"No such id: R-01, named by\n    {TEST}\n" in report(ENTRIES, {"R-01": [TEST]})

@@ -1,1 +1,1 @@
-"""One adapter a peer: starts it, and knows how it is asked."""
+"""One adapter per peer: starts it and builds its requests."""

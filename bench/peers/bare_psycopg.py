@@ -1,11 +1,11 @@
-"""A bare handler on psycopg over docvault's own rows, on two processes of uvicorn."""
+"""A bare psycopg handler on docvault's own rows, in two uvicorn processes."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import Tree, free_port, responses, running
 from bench.setup import Setup
 
 
@@ -25,6 +25,6 @@ def bare_psycopg(setup: Setup, database_url: str) -> Iterator[BarePsycopg]:
     command += ["--port", str(port), "--workers", "2", "--no-access-log"]
     environment = {"BENCH_DATABASE_URL": database_url}
     log = setup.folder("bare-psycopg") / "log"
-    ready = answers(port, "/nobody")
+    ready = responses(port, "/nobody")
     with running(command, log, environment=environment, ready=ready) as server:
         yield BarePsycopg(port, server)

@@ -1,6 +1,6 @@
-"""The least Python that answers "what is asked of this customer": one statement, no framework.
+"""The minimal Python that lists a customer's documents: one statement, no framework.
 
-Nobody is asked who they are, nothing is checked, nothing is recorded.
+No authentication, no validation, no audit trail.
 """
 
 import json
@@ -15,8 +15,9 @@ from psycopg_pool import AsyncConnectionPool
 
 _QUERY = """
 SELECT t.key, t.name, t.upload_mode, t.instructions, t.accepted_media_types, t.max_size_bytes,
-    t.max_files, d.field_values, v.number, v.uploaded_at, v.uploaded_by_kind,
-    f.number, f.filename, f.media_type, f.size_bytes, f.sha256, f.has_active_content, f.scan,
+    t.max_files, t.password_protected, d.field_values, v.number, v.uploaded_at, v.uploaded_by_kind,
+    f.number, f.filename, f.media_type, f.size_bytes, f.sha256, f.has_active_content,
+    f.has_attachments, f.needs_password, f.scan,
     ARRAY(
         SELECT ARRAY[a.key, a.label] FROM document_type_fields a
         WHERE a.document_type_id = t.id AND a.retired_at IS NULL ORDER BY a.position
@@ -43,7 +44,7 @@ _pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
 
 
 async def app(scope: _Message, receive: Callable[[], Awaitable[_Message]], send: _Send) -> None:
-    """Answer `GET /<customer id>`."""
+    """Handle `GET /<customer id>`."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
         return
@@ -73,6 +74,7 @@ def _item(
     accepted_media_types: list[str],
     max_size_bytes: int,
     max_files: int,
+    password_protected: str,
     field_values: dict[str, str] | None,
     version: int | None,
     uploaded_at: datetime | None,
@@ -83,6 +85,8 @@ def _item(
     size_bytes: int | None,
     sha256: str | None,
     has_active_content: bool | None,
+    has_attachments: bool | None,
+    needs_password: bool | None,
     scan: str | None,
     fields: list[list[str]],
 ) -> dict[str, Any]:
@@ -94,6 +98,8 @@ def _item(
         "sha256": sha256,
         "has_preview": True,
         "has_active_content": has_active_content,
+        "has_attachments": has_attachments,
+        "needs_password": needs_password,
         "scan": scan,
     }
     return {
@@ -105,6 +111,7 @@ def _item(
             "accepted_media_types": accepted_media_types,
             "max_size_bytes": max_size_bytes,
             "max_files": max_files,
+            "password_protected": password_protected,
             "fields": [
                 {"key": key, "label": label, "kind": "text", "required": False}
                 for key, label in fields

@@ -1,4 +1,4 @@
-"""Directus, the real alternative: authentication, a database record and a file for each upload."""
+"""Directus, the closest alternative: authentication, a database record and a file per upload."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ import httpx
 
 from bench.peers.docvault import postgres
 from bench.peers.npm import installed
-from bench.processes import NotStarted, Tree, answers, free_port, running
+from bench.processes import NotStarted, Tree, free_port, responses, running
 from bench.setup import Missing, Setup
 
 FOLDER = Path(__file__).with_name("directus_server")
@@ -29,13 +29,13 @@ class Directus:
     headers: dict[str, str]
 
     def client(self) -> httpx.Client:
-        """Return a client for setting things up."""
+        """Return a client for the set-up."""
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}", headers=self.headers, timeout=60
         )
 
     def create(self, path: str, body: Any) -> Any:
-        """Create something; return what Directus made of it."""
+        """Create an item; return it."""
         with self.client() as client:
             return _data(client.post(path, json=body))
 
@@ -58,9 +58,9 @@ class Directus:
 
 @contextmanager
 def directus(setup: Setup, processes: int = 1) -> Iterator[Directus]:
-    """Run Directus on a PostgreSQL like docvault's until the block ends; raises `Missing`.
+    """Run Directus on a PostgreSQL like docvault's until the block ends; raise `Missing`.
 
-    Its limits on requests and on load are off, as ours are.
+    Its rate and load limits are disabled, as are docvault's.
     """
     programs = installed(FOLDER) / ".bin"
     folder, store = setup.folder("directus"), setup.store_folder("directus")
@@ -71,22 +71,22 @@ def directus(setup: Setup, processes: int = 1) -> Iterator[Directus]:
         log = folder / "log"
         _bootstrap([programs / "node", program, "bootstrap"], environment, folder)
         command: list[str | Path] = [programs / "node", FOLDER / "start.mjs", str(processes)]
-        ready = answers(port, "/server/ping")
+        ready = responses(port, "/server/ping")
         with running(command, log, environment=environment, folder=folder, ready=ready) as server:
-            # A token of the session kind costs Directus less than a stored one.
-            answer = httpx.post(
+            # A session token is cheaper for Directus than a static one.
+            response = httpx.post(
                 f"http://127.0.0.1:{port}/auth/login",
                 json={"email": MAIL, "password": PASSWORD},
                 timeout=60,
             )
-            token = _data(answer)["access_token"]
+            token = _data(response)["access_token"]
             yield Directus(port, server, database, {"Authorization": f"Bearer {token}"})
 
 
-def _data(answer: httpx.Response) -> Any:
-    if answer.is_error:
-        raise NotStarted(f"Directus refuses {answer.url}: {answer.text}")
-    return answer.json()["data"]
+def _data(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise NotStarted(f"Directus rejected {response.url}: {response.text}")
+    return response.json()["data"]
 
 
 def _bootstrap(command: list[Path | str], environment: dict[str, str], folder: Path) -> None:
@@ -101,7 +101,7 @@ def _bootstrap(command: list[Path | str], environment: dict[str, str], folder: P
             timeout=300,
         )
     except CalledProcessError as error:
-        raise Missing(f"Directus does not start: {(error.stdout + error.stderr)[-500:]}") from None
+        raise Missing(f"Directus did not start: {(error.stdout + error.stderr)[-500:]}") from None
 
 
 def _environment(url: str, store: Path, port: int, programs: Path) -> dict[str, str]:

@@ -14,22 +14,25 @@ import httpx
 import psutil
 import psycopg
 
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import Tree, free_port, responses, running
 from bench.setup import Setup
 from docvault.auth.local_tokens import LocalIssuer
+from docvault.db.migrate import migrate
 from docvault.embedded.postgres import EmbeddedPostgres
-from docvault.migrations import migrate
 from docvault.settings import Settings
 
 WORKERS = 2
 PROGRAM = Path(sys.executable).with_name("docvault")
-# Of no worth: the database behind it lives as long as the run.
+# Not a real secret: the database exists only during the run.
 SECRET = token_hex(32)
 OUT_OF_REACH = str(10**15)
 LIMITS = (
     "DOCVAULT_CUSTOMER_UPLOADS_PER_MINUTE",
     "DOCVAULT_CUSTOMER_REQUESTS_PER_MINUTE",
-    "DOCVAULT_CUSTOMER_MAX_PARALLEL_UPLOADS",
+    "DOCVAULT_CUSTOMER_VALUE_CHANGES_PER_MINUTE",
+    "DOCVAULT_CUSTOMER_MAX_VALUE_BYTES",
+    "DOCVAULT_CUSTOMER_MAX_CONCURRENT_UPLOADS",
+    "DOCVAULT_CUSTOMER_MAX_CONCURRENT_DOWNLOADS",
     "DOCVAULT_CUSTOMER_MAX_FILES",
     "DOCVAULT_CUSTOMER_MAX_BYTES",
 )
@@ -46,7 +49,7 @@ class Docvault:
     database_url: str
     store: Path
     issuer: LocalIssuer
-    # With what it runs: others can be started beside it.
+    # Its environment, so that other processes can be started next to it.
     environment: dict[str, str]
     types: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -60,23 +63,25 @@ class Docvault:
         return {"Authorization": f"Bearer {self.issuer.customer_token(customer_id)}"}
 
     def client(self) -> httpx.Client:
-        """Return a client for setting things up as staff."""
+        """Return a staff client for the set-up."""
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}", headers=self.admin_headers(), timeout=60
         )
 
     def add_types(self, number: int, **properties: Any) -> list[str]:
-        """Ask for documents; return the keys of the new types."""
+        """Create document types; return their keys."""
         with self.client() as client:
             for _ in range(number):
                 name = f"Document {len(self.types) + 1}"
-                answer = client.post("/v1/admin/document-types", json={"name": name, **properties})
-                answer.raise_for_status()
-                self.types.append(answer.json()["key"])
+                response = client.post(
+                    "/v1/admin/document-types", json={"name": name, **properties}
+                )
+                response.raise_for_status()
+                self.types.append(response.json()["key"])
         return self.types[-number:]
 
     def add_customers(self, number: int) -> list[str]:
-        """Make customers known; return their ids."""
+        """Create customers; return their ids."""
         ids = [f"c-{next(self._numbers)}" for _ in range(number)]
         with self.client() as client:
             for customer_id in ids:
@@ -86,17 +91,17 @@ class Docvault:
         return ids
 
     def enable_gate(self) -> None:
-        """Let the gate block customers who owe something."""
+        """Enforce the gate for customers with missing documents."""
         with self.client() as client:
             portal = "/v1/admin/settings/portal"
             condition = {"If-Match": client.get(portal).headers["ETag"]}
-            answer = client.patch(portal, json={"gate_enabled": True}, headers=condition)
-            answer.raise_for_status()
+            response = client.patch(portal, json={"gate_enabled": True}, headers=condition)
+            response.raise_for_status()
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[tuple[str, Tree]]:
-    """Run docvault's own PostgreSQL, durable; give its URL and its processes."""
+    """Run docvault's own PostgreSQL, durable; yield its URL and its processes."""
     with EmbeddedPostgres(folder) as server, psycopg.connect(server.url) as connection:
         yield server.url, postmaster(connection)
 
@@ -115,17 +120,17 @@ def docvault(
     database_url: str | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Docvault]:
-    """Run docvault on an empty database, or on a prepared one.
+    """Run docvault on an empty or a prepared database.
 
-    Everything is on: authentication, audit, checks, fsync; limits are counted as always, and out
-    of reach. `settings` are environment variables.
+    Everything is enabled: authentication, audit, checks, fsync; limits are counted as usual but
+    never reached. `settings` are environment variables.
     """
     folder, store = setup.folder(name), setup.store_folder(name)
     environment = {
         "DOCVAULT_DATA_DIR": str(folder / "data"),
         "DOCVAULT_SECRET_KEY": SECRET,
         "DOCVAULT_STORAGE_URL": store.as_uri(),
-        "DOCVAULT_WORKER": "separate",
+        "DOCVAULT_WORKER": "external",
         **dict.fromkeys(LIMITS, OUT_OF_REACH),
         **(settings or {}),
     }
@@ -136,7 +141,7 @@ def docvault(
         port = free_port()
         serve: list[str | Path] = [PROGRAM, "serve", "--port", str(port), "--workers", str(workers)]
         log = folder / "log"
-        ready = answers(port, "/readyz")
+        ready = responses(port, "/readyz")
         with (
             running(serve, log, environment=environment, ready=ready) as server,
             running([PROGRAM, "worker"], log, environment=environment, ready=lambda: True) as jobs,
@@ -145,8 +150,8 @@ def docvault(
             yield Docvault(port, server, jobs, database, url, store, issuer, environment)
 
 
-def items(answer: httpx.Response) -> list[dict[str, Any]]:
+def items(response: httpx.Response) -> list[dict[str, Any]]:
     """Return the items of a page."""
-    answer.raise_for_status()
-    found: list[dict[str, Any]] = json.loads(answer.content)["items"]
+    response.raise_for_status()
+    found: list[dict[str, Any]] = json.loads(response.content)["items"]
     return found

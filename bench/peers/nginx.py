@@ -1,4 +1,4 @@
-"""nginx with its WebDAV module: how fast files can be taken and given on this machine."""
+"""nginx with its WebDAV module: how fast this machine can receive and send files."""
 
 import os
 import shutil
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import Tree, free_port, responses, running
 from bench.setup import Missing, Setup
 
-# The buffer of a request's body is nginx's default of 16 KiB.
+# The request body buffer is nginx's default of 16 KiB.
 _CONFIGURATION = """
 daemon off;
 {user}
@@ -45,7 +45,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """A running nginx; what is PUT to a path is stored below `store`."""
+    """A running nginx; files PUT to a path are stored below `store`."""
 
     port: int
     server: Tree
@@ -68,5 +68,5 @@ def nginx(setup: Setup) -> Iterator[Nginx]:
         _CONFIGURATION.format(user=user, folder=folder, store=store, port=port)
     )
     command: list[str | Path] = [program, "-c", configuration]
-    with running(command, folder / "log", ready=answers(port, "/hello")) as server:
+    with running(command, folder / "log", ready=responses(port, "/hello")) as server:
         yield Nginx(port, server, store)

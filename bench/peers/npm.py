@@ -1,4 +1,4 @@
-"""Peers that come from the npm registry, installed beside their `package.json` when needed."""
+"""Peers from the npm registry, installed next to their `package.json` on demand."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ _QUIET = ("--no-audit", "--no-fund")
 
 
 def installed(folder: Path) -> Path:
-    """Return the `node_modules` of a folder; raises `Missing`."""
+    """Return the `node_modules` of a folder; raise `Missing`."""
     modules = folder / "node_modules"
     mark, wanted = modules / ".installed", (folder / "package.json").read_text()
     if mark.exists() and mark.read_text() == wanted:
@@ -20,8 +20,8 @@ def installed(folder: Path) -> Path:
     if shutil.which("npm") is None:
         raise Missing("npm is not installed (Debian: apt-get install npm)")
     print(f"installing {folder.name} from npm, which can take minutes", flush=True)
-    # Native modules have to fit the Node that will run them, which may come with the peer: first
-    # everything is brought here, then built with that Node and its headers.
+    # Native modules must match the Node that runs them, which may be a package of the peer: first
+    # download everything, then build with that Node and its headers.
     _npm(folder, "install", "--ignore-scripts", *_QUIET)
     _npm(folder, "rebuild", *_QUIET, environment=_own_node(modules))
     mark.write_text(wanted)
@@ -29,7 +29,7 @@ def installed(folder: Path) -> Path:
 
 
 def _own_node(modules: Path) -> dict[str, str]:
-    """Return what makes npm use the Node that a peer brings along, if it does."""
+    """Return the environment that makes npm use the Node bundled with a peer, if any."""
     node = modules / ".bin" / "node"
     if not node.exists():
         return {}
@@ -50,7 +50,7 @@ def _npm(folder: Path, *arguments: str, environment: dict[str, str] | None = Non
             timeout=INSTALL_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise Missing(f"npm {arguments[0]} did not end in {INSTALL_SECONDS} s") from None
+        raise Missing(f"npm {arguments[0]} did not finish within {INSTALL_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.startswith("npm error")]
-        raise Missing(f"npm cannot {arguments[0]} it: {' '.join(lines[:6])}") from None
+        raise Missing(f"npm {arguments[0]} failed: {' '.join(lines[:6])}") from None

@@ -1,4 +1,4 @@
-"""A FastAPI application as everyone writes it, on two processes of uvicorn."""
+"""A typical FastAPI application, in two uvicorn processes."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import Tree, free_port, responses, running
 from bench.setup import Setup
 
 
@@ -28,6 +28,6 @@ def plain_fastapi(setup: Setup) -> Iterator[PlainFastAPI]:
     store = setup.store_folder("plain-fastapi")
     environment = {"BENCH_STORE": str(store)}
     log = setup.folder("plain-fastapi") / "log"
-    ready = answers(port, "/openapi.json")
+    ready = responses(port, "/openapi.json")
     with running(command, log, environment=environment, ready=ready) as server:
         yield PlainFastAPI(port, server, store)

@@ -1,4 +1,4 @@
-"""FastAPI as everyone writes it: `UploadFile` in, `FileResponse` out; no database, no fsync."""
+"""A typical FastAPI application: `UploadFile`, `FileResponse`; no database, no fsync."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ app = FastAPI()
 
 @app.post("/files", status_code=201)
 def upload(file: UploadFile) -> dict[str, str]:
-    """Keep a file under a new name."""
+    """Store a file under a new name."""
     name = uuid.uuid4().hex
     with (FOLDER / name).open("wb") as target:
         shutil.copyfileobj(file.file, target)

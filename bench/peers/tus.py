@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import requests
 from bench.peers.npm import installed
-from bench.processes import Tree, answers, free_port, running
+from bench.processes import Tree, free_port, responses, running
 from bench.setup import Missing, Setup
 
 FOLDER = Path(__file__).with_name("tus_server")
@@ -16,13 +16,13 @@ FOLDER = Path(__file__).with_name("tus_server")
 
 @dataclass(frozen=True, slots=True)
 class Tus:
-    """A running server; one process, as its maintainers show it."""
+    """A running server; one process, as in its documentation."""
 
     port: int
     server: Tree
 
     def upload(self, content: bytes) -> bytes:
-        """Return the request that creates an upload together with its bytes."""
+        """Return the request that creates an upload including its bytes."""
         return self.upload_head(len(content)) + content
 
     def upload_head(self, size_bytes: int) -> bytes:
@@ -41,7 +41,7 @@ class Tus:
 
 @contextmanager
 def tus(setup: Setup) -> Iterator[Tus]:
-    """Run the server until the block ends; raises `Missing`."""
+    """Run the server until the block ends; raise `Missing`."""
     installed(FOLDER)
     node = shutil.which("node")
     if node is None:
@@ -50,6 +50,6 @@ def tus(setup: Setup) -> Iterator[Tus]:
     command: list[str | Path] = [node, "server.mjs", setup.store_folder("tus"), str(port)]
     environment = {"NODE_ENV": "production"}
     log = setup.folder("tus") / "log"
-    ready = answers(port, "/files")
+    ready = responses(port, "/files")
     with running(command, log, environment=environment, folder=FOLDER, ready=ready) as server:
         yield Tus(port, server)

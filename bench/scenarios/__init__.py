@@ -1,4 +1,4 @@
-"""One module a row of the report: what is measured, of whom, and the target."""
+"""One module per row of the report: what is measured, the contestants and the target."""
 
 import importlib
 import pkgutil
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def scenarios() -> dict[str, ModuleType]:
-    """Return the modules by their short names, such as `p1`: the rows with a target first."""
+    """Return the modules by short name, such as `p1`: rows with a target first."""
     names = sorted((module.name for module in pkgutil.iter_modules(__path__)), key=_place)
     return {_short_name(name): importlib.import_module(f"{__name__}.{name}") for name in names}
 
@@ -21,6 +21,6 @@ def _short_name(module: str) -> str:
 
 
 def _number(module: str) -> str:
-    """Return `01` of `p01_upload`, and nothing of other names."""
+    """Return `01` for `p01_upload`, and an empty string for other names."""
     number = module.partition("_")[0].removeprefix("p")
     return number if number.isdecimal() else ""

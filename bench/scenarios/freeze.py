@@ -1,4 +1,4 @@
-"""What the garbage collector costs: docvault as it is, and without `gc.freeze` after its start."""
+"""The cost of garbage collection: docvault with and without `gc.freeze` after start-up."""
 
 import itertools
 from pathlib import Path
@@ -9,13 +9,13 @@ from bench.peers.docvault import Docvault, docvault
 from bench.setup import Setup
 
 TITLE = "Customer list of 100, 16 connections, with and without gc.freeze()"
-TARGET = "none: shows what it is worth"
+TARGET = "none: shows its effect"
 CUSTOMERS = 100
 UNFROZEN = Path(__file__).parents[1] / "unfrozen"
 
 
 def measure(setup: Setup) -> Result:
-    """Ask two services for the same, of which one does not freeze what it has at the start."""
+    """Send the same requests to two services, one of which does not call `gc.freeze`."""
     result = Result("freeze", TITLE, TARGET, "p99_ms")
     without = {"PYTHONPATH": str(UNFROZEN)}
     with docvault(setup) as ours, docvault(setup, name="unfrozen", settings=without) as unfrozen:
@@ -31,7 +31,7 @@ def _contestant(setup: Setup, name: str, place: Docvault) -> Contestant:
     place.add_types(3, upload_mode="required")
     place.add_customers(CUSTOMERS)
     place.worker.pause()
-    asked = requests.get("/v1/admin/customers?limit=100", place.admin_headers())
+    request = requests.get("/v1/admin/customers?limit=100", place.admin_headers())
     return Contestant(
-        name, under_load(setup, place.port, itertools.repeat(asked), server=place.server)
+        name, under_load(setup, place.port, itertools.repeat(request), server=place.server)
     )

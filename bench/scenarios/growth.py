@@ -1,4 +1,4 @@
-"""How cost grows: with the size of files, the number of types, of connections and of processes."""
+"""How cost grows with file size and the number of types, connections and processes."""
 
 import itertools
 import statistics
@@ -10,12 +10,12 @@ from bench.measure import Plot, Result
 from bench.peers.docvault import Docvault, docvault
 from bench.samples import KIBIBYTE, MEBIBYTE
 from bench.scenarios.p01_upload import FILENAME, own_uploads
-from bench.scenarios.p02_large_upload import RAISED_LIMIT, delete_document, large_slot
+from bench.scenarios.p02_large_upload import RAISED_LIMIT, delete_document, large_document
 from bench.setup import Setup
 from bench.transfer import receive, send, write_file
 
 TITLE = "How cost grows; with the number of customers: see P6"
-TARGET = "none: nothing here may grow faster than what it depends on"
+TARGET = "none: no cost may grow faster than linearly"
 SIZES = tuple(KIBIBYTE * 4**step for step in range(2, 10))
 QUICK_SIZES = (16 * KIBIBYTE, MEBIBYTE)
 TYPES, QUICK_TYPES = (1, 5, 10, 20, 50, 100), (1, 5)
@@ -24,7 +24,7 @@ PROCESSES, QUICK_PROCESSES = (1, 2, 4), (1, 2)
 
 
 def measure(setup: Setup) -> Result:
-    """Measure docvault alone, each figure once more for every value of one thing."""
+    """Measure docvault alone, once for every value of each parameter."""
     result = Result("growth", TITLE, TARGET)
     with docvault(setup, settings=RAISED_LIMIT) as ours:
         ours.worker.pause()
@@ -37,37 +37,40 @@ def measure(setup: Setup) -> Result:
 
 
 def _by_size(setup: Setup, ours: Docvault) -> Plot:
-    """Send and fetch one file after the other."""
+    """Upload and download one file after another."""
     sizes = QUICK_SIZES if setup.quick else SIZES
-    slot, headers = large_slot(ours, sizes[-1])
+    document, headers = large_document(ours, sizes[-1])
     uploads: list[tuple[float, float]] = []
     downloads: list[tuple[float, float]] = []
     for size in sizes:
         path = setup.store_folder("source") / f"{size}.pdf"
         write_file(path, samples.pdf_chunks(size))
-        head = requests.multipart_head("PUT", slot, size, headers, filename=FILENAME)
-        frame, get = requests.multipart_frame(FILENAME), requests.get(f"{slot}/content", headers)
+        head = requests.multipart_head("PUT", document, size, headers, filename=FILENAME)
+        frame, get = (
+            requests.multipart_frame(FILENAME),
+            requests.get(f"{document}/content", headers),
+        )
         there, back = [], []
         for _ in range(setup.rounds):
             there.append(send(ours.port, head, path, frame))
             back.append(receive(ours.port, get, size))
-            delete_document(ours, slot)
+            delete_document(ours, document)
         uploads.append((size / MEBIBYTE, statistics.median(there) * 1e3))
         downloads.append((size / MEBIBYTE, statistics.median(back) * 1e3))
         print(f"  {size} bytes: up {uploads[-1][1]:.1f} ms, down {downloads[-1][1]:.1f} ms")
     lines = {"upload": uploads, "download": downloads}
-    return Plot("One file, by its size", "MiB", "ms", lines, logarithmic=True)
+    return Plot("One file, by size", "MiB", "ms", lines, logarithmic=True)
 
 
 def _by_types(setup: Setup, ours: Docvault) -> Plot:
-    """Ask for a customer's documents with ever more types, all of them filled."""
+    """Request a customer's documents with increasing numbers of types, all with a document."""
     (customer_id,) = ours.add_customers(1)
     headers, content = ours.customer_headers(customer_id), samples.pdf(4 * KIBIBYTE)
-    asked = {
+    requests_by_label = {
         "documents": requests.get("/v1/customer/documents", headers),
         "gate": requests.get("/v1/customer/gate", headers),
     }
-    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in requests_by_label}
     for number in QUICK_TYPES if setup.quick else TYPES:
         keys = ours.add_types(number - len(ours.types), upload_mode="required")
         uploads = (
@@ -77,7 +80,7 @@ def _by_types(setup: Setup, ours: Docvault) -> Plot:
             for key in keys
         )
         closed_loop(ours.port, uploads, seconds=60, connections=4)
-        for name, request in asked.items():
+        for name, request in requests_by_label.items():
             load = _load(setup, ours, itertools.repeat(request), connections=1)
             lines[name].append((number, load.percentile(0.5) * 1e3))
             print(f"  {number} types, {name}: {lines[name][-1][1]:.2f} ms")
@@ -85,16 +88,16 @@ def _by_types(setup: Setup, ours: Docvault) -> Plot:
 
 
 def _by_processes_and_connections(setup: Setup) -> Iterator[Plot]:
-    """Give the rates by the number of processes, and with two of them by that of connections."""
+    """Return rates by the number of processes, and for two processes by connections."""
     content = samples.pdf(100 * KIBIBYTE)
     processes: dict[str, list[tuple[float, float]]] = {}
     connections: dict[str, list[tuple[float, float]]] = {}
     for number in QUICK_PROCESSES if setup.quick else PROCESSES:
-        # The system does not share connections out evenly: one process may get all of them.
-        limit = {"DOCVAULT_MAX_PARALLEL_UPLOADS": "64"}
+        # The kernel does not distribute connections evenly: one process may get all of them.
+        limit = {"DOCVAULT_MAX_CONCURRENT_UPLOADS": "64"}
         with docvault(setup, name=f"processes-{number}", workers=number, settings=limit) as ours:
             ours.worker.pause()
-            # So many that none is replaced so often that old versions have to go.
+            # Enough that no document is replaced so often that old versions are pruned.
             customers = 20 if setup.quick else 1500
             supplies = {
                 "upload of 100 KiB": own_uploads(ours, content, customers=customers),
@@ -121,7 +124,7 @@ def _documents(ours: Docvault) -> Iterator[bytes]:
 
 
 def _load(setup: Setup, ours: Docvault, supply: Iterator[bytes], *, connections: int) -> Load:
-    """Load after a moment that is not counted; raises `RuntimeError` when anything is refused."""
+    """Run a load after a warm-up; raise `RuntimeError` on any failed request."""
     closed_loop(ours.port, supply, seconds=setup.seconds / 4, connections=connections)
     load = closed_loop(ours.port, supply, seconds=setup.seconds, connections=connections)
     if load.failures:

@@ -1,4 +1,4 @@
-"""P2: a large upload goes through in a stream, at nearly the speed of a web server."""
+"""P2: a large upload is streamed at nearly the speed of a web server."""
 
 import time
 from collections.abc import Callable
@@ -25,20 +25,20 @@ DELETE_SECONDS = 60
 
 
 def measure(setup: Setup) -> Result:
-    """Upload the same file to everyone in turns; what was stored goes after each turn."""
+    """Upload the same file to each contestant in turn; delete it after each turn."""
     result = Result("P2", TITLE, TARGET, "seconds")
     size = QUICK_SIZE_BYTES if setup.quick else SIZE_BYTES
     path = setup.store_folder("source") / FILENAME
     write_file(path, samples.pdf_chunks(size))
     with docvault(setup, settings=RAISED_LIMIT) as ours, result.peers() as peers:
         ours.worker.pause()
-        slot, headers = large_slot(ours, size)
-        head = requests.multipart_head("PUT", slot, size, headers, filename=FILENAME)
+        document, headers = large_document(ours, size)
+        head = requests.multipart_head("PUT", document, size, headers, filename=FILENAME)
         contestants = [
             _contestant(
                 "docvault",
                 lambda: send(ours.port, head, path, requests.multipart_frame(FILENAME)),
-                lambda: delete_document(ours, slot),
+                lambda: delete_document(ours, document),
                 server=ours.server,
             )
         ]
@@ -81,29 +81,29 @@ def measure(setup: Setup) -> Result:
     result.check_ratio("docvault", "nginx WebDAV", "seconds", at_most=(1.3, 1.15))
     growth = result.median("docvault", "server_growth_mib")
     result.checks.append(
-        Check("growth of the server's memory during the upload", growth, 16, "lower", None, " MiB")
+        Check("memory growth of the server during the upload", growth, 16, "lower", None, " MiB")
     )
     return result
 
 
-def large_slot(ours: Docvault, size_bytes: int) -> tuple[str, dict[str, str]]:
-    """Return the path of an empty document that takes such a file, and its owner's credential."""
+def large_document(ours: Docvault, size_bytes: int) -> tuple[str, dict[str, str]]:
+    """Return the path of a missing document that accepts such a file, and a credential."""
     (key,) = ours.add_types(1, max_size_bytes=2 * size_bytes)
     (customer_id,) = ours.add_customers(1)
     return f"/v1/customer/documents/{key}", ours.customer_headers(customer_id)
 
 
-def delete_document(ours: Docvault, slot: str) -> None:
+def delete_document(ours: Docvault, document: str) -> None:
     """Delete the only customer's document; wait until the worker has deleted its bytes."""
     with ours.client() as client:
         (customer,) = items(client.get("/v1/admin/customers"))
-        path = slot.replace("/v1/customer/", f"/v1/admin/customers/{customer['id']}/")
+        path = document.replace("/v1/customer/", f"/v1/admin/customers/{customer['id']}/")
         client.delete(path).raise_for_status()
     ours.worker.resume()
     deadline = time.monotonic() + DELETE_SECONDS
     while _stored_files(ours.store):
         if time.monotonic() > deadline:
-            raise RuntimeError("the worker does not delete what it should")
+            raise RuntimeError("the worker did not delete the bytes")
         time.sleep(0.1)
     ours.worker.pause()
 

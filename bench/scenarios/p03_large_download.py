@@ -1,4 +1,4 @@
-"""P3: a large download leaves at nearly the speed of a web server."""
+"""P3: a large download is served at nearly the speed of a web server."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from bench.scenarios.p02_large_upload import (
     QUICK_SIZE_BYTES,
     RAISED_LIMIT,
     SIZE_BYTES,
-    large_slot,
+    large_document,
 )
 from bench.setup import Setup
 from bench.transfer import receive, send, write_file
@@ -24,7 +24,7 @@ TARGET = "at most 1.6 times nginx"
 
 
 def measure(setup: Setup) -> Result:
-    """Download the same file from everyone in turns."""
+    """Download the same file from each contestant in turn."""
     result = Result("P3", TITLE, TARGET, "seconds")
     size = QUICK_SIZE_BYTES if setup.quick else SIZE_BYTES
     path = setup.store_folder("source") / FILENAME
@@ -32,10 +32,10 @@ def measure(setup: Setup) -> Result:
     frame = requests.multipart_frame(FILENAME)
     with docvault(setup, settings=RAISED_LIMIT) as ours, result.peers() as peers:
         ours.worker.pause()
-        slot, headers = large_slot(ours, size)
-        head = requests.multipart_head("PUT", slot, size, headers, filename=FILENAME)
+        document, headers = large_document(ours, size)
+        head = requests.multipart_head("PUT", document, size, headers, filename=FILENAME)
         send(ours.port, head, path, frame)
-        download = requests.get(f"{slot}/content", headers)
+        download = requests.get(f"{document}/content", headers)
         contestants = [_contestant("docvault", ours.port, download, size, ours.server)]
         if web := peers.start("nginx", nginx(setup)):
             (web.store / FILENAME).hardlink_to(path)

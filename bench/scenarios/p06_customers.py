@@ -1,4 +1,4 @@
-"""P6: the list of customers stays a page's worth of work at a million customers."""
+"""P6: the cost of a page of the customer list does not grow up to a million customers."""
 
 import itertools
 import statistics
@@ -19,16 +19,16 @@ from bench.measure import Check, Plot, Result
 from bench.peers.docvault import SECRET, Docvault, docvault, items
 from bench.setup import Setup
 from bench.statements import buffers, explain, logged
-from docvault.api.pagination import Cursors
+from docvault.api.http.pagination import Cursors
 from docvault.auth.keyring import Keyring
 
 TITLE = "Customer list: every filter and pair of filters, first page and page 10,000"
-TARGET = "p95 at most 50 ms each; at most twice as long as with 10,000 customers; no query a row"
+TARGET = "p95 at most 50 ms each; at most twice as long as with 10,000 customers; no query per row"
 PATH = "/v1/admin/customers"
 PAGE, DEEP_PAGE = 25, 10_000
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (500, 2_000)
 REPEATS, QUICK_REPEATS = 20, 3
-# What one query may take in all, so that a slow one does not stop the bench.
+# The total time of one query, so that a slow one does not stop the bench.
 QUERY_SECONDS = 3.0
 SORTS = ("-created_at", "name", "-name")
 
@@ -37,7 +37,7 @@ Parameters = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter, and whom it lets through."""
+    """A filter, and the customers that match it."""
 
     name: str
     value: str
@@ -46,7 +46,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A page that is asked for, and the ids that have to be answered if they are known."""
+    """A requested page, and the expected ids if known."""
 
     parameters: Parameters
     page: str
@@ -58,14 +58,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A docvault with so many customers."""
+    """A docvault with a given number of customers."""
 
     ours: Docvault
     population: Population
 
 
 def filters(types: Sequence[str]) -> list[Filter]:
-    """Return every filter, with a common and a rare value of each."""
+    """Return every filter, each with a common and a rare value."""
 
     def has(number: int, *, wanted: bool) -> Callable[[Population, int], bool]:
         return lambda population, n: population.has(n, number) is wanted
@@ -90,7 +90,7 @@ def filters(types: Sequence[str]) -> list[Filter]:
 
 
 def measure(setup: Setup) -> Result:
-    """Ask the same of services of several sizes."""
+    """Send the same queries to services of several sizes."""
     result = Result("P6", TITLE, TARGET)
     sizes = QUICK_SIZES if setup.quick else SIZES
     with ExitStack() as stack:
@@ -100,19 +100,19 @@ def measure(setup: Setup) -> Result:
         queries = [_queries(place) for place in places]
         for same in zip(*queries, strict=True):
             for place, query in zip(places, same, strict=True):
-                rows.append(_ask(place, query, setup))
+                rows.append(_run_query(place, query, setup))
         for place, asked in zip(places, queries, strict=True):
             plans += _explain(place, asked, rows)
         statements = _statements_by_limit(places[-1])
     slowest = sorted(rows, key=lambda row: row["p95_ms"], reverse=True)
-    result.tables["Queries, the slowest first"] = slowest
+    result.tables["Queries, slowest first"] = slowest
     result.attachments["plans.txt"] = "\n\n".join(plans)
-    _judge(result, rows, statements)
+    _add_checks(result, rows, statements)
     return result
 
 
 def _start(stack: ExitStack, setup: Setup, customers: int) -> Place:
-    """Run a docvault with ten types, an enforced gate and so many customers."""
+    """Run a docvault with ten types, an enforced gate and `customers` customers."""
     ours = stack.enter_context(docvault(setup, name=f"customers-{customers}"))
     for number in range(len(SHARES)):
         properties: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def _start(stack: ExitStack, setup: Setup, customers: int) -> Place:
 
 
 def _queries(place: Place) -> list[Query]:
-    """Return the pages to ask for; in the same order for every size."""
+    """Return the pages to request, in the same order for every size."""
     found = filters(place.ours.types)
     population = place.population
     flags = {f: bytes(f.holds(population, n) for n in range(len(population))) for f in found}
@@ -146,7 +146,7 @@ def _queries(place: Place) -> list[Query]:
 
 
 def _combinations(found: Sequence[Filter]) -> Iterator[tuple[Filter, ...]]:
-    """Give no filter, each, and every pair that can be asked."""
+    """Yield no filter, each filter, and every valid pair."""
     yield ()
     for one in found:
         yield (one,)
@@ -156,7 +156,7 @@ def _combinations(found: Sequence[Filter]) -> Iterator[tuple[Filter, ...]]:
 
 
 def _matching(population: Population, flags: Sequence[bytes]) -> list[int]:
-    """Return the numbers of the customers that all filters let through."""
+    """Return the numbers of the customers that match all filters."""
     size = len(population)
     if not flags:
         return list(range(size))
@@ -167,13 +167,13 @@ def _matching(population: Population, flags: Sequence[bytes]) -> list[int]:
 
 
 def _pages(place: Place, parameters: Parameters, matching: list[int]) -> Iterator[Query]:
-    """Give the first page and page 10,000, or the last one of a shorter list."""
+    """Yield the first page and page 10,000, or the last one of a shorter list."""
     population, count = place.population, len(matching)
     ids = [population.external_id(n) for n in matching[:PAGE]]
     yield _query(place, parameters, "first", None, ids, count)
     before = min((DEEP_PAGE - 1) * PAGE, count - PAGE)
     if before <= 0:
-        # As long a list as any, for the rows of both sizes to be compared.
+        # The longest list, so that rows of both sizes can be compared.
         yield _query(place, parameters, "deep", None, ids, count)
         return
     last = matching[before - 1]
@@ -183,7 +183,7 @@ def _pages(place: Place, parameters: Parameters, matching: list[int]) -> Iterato
 
 
 def _deep_by_name(place: Place) -> Iterator[Query]:
-    """Give page 10,000 of all customers by name, or the last one."""
+    """Yield page 10,000 of all customers by name, or the last one."""
     before = min((DEEP_PAGE - 1) * PAGE, len(place.population) - PAGE)
     by_name = """
         SELECT lower(coalesce(name, '')), external_id FROM customers
@@ -205,7 +205,7 @@ def _query(
 ) -> Query:
     asked = list(parameters)
     if where is not None:
-        # As the service makes them: signed for this list with these filters.
+        # As the service creates them: bound to this list with these filters.
         query_string = urlencode(asked).encode()
         scope = {"type": "http", "path": PATH, "query_string": query_string, "headers": []}
         cursors = Cursors.of(Request(scope), Keyring(SECRET.encode()))
@@ -215,12 +215,12 @@ def _query(
     return Query(parameters, page, request, target, expected, matches)
 
 
-def _ask(place: Place, query: Query, setup: Setup) -> dict[str, Any]:
-    """Check one answer, then ask again and again on one connection."""
+def _run_query(place: Place, query: Query, setup: Setup) -> dict[str, Any]:
+    """Check one response, then repeat the request on one connection."""
     with place.ours.client() as client:
-        answered = [item["id"] for item in items(client.get(query.target))]
-    if query.expected is not None and answered != query.expected:
-        raise AssertionError(f"{query.parameters} answers {answered}, not {query.expected}")
+        returned = [item["id"] for item in items(client.get(query.target))]
+    if query.expected is not None and returned != query.expected:
+        raise AssertionError(f"{query.parameters} returned {returned}, not {query.expected}")
     again = itertools.repeat(query.request, QUICK_REPEATS if setup.quick else REPEATS)
     load = closed_loop(place.ours.port, again, seconds=QUERY_SECONDS, connections=1)
     row = {
@@ -236,7 +236,7 @@ def _ask(place: Place, query: Query, setup: Setup) -> dict[str, Any]:
 
 
 def _explain(place: Place, queries: Sequence[Query], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the plan of every page's statement; the rows get the pages it looked at."""
+    """Return the plan of every page's statement; add the buffers it read to the rows."""
     plans = []
     mine = [row for row in rows if row["customers"] == len(place.population)]
     url = place.ours.database_url
@@ -257,7 +257,7 @@ def _explain(place: Place, queries: Sequence[Query], rows: Sequence[dict[str, An
 
 
 def _statements_by_limit(place: Place) -> list[int]:
-    """Return how many statements a page of one and a page of a hundred customers take."""
+    """Return the number of statements for a page of one and of a hundred customers."""
     with (
         psycopg.connect(place.ours.database_url, autocommit=True) as connection,
         logged(connection) as log,
@@ -272,7 +272,7 @@ def _statements_by_limit(place: Place) -> list[int]:
     return counts
 
 
-def _judge(result: Result, rows: Sequence[dict[str, Any]], statements: Sequence[int]) -> None:
+def _add_checks(result: Result, rows: Sequence[dict[str, Any]], statements: Sequence[int]) -> None:
     sizes = sorted({row["customers"] for row in rows})
     small, large = (
         [row for row in rows if row["customers"] == size] for size in (sizes[0], sizes[-1])
@@ -316,6 +316,7 @@ def _judge(result: Result, rows: Sequence[dict[str, Any]], statements: Sequence[
     result.notes.append(
         f"{len(large)} pages at {sizes[-1]} customers: p95 over 50 ms for {late}, median of the "
         f"p95 {middle:.1f} ms; {sum(ratio > 2 for ratio, _ in ratios)} take more than twice as "
-        f"long as at {sizes[0]}. Every first and deep page by creation held the right customers."
+        f"long as at {sizes[0]}. Every first and deep page by creation time had the "
+        "expected customers."
     )
     result.notes.append(f"A page takes {statements[1]} statements, BEGIN and COMMIT included.")

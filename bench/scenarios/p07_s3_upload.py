@@ -1,4 +1,4 @@
-"""P7: an upload into S3 costs little more than writing to the store without us."""
+"""P7: an upload to S3 costs little more than writing to the store directly."""
 
 import itertools
 import time
@@ -26,19 +26,19 @@ FILENAME = "scan.pdf"
 
 
 def measure(setup: Setup) -> Result:
-    """Write the same file to the same store through docvault and past it."""
+    """Write the same file to the same store through docvault and directly."""
     result = Result("P7", TITLE, TARGET, "seconds")
     uploads = QUICK_UPLOADS if setup.quick else UPLOADS
     path = setup.store_folder("source") / FILENAME
     write_file(path, samples.pdf_chunks(SIZE_BYTES))
     with (
         seaweedfs(setup) as store,
-        # One process: with more, each grows for another upload, and the sum is of no moment.
+        # One process: with more, each grows at a different time, and the sum is meaningless.
         docvault(setup, workers=1, settings=store_settings(setup, store)) as ours,
     ):
         ours.worker.pause()
         through = through_docvault(ours, path)
-        past = _past_docvault(store.client(), path)
+        past = _directly(store.client(), path)
         trees = {"server": ours.server, "store": processes(store)}
         contestants = [
             Contestant("docvault", _turn(lambda: next(through), uploads, **trees)),
@@ -48,7 +48,7 @@ def measure(setup: Setup) -> Result:
     result.check_ratio("docvault", "boto3", "seconds", at_most=(1.5, None))
     result.checks.append(
         Check(
-            "growth of the server's memory during the uploads",
+            "memory growth of the server during the uploads",
             result.median("docvault", "server_growth_mib"),
             2 * PART_BYTES / MEBIBYTE,
             "lower",
@@ -59,19 +59,19 @@ def measure(setup: Setup) -> Result:
 
 
 def through_docvault(ours: Docvault, path: Path) -> Iterator[float]:
-    """Give the seconds of one upload after the other, each for another empty document."""
+    """Yield the duration of one upload after another, each to a new document."""
     types, frame = ours.add_types(10), requests.multipart_frame(FILENAME)
     for _ in itertools.count():
         (customer_id,) = ours.add_customers(1)
         headers = ours.customer_headers(customer_id)
         for key in types:
-            slot = f"/v1/customer/documents/{key}"
-            head = requests.multipart_head("PUT", slot, SIZE_BYTES, headers, filename=FILENAME)
+            document = f"/v1/customer/documents/{key}"
+            head = requests.multipart_head("PUT", document, SIZE_BYTES, headers, filename=FILENAME)
             yield send(ours.port, head, path, frame)
 
 
-def _past_docvault(client: Any, path: Path) -> Iterator[float]:
-    """Give the seconds of one direct upload after the other, as boto3 does it by default."""
+def _directly(client: Any, path: Path) -> Iterator[float]:
+    """Yield the duration of one direct upload after another, with boto3's defaults."""
     for number in itertools.count():
         started = time.perf_counter()
         client.upload_file(str(path), BUCKET, f"direct/{number}.pdf")

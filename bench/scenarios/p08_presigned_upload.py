@@ -1,4 +1,4 @@
-"""P8: what a client sends to the store by a signed URL costs the service nothing by size."""
+"""P8: the service's cost of a presigned upload does not depend on its size."""
 
 import dataclasses
 import hashlib
@@ -22,12 +22,12 @@ from bench.samples import MEBIBYTE
 from bench.setup import Setup
 from bench.transfer import send, write_file
 
-TITLE = "Presigned upload, announced to completed: CPU time of the service by size"
+TITLE = "Presigned upload, from creation to completion: CPU time of the service by size"
 TARGET = "the service's CPU time does not grow with the size, up to 1 GiB"
-# A PDF of up to 32 MiB is read through when it is completed, of a larger one only the ends.
+# A PDF of up to 32 MiB is read completely on completion, of a larger one only both ends.
 SIZES = tuple(mebibytes * MEBIBYTE for mebibytes in (1, 16, 64, 256, 1024))
 QUICK_SIZES = tuple(mebibytes * MEBIBYTE for mebibytes in (1, 16, 64))
-# Within what two measurements of the same differ by.
+# Within the variation between two measurements of the same.
 TOLERANCE = 1.25
 UPLOADS, QUICK_UPLOADS = 3, 1
 IDLE_SECONDS = 5.0
@@ -35,13 +35,13 @@ FILENAME = "film.pdf"
 
 
 def measure(setup: Setup) -> Result:
-    """Send files of several sizes past the service; see what each costs it."""
+    """Upload files of several sizes directly to the store; measure the service's cost."""
     result = Result("P8", TITLE, TARGET)
     sizes = QUICK_SIZES if setup.quick else SIZES
     uploads = QUICK_UPLOADS if setup.quick else UPLOADS
     limit = {"DOCVAULT_MAX_UPLOAD_BYTES": str(2 * sizes[-1])}
     files = {size: _file(setup, size) for size in sizes}
-    # Not in memory: the store tidies up long after we have deleted, and by then it is full.
+    # Not in memory: the store frees space long after a deletion, and would fill up.
     on_disk = dataclasses.replace(setup, store=setup.scratch)
     with (
         seaweedfs(on_disk) as store,
@@ -60,15 +60,15 @@ def measure(setup: Setup) -> Result:
     line = [(size / MEBIBYTE, spent) for size, spent in series.items()]
     result.plots.append(Plot("CPU time of the service", "MiB", "ms", {"docvault": line}))
     result.notes.append(
-        f"What an idle server spends ({idle * 1e3:.1f} ms of CPU a second) is taken off."
+        f"What an idle server spends ({idle * 1e3:.1f} ms of CPU a second) is subtracted."
     )
-    # The first size of which only the ends are looked at, and the largest.
+    # The first size of which only both ends are read, and the largest.
     small, large = 64 * MEBIBYTE, sizes[-1]
     what = f"CPU time: {_name(large)} / {_name(small)}"
     result.checks.append(Check(what, series[large] / series[small], TOLERANCE, "lower"))
     most = max(series, key=lambda size: series[size])
     result.notes.append(
-        f"A PDF of up to 32 MiB is read through when it is completed: {_name(most)} cost the most, "
+        f"A PDF of up to 32 MiB is read completely on completion: {_name(most)} cost the most, "
         f"{series[most]:.0f} ms, and {_name(large)} {series[large]:.0f} ms."
     )
     return result
@@ -93,7 +93,7 @@ def _idle_share(server: Tree) -> float:
 
 
 class _Sessions:
-    """Upload sessions, each for another customer."""
+    """Upload sessions, each for a new customer."""
 
     def __init__(self, ours: Docvault, client: httpx.Client, store: Any, limit_bytes: int) -> None:
         self.server = ours.server
@@ -104,21 +104,21 @@ class _Sessions:
         self._numbers = count()
 
     def run(self, path: Path, sha256: str) -> None:
-        """Announce a file, send it to the store, complete."""
+        """Create an upload session, send the file to the store, complete it."""
         (customer_id,) = self._ours.add_customers(1)
-        slot = f"/v1/customer/documents/{self._key}/uploads"
+        document = f"/v1/customer/documents/{self._key}/uploads"
         headers = self._ours.customer_headers(customer_id)
-        announced = {
+        declared = {
             "filename": FILENAME,
             "size_bytes": path.stat().st_size,
             "sha256": sha256,
         }
-        session = _ok(self._client.post(slot, json=announced, headers=headers))
+        session = _ok(self._client.post(document, json=declared, headers=headers))
         _put(session["url"], session["headers"], path)
-        _ok(self._client.post(f"{slot}/{session['id']}/complete", headers=headers))
+        _ok(self._client.post(f"{document}/{session['id']}/complete", headers=headers))
 
     def forget(self) -> None:
-        """Delete the bytes: they could fill the memory, and nobody reads them again."""
+        """Delete the bytes: they could fill the memory and are not read again."""
         pages = self._store.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=BUCKET, Prefix="docvault/"):
             for item in page.get("Contents", []):
@@ -134,10 +134,10 @@ def _put(url: str, headers: Mapping[str, str], path: Path) -> None:
     send(where.port, head, path)
 
 
-def _ok(answer: httpx.Response) -> Any:
-    if answer.is_error:
-        raise RuntimeError(f"refused: {answer.text}")
-    return answer.json()
+def _ok(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise RuntimeError(f"refused: {response.text}")
+    return response.json()
 
 
 def _turn(sessions: _Sessions, path: Path, sha256: str, uploads: int, idle: float) -> Sample:

@@ -1,4 +1,4 @@
-"""P9: a process that has served a hundred thousand requests is no larger than a fresh one."""
+"""P9: a process does not grow over a hundred thousand requests."""
 
 import itertools
 import random
@@ -16,9 +16,9 @@ from bench.setup import Setup
 TITLE = "Memory of one API process over 100,000 mixed requests, 16 connections"
 TARGET = "at most 200 MiB, and flat"
 REQUESTS, QUICK_REQUESTS = 100_000, 1_000
-# The memory is looked at so often.
+# The number of memory samples.
 STEPS = 50
-# How much the last fifth may be above the second: the first fills caches and pools.
+# The allowed ratio of the last fifth to the second: the first fills caches and pools.
 FLAT = 1.05
 CUSTOMERS, QUICK_CUSTOMERS = 200, 10
 SIZE_BYTES = 20 * KIBIBYTE
@@ -27,21 +27,21 @@ SEED = 9
 
 
 def measure(setup: Setup) -> Result:
-    """Send a mix of what clients send; look at the memory again and again."""
+    """Send a mix of requests; sample the memory regularly."""
     result = Result("P9", TITLE, TARGET)
     total = QUICK_REQUESTS if setup.quick else REQUESTS
-    # Wrong credentials are a part of the mix, and all come from one address.
+    # Invalid credentials are part of the mix, and all come from one address.
     no_limit = {"DOCVAULT_FAILED_CREDENTIALS_PER_MINUTE": "0"}
     with docvault(setup, workers=1, settings=no_limit) as ours:
         mix = _mix(ours, QUICK_CUSTOMERS if setup.quick else CUSTOMERS)
         ours.worker.pause()
-        curve: list[Sample] = [_look(ours, 0)]
+        curve: list[Sample] = [_sample_memory(ours, 0)]
         failures: dict[int, int] = {}
         for step in range(1, STEPS + 1):
             load = count_loop(ours.port, itertools.islice(mix, total // STEPS))
             for status, times in load.failures.items():
                 failures[status] = failures.get(status, 0) + times
-            curve.append(_look(ours, step * total // STEPS))
+            curve.append(_sample_memory(ours, step * total // STEPS))
     result.plots.append(
         Plot(
             "Memory of one API process",
@@ -53,12 +53,12 @@ def measure(setup: Setup) -> Result:
             },
         )
     )
-    result.notes.append(f"Answers that were not 2xx, by status: {dict(sorted(failures.items()))}.")
-    _judge(result, [point["resident_mib"] for point in curve], failures)
+    result.notes.append(f"Responses other than 2xx, by status: {dict(sorted(failures.items()))}.")
+    _add_checks(result, [point["resident_mib"] for point in curve], failures)
     return result
 
 
-def _look(ours: Docvault, served: int) -> Sample:
+def _sample_memory(ours: Docvault, served: int) -> Sample:
     point = {
         "requests": float(served),
         "resident_mib": ours.server.resident_bytes() / MEBIBYTE,
@@ -68,7 +68,7 @@ def _look(ours: Docvault, served: int) -> Sample:
     return point
 
 
-def _judge(result: Result, resident: Sequence[float], failures: dict[int, int]) -> None:
+def _add_checks(result: Result, resident: Sequence[float], failures: dict[int, int]) -> None:
     fifth = STEPS // 5
     early = statistics.median(resident[fifth + 1 : 2 * fifth + 1])
     late = statistics.median(resident[-fifth:])
@@ -77,27 +77,27 @@ def _judge(result: Result, resident: Sequence[float], failures: dict[int, int]) 
         Check("memory: last fifth of the requests / second fifth", late / early, FLAT, "lower"),
     ]
     broken = sum(times for status, times in failures.items() if status == 0 or status >= 500)
-    result.checks.append(Check("answers 5xx and broken connections", broken, 0, "lower", unit=""))
+    result.checks.append(Check("5xx responses and broken connections", broken, 0, "lower", unit=""))
 
 
 def _mix(ours: Docvault, customers: int) -> Iterator[bytes]:
-    """Return requests of all kinds, good and bad, in a random order that is always the same."""
+    """Return valid and invalid requests of all kinds, in a fixed random order."""
     types, ids = ours.add_types(5), ours.add_customers(customers)
     content, staff = samples.pdf(SIZE_BYTES), ours.admin_headers()
     kinds: list[tuple[int, list[bytes]]] = [(weight, []) for weight in (30, 15, 15, 10, 5, 10, 5)]
     documents, gates, downloads, uploads, refused, lists, events = (kind for _, kind in kinds)
     for customer_id, key in itertools.product(ids, types):
         headers = ours.customer_headers(customer_id)
-        slot = f"/v1/customer/documents/{key}"
+        document = f"/v1/customer/documents/{key}"
         documents.append(requests.get("/v1/customer/documents", headers))
         gates.append(requests.get("/v1/customer/gate", headers))
-        downloads.append(requests.get(f"{slot}/content", headers))
-        uploads.append(requests.multipart("PUT", slot, content, headers, filename=FILENAME))
+        downloads.append(requests.get(f"{document}/content", headers))
+        uploads.append(requests.multipart("PUT", document, content, headers, filename=FILENAME))
         refused += [
-            requests.multipart("PUT", slot, b"\0" * 100, headers, filename=FILENAME),
-            requests.get(slot, {"Authorization": "Bearer wrong"}),
-            requests.get(f"{slot}?unknown=1", headers),
-            requests.json_request("POST", f"{slot}/uploads", {"filename": ""}, headers),
+            requests.multipart("PUT", document, b"\0" * 100, headers, filename=FILENAME),
+            requests.get(document, {"Authorization": "Bearer wrong"}),
+            requests.get(f"{document}?unknown=1", headers),
+            requests.json_request("POST", f"{document}/uploads", {"filename": ""}, headers),
         ]
         lists.append(requests.get(f"/v1/admin/customers?uploaded={key}&limit=10", staff))
         events.append(requests.get(f"/v1/admin/audit-events?customer={customer_id}", staff))

@@ -1,4 +1,4 @@
-"""P10: the host platform may ask the gate with every page it shows."""
+"""P10: the host platform can query the gate on every page view."""
 
 import itertools
 from collections.abc import Iterator
@@ -21,14 +21,15 @@ FILENAME = "contract.pdf"
 
 
 def measure(setup: Setup) -> Result:
-    """Ask at several constant rates; whatever the service answers, the next request is sent."""
+    """Send requests at several constant rates, regardless of the response times."""
     result = Result("P10", TITLE, TARGET)
     rates = QUICK_RATES if setup.quick else RATES
     with docvault(setup, workers=1) as ours:
-        asked = _fill(ours, QUICK_CUSTOMERS if setup.quick else CUSTOMERS)
+        gate_requests = _fill(ours, QUICK_CUSTOMERS if setup.quick else CUSTOMERS)
         ours.worker.pause()
         contestants = [
-            Contestant(f"{rate}/s", partial(_turn, setup, ours, asked, rate)) for rate in rates
+            Contestant(f"{rate}/s", partial(_turn, setup, ours, gate_requests, rate))
+            for rate in rates
         ]
         interleave(result, contestants, setup.rounds)
     result.plots.append(
@@ -49,12 +50,14 @@ def measure(setup: Setup) -> Result:
         Check(f"p99 at {RATE}/s", p99, 10, "lower", 5, " ms"),
         Check(f"failures at {RATE}/s", failures, 0, "lower", unit=""),
     ]
-    result.notes.append("The client's timer is exact to a millisecond, which counts as latency.")
+    result.notes.append(
+        "The client's timer has a resolution of one millisecond, which is included in the latency."
+    )
     return result
 
 
 def _fill(ours: Docvault, customers: int) -> Iterator[bytes]:
-    """Return what asks for customers of whom some have all that is required, and some not."""
+    """Return requests for customers of which some have all required documents, some not."""
     types = ours.add_types(TYPES, upload_mode="required")
     content = samples.pdf(4 * KIBIBYTE)
     headers = [ours.customer_headers(customer_id) for customer_id in ours.add_customers(customers)]
@@ -68,10 +71,10 @@ def _fill(ours: Docvault, customers: int) -> Iterator[bytes]:
     return itertools.cycle([requests.get("/v1/customer/gate", one) for one in headers])
 
 
-def _turn(setup: Setup, ours: Docvault, asked: Iterator[bytes], rate: int) -> Sample:
+def _turn(setup: Setup, ours: Docvault, gate_requests: Iterator[bytes], rate: int) -> Sample:
     seconds = setup.seconds * 2
     return load_sample(
-        lambda: open_loop(ours.port, asked, seconds=seconds, per_second=rate),
+        lambda: open_loop(ours.port, gate_requests, seconds=seconds, per_second=rate),
         server=ours.server,
         database=ours.database,
     )

@@ -1,4 +1,4 @@
-"""Where docvault spends its time: what a target that is not met is made of."""
+"""Where docvault spends its time: explains targets that are not met."""
 
 import itertools
 import time
@@ -22,49 +22,49 @@ from bench.setup import Missing, Setup
 from bench.transfer import send, write_file
 
 TITLE = "Where the API process spends its time; the worker is paused"
-TARGET = "none: shows what the figures above are made of"
+TARGET = "none: explains the figures above"
 SECONDS, QUICK_SECONDS = 10.0, 1.0
-# About as long as one upload of a gibibyte.
+# About the duration of one upload of a gibibyte.
 LARGE_SECONDS = 2.0
-# What is seen less often says nothing.
+# Rarer samples are noise.
 LEAST_SHARE = 0.02
 NOTES = (
     (
-        "**P1.** An upload is four statements, because each of them is a promise: who may, how "
-        "often, that bytes are about to be written, that they are attached with their audit event. "
-        "Two of them wait for a flush of the database's log, and between these a file and its "
-        "folder are flushed. The statements are the largest single part of the time; the "
-        "database's own CPU time stands in the table of P1, as that of the previews does. Directus "
-        "flushes no file. tus-server has no database: its whole upload takes less CPU time than "
-        "docvault's database."
+        "**P1.** An upload takes four statements, and each is necessary: authorisation, rate "
+        "limits, the reservation of the bytes, and attaching them with the audit event. Two of "
+        "them wait for a flush of the database's log, and between these a file and its directory "
+        "are flushed. The statements are the largest single share of the time; the table of P1 "
+        "lists the database's own CPU time and that of the previews. Directus flushes no file. "
+        "tus-server has no database: its whole upload takes less CPU time than docvault's database."
     ),
     (
-        "**P2.** One thread receives, finds the boundary and hands over; another hashes and "
-        "writes. nginx does neither look for a boundary nor hash."
+        "**P2.** One thread receives data, finds the multipart boundary and passes the content on; "
+        "another hashes and writes. nginx neither searches for a boundary nor hashes."
     ),
     (
-        "**P4.** The guard, and two statements for authorisation and audit, are what a download "
-        "costs more than with plain FastAPI, which asks nobody and is itself about as fast as the "
-        "target."
+        "**P4.** Compared with plain FastAPI, a download also needs the guard and a statement that "
+        "authorises it and writes the audit event; plain FastAPI does neither and is itself only "
+        "about as fast as the target."
     ),
     (
-        "**P5.** One statement of ten rows, rows to facts, facts to models, models to JSON, and "
-        "the credential. The bare handler makes the same JSON of the same rows without any model, "
-        "framework or credential."
+        "**P5.** One statement of ten rows, the conversion from rows to domain objects, models and "
+        "JSON, and the credential. The bare handler renders the same JSON from the same rows "
+        "without models, framework or credentials."
     ),
     (
-        "**P6.** Where a search meets a filter, customers are looked at in order, up to a bound, "
-        "and only then in the holdings that the filter picks (decision 0025): so a page costs what "
-        "is found, not what there is. What grows are the last pages where very much is found, for "
-        "in the holdings what comes before them is walked through too, and a search in the order "
-        "of names, for it also finds by e-mail address. Both stay far below the limit of 50 ms. "
-        "The plans are kept."
+        "**P6.** When a search is combined with a filter, customers are scanned in order up to a "
+        "bound, and only then looked up in the fact sets that match the filter (decision 0025): "
+        "the cost of a page depends on the matches, not on the total. What grows are the last "
+        "pages of large results, because all preceding rows of the fact sets are read too, and a "
+        "search ordered by name, because it also matches e-mail addresses. Both stay far below the "
+        "limit of 50 ms. The plans are stored."
     ),
     (
-        "**P7.** The file is received, hashed, checked and in the spool before the store is asked, "
-        "so that nothing wrong gets there; its parts then go as those of boto3 do. What it takes "
-        "longer is the time of receiving, and of looking for active content in the PDF. Two parts "
-        "are in memory at once, which alone is what may be; what receives comes on top."
+        "**P7.** The file is received, hashed, checked and spooled before the store is contacted, "
+        "so that nothing invalid gets there; its parts are then uploaded as boto3 does. The "
+        "additional time is spent receiving the file and searching the PDF for active content. Two "
+        "parts are in memory at once, which is the whole allowance; the receive buffers come on "
+        "top."
     ),
 )
 CUSTOMERS = 10
@@ -73,7 +73,7 @@ Load = Callable[[], object]
 
 
 def measure(setup: Setup) -> Result:
-    """Look at an API process under each load in turn."""
+    """Profile an API process under each load in turn."""
     result = Result("profile", TITLE, TARGET)
     seconds = QUICK_SECONDS if setup.quick else SECONDS
     for row, scenario, make, duration in (
@@ -85,12 +85,12 @@ def measure(setup: Setup) -> Result:
     ):
         with (
             _settings(setup, row) as settings,
-            # One process, so that it is the one that has the work.
+            # One process, so that it handles all requests.
             docvault(setup, name=row, workers=1, settings=settings) as ours,
         ):
             ours.worker.pause()
             load = make(setup, ours, duration + 1)
-            # The first requests of a process take longer than all others.
+            # The first requests of a process are slower than later ones.
             load()
             try:
                 found = profile(ours.server.pid, duration, load)
@@ -99,9 +99,7 @@ def measure(setup: Setup) -> Result:
                 continue
         title = f"{row}, {scenario.TITLE}"
         result.tables[f"{title}, by layer"] = _table("layer", found.by_layer())
-        result.tables[f"{title}, functions with all they call"] = _table(
-            "function", found.by_function()
-        )
+        result.tables[f"{title}, functions, cumulative"] = _table("function", found.by_function())
     result.notes += NOTES
     return result
 
@@ -135,8 +133,8 @@ def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Load:
     filename = p02_large_upload.FILENAME
     path = setup.store_folder("source") / filename
     write_file(path, samples.pdf_chunks(size))
-    slot, headers = p02_large_upload.large_slot(ours, size)
-    head = requests.multipart_head("PUT", slot, size, headers, filename=filename)
+    document, headers = p02_large_upload.large_document(ours, size)
+    head = requests.multipart_head("PUT", document, size, headers, filename=filename)
     return lambda: send(ours.port, head, path, requests.multipart_frame(filename))
 
 
@@ -157,16 +155,16 @@ def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Load:
     del setup
     ids = p05_documents.fill(ours, samples.pdf(p04_download.SIZE_BYTES), customers=CUSTOMERS)
     path = f"/v1/customer/documents/{ours.types[0]}/content"
-    asked = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
-    return _many(ours, itertools.cycle(asked), seconds)
+    all_requests = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
+    return _many(ours, itertools.cycle(all_requests), seconds)
 
 
 def _lists(setup: Setup, ours: Docvault, seconds: float) -> Load:
     del setup
     ids = p05_documents.fill(ours, samples.pdf(p05_documents.SIZE_BYTES), customers=CUSTOMERS)
     path = "/v1/customer/documents"
-    asked = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
-    return _many(ours, itertools.cycle(asked), seconds)
+    all_requests = [requests.get(path, ours.customer_headers(customer_id)) for customer_id in ids]
+    return _many(ours, itertools.cycle(all_requests), seconds)
 
 
 def _many(ours: Docvault, supply: Requests, seconds: float) -> Load:

@@ -1,4 +1,4 @@
-"""On the path of a Python, it makes `gc.freeze` do nothing there; see the scenario `freeze`."""
+"""On the path of a Python process, turns `gc.freeze` into a no-op; see the scenario `freeze`."""
 
 import gc
 

@@ -1,5 +1,5 @@
-"""`python -m docvault`."""
+"""Run the command line: `python -m docvault`."""
 
-from docvault.cli import main
+from docvault.cli.main import main
 
 main()

@@ -1,7 +1,7 @@
-"""One request for each operation of the contract that the service says yes to.
+"""A successful request for each operation of the contract.
 
 Written by hand: an operation that is added to the contract has to be added here, or the tests
-that go through all of them fail.
+that iterate over all operations fail.
 """
 
 import json
@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.api.world import ANNA, LEAVING, World, announcement, upload_bytes
+from tests.api.world import ANNA, LEAVING, Scenario, upload_bytes, upload_request
 from tests.factories.setups import upload_of
 
 FOLDER = Path(__file__).parents[2] / "openapi"
-# httpx's arguments of a request, for the customer it is about.
+# Keyword arguments for httpx, given the customer of the request.
 Arguments = Callable[[str], dict[str, Any]]
 
 
@@ -36,9 +36,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """A good request and what it is answered with.
+    """A valid request and the status of its response.
 
-    `scope` is what an API key needs; `changes` says whether anything is different afterwards.
+    `scope` is what an API key needs; `changes` says whether the request changes any data.
     """
 
     status: int = 200
@@ -58,13 +58,13 @@ def listed_operations() -> dict[str, Listed]:
     }
 
 
-def a_json(**members: Any) -> Arguments:
+def json_body(**members: Any) -> Arguments:
     """Return a JSON body that is the same for every customer."""
     return lambda _: {"json": members}
 
 
-def unconditionally(**members: Any) -> Arguments:
-    """Return a JSON body for an operation that wants an If-Match."""
+def unconditional(**members: Any) -> Arguments:
+    """Return a JSON body for an operation that requires If-Match."""
     return lambda _: {"json": members, "headers": {"If-Match": "*"}}
 
 
@@ -72,34 +72,34 @@ def _upload(customer: str) -> dict[str, Any]:
     return upload_of(upload_bytes(customer), f"{customer}.pdf")
 
 
-def _announcement(customer: str) -> dict[str, Any]:
-    return {"json": announcement(customer)}
+def _upload_request(customer: str) -> dict[str, Any]:
+    return {"json": upload_request(customer)}
 
 
 def _batch(customer: str) -> dict[str, Any]:
-    items = [{"key": "contract", "files": ["f1"], "field_values": {"signed-by": customer}}]
+    items = [{"key": "contract", "files": [0], "field_values": {"signed-by": customer}}]
     parts = [
-        ("items", (None, json.dumps(items))),
-        ("f1", (f"{customer}.pdf", upload_bytes(customer))),
+        ("batch", (None, json.dumps({"items": items}))),
+        ("files", (f"{customer}.pdf", upload_bytes(customer))),
     ]
     return {"files": parts}
 
 
 READ = Good()
-CHANGED_VALUES = a_json(field_values={"signed-by": "somebody"})
+CHANGED_VALUES = json_body(field_values={"signed-by": "someone"})
 
 GOOD_REQUESTS: dict[str, Good] = {
     "admin_list_api_keys": READ,
-    "admin_create_api_key": Good(201, a_json(name="CRM", scopes=["types:read"]), changes=True),
+    "admin_create_api_key": Good(201, json_body(name="CRM", scopes=["types:read"]), changes=True),
     "admin_read_api_key": READ,
-    "admin_update_api_key": Good(200, a_json(name="Renamed"), changes=True),
+    "admin_update_api_key": Good(200, json_body(name="Renamed"), changes=True),
     "admin_revoke_api_key": Good(204, changes=True),
     "admin_list_audit_events": READ,
     "admin_list_customers": READ,
-    "admin_create_customer": Good(201, a_json(id="customer-new"), changes=True),
+    "admin_create_customer": Good(201, json_body(id="customer-new"), changes=True),
     "admin_read_customer": READ,
-    "admin_put_customer": Good(200, a_json(name="Renamed"), changes=True),
-    "admin_update_customer": Good(200, a_json(name="Renamed"), changes=True),
+    "admin_put_customer": Good(200, json_body(name="Renamed"), changes=True),
+    "admin_update_customer": Good(200, json_body(name="Renamed"), changes=True),
     "admin_delete_customer": Good(202, changes=True),
     "admin_list_documents": READ,
     "admin_read_document": READ,
@@ -107,9 +107,9 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_update_document": Good(200, CHANGED_VALUES, changes=True),
     "admin_delete_document": Good(204, changes=True),
     "admin_read_content": READ,
-    "admin_copy_document": Good(200, a_json(**{"from": {"key": "passport"}}), changes=True),
+    "admin_copy_document": Good(200, json_body(**{"from": {"key": "passport"}}), changes=True),
     "admin_read_preview": Good(changes=True),
-    "admin_create_upload": Good(201, _announcement, changes=True),
+    "admin_create_upload": Good(201, _upload_request, changes=True),
     "admin_read_upload": READ,
     "admin_delete_upload": Good(204, changes=True),
     "admin_complete_upload": Good(200, changes=True),
@@ -117,18 +117,18 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_read_gate": READ,
     "admin_read_customer_summary": READ,
     "admin_order_document_types": Good(
-        204, a_json(keys=["spare", "report", "passport", "contract"]), changes=True
+        204, json_body(keys=["spare", "report", "passport", "contract"]), changes=True
     ),
     "admin_list_document_types": READ,
-    "admin_create_document_type": Good(201, a_json(name="New"), changes=True),
+    "admin_create_document_type": Good(201, json_body(name="New"), changes=True),
     "admin_read_document_type": READ,
-    "admin_update_document_type": Good(200, unconditionally(max_files=2), changes=True),
+    "admin_update_document_type": Good(200, unconditional(max_files=2), changes=True),
     "admin_delete_document_type": Good(204, changes=True),
     "admin_list_erasures": READ,
     "admin_read_erasure": READ,
     "admin_read_portal_settings": READ,
     "admin_update_portal_settings": Good(
-        200, unconditionally(customer_may_delete=False), changes=True
+        200, unconditional(customer_may_delete=False), changes=True
     ),
     "customer_save_document_batch": Good(207, _batch, changes=True),
     "customer_list_documents": READ,
@@ -138,7 +138,7 @@ GOOD_REQUESTS: dict[str, Good] = {
     "customer_delete_document": Good(204, changes=True),
     "customer_read_content": READ,
     "customer_read_preview": Good(changes=True),
-    "customer_create_upload": Good(201, _announcement, changes=True),
+    "customer_create_upload": Good(201, _upload_request, changes=True),
     "customer_read_upload": READ,
     "customer_delete_upload": Good(204, changes=True),
     "customer_complete_upload": Good(200, changes=True),
@@ -148,15 +148,15 @@ GOOD_REQUESTS: dict[str, Good] = {
         207, lambda c: {"json": {"items": [{"id": c}]}}, "customers:write", changes=True
     ),
     "integration_read_customer": Good(scope="customers:read"),
-    "integration_put_customer": Good(200, a_json(name="R"), "customers:write", changes=True),
-    "integration_update_customer": Good(200, a_json(name="R"), "customers:write", changes=True),
+    "integration_put_customer": Good(200, json_body(name="R"), "customers:write", changes=True),
+    "integration_update_customer": Good(200, json_body(name="R"), "customers:write", changes=True),
     "integration_delete_customer": Good(202, scope="customers:erase", changes=True),
     "integration_list_documents": Good(scope="documents:read"),
     "integration_read_document": Good(scope="documents:read"),
     "integration_upload_document": Good(200, _upload, "documents:write", changes=True),
     "integration_update_document": Good(200, CHANGED_VALUES, "documents:write", changes=True),
     "integration_read_content": Good(scope="content:read"),
-    "integration_create_upload": Good(201, _announcement, "documents:write", changes=True),
+    "integration_create_upload": Good(201, _upload_request, "documents:write", changes=True),
     "integration_read_upload": Good(scope="documents:write"),
     "integration_delete_upload": Good(204, scope="documents:write", changes=True),
     "integration_complete_upload": Good(200, scope="documents:write", changes=True),
@@ -166,17 +166,17 @@ GOOD_REQUESTS: dict[str, Good] = {
 }
 
 
-def good_path(operation_id: str, world: World, customer: str = ANNA) -> str:
-    """Return the path of a good request for this customer."""
+def good_path(operation_id: str, scenario: Scenario, customer: str = ANNA) -> str:
+    """Return the path of a valid request for this customer."""
     listed = listed_operations()[operation_id]
     unused = operation_id == "admin_delete_document_type"
     values = {"key": "spare" if unused else "contract"}
     if "/customers/{id}" in listed.path:
         values["id"] = customer
     elif "/api-keys/" in listed.path:
-        values["id"] = world.keys["without a scope"]
+        values["id"] = scenario.keys["without a scope"]
     elif "/erasures/" in listed.path:
-        values["id"] = world.erasures[LEAVING]
+        values["id"] = scenario.erasures[LEAVING]
     if "{upload_id}" in listed.path:
-        values["upload_id"] = world.uploads[listed.audience, customer]
+        values["upload_id"] = scenario.uploads[listed.audience, customer]
     return listed.path.format(**values)

@@ -1,4 +1,4 @@
-"""Requests straight to the application, to see whether it asks for the body."""
+"""Requests sent directly to the ASGI application, to check whether it reads the body."""
 
 import json
 from typing import Any
@@ -11,8 +11,27 @@ MULTIPART = {"content-type": "multipart/form-data; boundary=b", "content-length"
 CHUNKED = {"content-type": "application/json", "transfer-encoding": "chunked"}
 
 
+def request_scope(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the ASGI scope of a request."""
+    target, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": target,
+        "raw_path": target.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("docvault.test", 80),
+    }
+
+
 class Client:
-    """Sends requests straight to the application and sees whether it asks for the body."""
+    """Calls the ASGI application and counts how often it reads from the body."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -21,23 +40,8 @@ class Client:
     async def send(
         self, method: str, path: str, headers: dict[str, str], body: bytes = b"x" * 1000
     ) -> tuple[int, dict[str, str], Any]:
-        """Return status, headers and parsed body of the answer."""
+        """Return status, headers and parsed body of the response."""
         messages: list[Message] = []
-        target, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            "client": ("127.0.0.1", 1),
-            "server": ("docvault.test", 80),
-        }
 
         async def receive() -> Message:
             self.received += 1
@@ -46,7 +50,7 @@ class Client:
         async def send(message: Message) -> None:
             messages.append(message)
 
-        await self._app(scope, receive, send)
-        answered = b"".join(m.get("body", b"") for m in messages[1:])
-        answer_headers = {k.decode().lower(): v.decode() for k, v in messages[0]["headers"]}
-        return messages[0]["status"], answer_headers, json.loads(answered) if answered else None
+        await self._app(request_scope(method, path, headers), receive, send)
+        content = b"".join(m.get("body", b"") for m in messages[1:])
+        response_headers = {k.decode().lower(): v.decode() for k, v in messages[0]["headers"]}
+        return messages[0]["status"], response_headers, json.loads(content) if content else None

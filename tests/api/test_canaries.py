@@ -1,4 +1,4 @@
-"""Nothing of what callers send or own comes into the log, whatever goes wrong (D27)."""
+"""No data of a caller is ever logged, whatever goes wrong."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from tests.fixtures.callers import CustomerClients, with_headers
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.errors import StorageUnavailable
 from docvault.jobs.tasks import queue_app
-from docvault.logs import configure_logging
+from docvault.observability.logs import configure_logging
 from docvault.services.resources import Resources
 
 PATH = "/v1/admin/customers/canary-id/documents/canary-type"
@@ -26,7 +26,7 @@ FORGED = 'canary\n{"level":"error","message":"forged"}\r\n\x85\u2028forged'
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """Every line of the process, at the most talkative level we offer."""
+    """All log lines of the process, at the most verbose level."""
     root, ours = logging.getLogger(), logging.getLogger("docvault")
     before = root.handlers, root.level, ours.level
     configure_logging("debug")
@@ -40,7 +40,7 @@ def lines() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 async def known(admin: httpx.AsyncClient) -> None:
-    """A type and a customer of which every value is a marker."""
+    """A type and a customer whose values all contain a marker."""
     await make_type(
         admin,
         "Canary type",
@@ -55,7 +55,9 @@ async def known(admin: httpx.AsyncClient) -> None:
 
 def upload(name: str = "canary.pdf", body: bytes | None = None, **fields: str) -> dict[str, Any]:
     values = json.dumps({"canary-label": "canary-value"})
-    return upload_of(body or files.pdf("canary bytes"), name, field_values=values, **fields)
+    return upload_of(
+        body or files.pdf("canary bytes", pages=2), name, field_values=values, **fields
+    )
 
 
 async def broken(*_: object, **__: object) -> None:
@@ -69,12 +71,12 @@ async def without_store(*_: object, **__: object) -> None:
 async def good_requests(admin: httpx.AsyncClient, customer: httpx.AsyncClient) -> None:
     path = "/v1/customer/documents/canary-type"
     key = {"Idempotency-Key": "canary-key", "X-Canary": "canary", "User-Agent": "canary"}
-    sent = {"name": "canary.pdf"}
+    sent: dict[str, Any] = {"name": "canary.pdf"}
     assert (await customer.put(path, **upload(**sent), headers=key)).status_code == 201
     assert (await customer.put(path, **upload(**sent), headers=key)).status_code == 201
-    for question in ("canary", "canary@example.com"):
-        await admin.get("/v1/admin/customers", params={"q": question})
-    for end in ("", "/content", "/versions", "/preview?size=small"):
+    for query in ("canary", "canary@example.com"):
+        await admin.get("/v1/admin/customers", params={"q": query})
+    for end in ("", "/content", "/versions", "/preview?size=small", "/preview?page=2"):
         await admin.get(PATH + end, headers={"Range": "bytes=0-3", "If-None-Match": '"canary"'})
     await admin.get("/v1/admin/audit-events?customer=canary-id")
 
@@ -113,7 +115,7 @@ async def bad_credentials(http: httpx.AsyncClient, token: str, key: str) -> None
             await http.get(path, headers=headers)
 
 
-async def test_no_line_holds_anything_of_a_caller_and_every_line_is_json(
+async def test_log_is_json_without_caller_data(
     lines: io.StringIO,
     known: None,
     http: httpx.AsyncClient,
@@ -147,7 +149,7 @@ async def test_no_line_holds_anything_of_a_caller_and_every_line_is_json(
     await with_failing_jobs(admin, resources, database_url, monkeypatch)
 
     text = lines.getvalue()
-    # As a reader of lines would split it: by newlines alone, and by whatever Unicode calls one.
+    # The count by newlines alone equals the count by all line breaks of Unicode.
     parsed = [json.loads(line) for line in text.splitlines()]
     assert len(parsed) == text.count("\n") >= 45
     assert {line["logger"] for line in parsed} >= {"docvault.access", "docvault.jobs.tasks"}
@@ -156,7 +158,7 @@ async def test_no_line_holds_anything_of_a_caller_and_every_line_is_json(
         "storage-unavailable",
         "invalid-token",
         "invalid-api-key",
-        "media-type-not-allowed",
+        "unsupported-media-type",
         "malformed-request",
         "validation-error",
     }
@@ -173,9 +175,9 @@ async def signed_uploads(
     resources: Resources,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
-    """Use signed URLs in right and in wrong ways; return what is secret in them."""
-    body, slot = files.pdf("canary bytes"), "/v1/customer/documents/canary-type/uploads"
-    announced = {
+    """Use signed URLs in valid and invalid ways; return their signatures."""
+    body, document = files.pdf("canary bytes"), "/v1/customer/documents/canary-type/uploads"
+    declared = {
         "filename": "canary.pdf",
         "size_bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
@@ -183,25 +185,25 @@ async def signed_uploads(
     }
     secrets = []
     for sent in (body, b"canary", body + b"canary"):
-        session = (await customer.post(slot, json=announced)).json()
+        session = (await customer.post(document, json=declared)).json()
         secrets.append(secret_of(session["url"]))
         async with httpx.AsyncClient() as outside:
             client = http if session["url"].startswith(str(http.base_url)) else outside
             headers = session["headers"] | {"Content-Length": str(len(sent))}
             await client.put(session["url"], content=sent, headers=headers)
             await client.get(session["url"])
-        await customer.post(f"{slot}/{session['id']}/complete")
-        await customer.get(f"{slot}/{session['url'][-20:]}")
+        await customer.post(f"{document}/{session['id']}/complete")
+        await customer.get(f"{document}/{session['url'][-20:]}")
         with monkeypatch.context() as patch:
-            patch.setattr("docvault.api.signed_uploads.expected_bytes", broken)
+            patch.setattr("docvault.api.direct_uploads.expected_bytes", broken)
             patch.setattr(resources.store, "open", broken)
             await http.put(session["url"], content=sent)
-            await customer.post(f"{slot}/{session['id']}/complete")
+            await customer.post(f"{document}/{session['id']}/complete")
     return secrets
 
 
 def secret_of(url: str) -> str:
-    """Return the signature of a URL of ours or of S3."""
+    """Return the signature of a URL of docvault or S3."""
     query = parse_qs(urlsplit(url).query)
     return query["X-Amz-Signature"][0] if query else url[-64:]
 
@@ -220,8 +222,8 @@ async def with_failing_jobs(
         )
 
 
-async def test_a_library_that_quotes_a_caller_is_cut_short(lines: io.StringIO) -> None:
-    """What asyncio says of a task nobody waited for."""
+async def test_library_message_quoting_caller_is_truncated(lines: io.StringIO) -> None:
+    """The message of asyncio for a task that was never awaited."""
     import asyncio
     import gc
 

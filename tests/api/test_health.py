@@ -1,27 +1,82 @@
-"""Whether a process says in time that it cannot serve."""
+"""Readiness, within a time limit."""
 
 import asyncio
 import dataclasses
+from dataclasses import dataclass
+from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from joserfc.jwk import Key
 
 from docvault.api import health
+from docvault.auth.jwks import StaticKeys
+from docvault.auth.tokens import KeySource, TokenVerifier, TrustedIssuer
+from docvault.auth.trust import simple_issuer
 from docvault.services.resources import Resources
+from docvault.storage.base import BlobStore
 
 
 class SilentStore:
-    """A store that never answers."""
+    """A store that never responds."""
 
     async def check(self) -> None:
         await asyncio.Event().wait()
 
 
+@dataclass(frozen=True, slots=True)
+class FailingKeys:
+    """The keys of an issuer whose last fetch failed, with or without earlier ones."""
+
+    is_usable: bool
+    failure: str | None = "connection refused"
+
+    async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
+        del key_id, algorithm
+        return []
+
+    async def refresh(self) -> None:
+        raise AssertionError("readiness fetches nothing")
+
+
 class TestReadiness:
     """GET /readyz."""
 
-    async def test_it_does_not_wait_for_a_silent_store(
+    def replace_keys(self, app: FastAPI, resources: Resources, *keys: KeySource) -> None:
+        issuers = (
+            simple_issuer(resources.settings, "https://id.example", {"keys": [{}]}).model_copy(
+                update={"name": f"issuer-{number}"}
+            )
+            for number in range(len(keys))
+        )
+        trusted = map(TrustedIssuer, issuers, keys)
+        app.state.resources = dataclasses.replace(resources, tokens=TokenVerifier(trusted))
+
+    @pytest.mark.req("B-112")
+    async def test_issuer_whose_keys_cannot_be_fetched_is_listed(
+        self, app: FastAPI, http: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        self.replace_keys(app, resources, StaticKeys({}), FailingKeys(is_usable=False))
+        response = await http.get("/readyz")
+        assert response.status_code == 200
+        assert response.json() == {
+            "status": "degraded",
+            "issuers": {"issuer-1": "connection refused"},
+        }
+
+    @pytest.mark.req("B-112")
+    async def test_process_without_any_keys_is_not_ready(
+        self, app: FastAPI, http: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        self.replace_keys(app, resources, FailingKeys(is_usable=False))
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["code"]) == (503, "service-unavailable")
+        assert "issuer-0: connection refused" in response.json()["detail"]
+        self.replace_keys(app, resources, FailingKeys(is_usable=True))
+        assert (await http.get("/readyz")).status_code == 200
+
+    async def test_readiness_does_not_wait_for_silent_store(
         self,
         app: FastAPI,
         http: httpx.AsyncClient,
@@ -30,7 +85,7 @@ class TestReadiness:
     ) -> None:
         monkeypatch.setattr(health, "STORE_SECONDS", 0.1)
         monkeypatch.setattr(app.state, "store_checked_at", float("-inf"), raising=False)
-        app.state.resources = dataclasses.replace(resources, store=SilentStore())
+        app.state.resources = dataclasses.replace(resources, store=cast("BlobStore", SilentStore()))
         async with asyncio.timeout(10):
-            answer = await http.get("/readyz")
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
+            response = await http.get("/readyz")
+        assert (response.status_code, response.json()["code"]) == (503, "storage-unavailable")

@@ -1,4 +1,4 @@
-"""Two customers with everything a customer can have, and every credential one can come with."""
+"""Two customers with data of every kind, and every kind of credential."""
 
 import hashlib
 import json
@@ -17,76 +17,78 @@ from tests.fixtures.callers import with_headers
 
 from docvault.auth import api_keys
 from docvault.auth.local_tokens import LocalIssuer
-from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE, Scope
+from docvault.domain.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE, Scope
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 
-# Every value of a customer holds that customer's name, and no id or digest can.
+# Every value of a customer contains that customer's name; ids and digests cannot.
 ANNA, BERT = "customer-anna", "customer-bert"
-LEAVING, GONE, BACK, NOBODY = "customer-leaving", "customer-gone", "customer-back", "customer-x"
+LEAVING, GONE, BACK, ABSENT = "customer-leaving", "customer-gone", "customer-back", "customer-x"
 AUDIENCES = ("admin", "customer", "integration")
 
 Headers = Mapping[str, str]
 EXPIRE = "UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = :id"
 UNSCOPE = "UPDATE api_keys SET scopes = '{}' WHERE id = :id"
-# A use is recorded once a minute; from here on never, so that rows can be compared.
+# Uses are recorded once a minute; from here on never, so that rows can be compared.
 NO_USE = "UPDATE api_keys SET last_used_at = now() + interval '1 day'"
 
 
 @dataclass(slots=True)
-class World:
-    """What exists, by the names the tests use for it."""
+class Scenario:
+    """The existing objects, by the names that the tests use."""
 
     callers: dict[str, Headers]
-    # Ids of upload sessions by audience and customer, of keys and of erasures by what they are.
+    # Ids: of upload sessions by audience and customer, of keys and erasures by name.
     uploads: dict[tuple[str, str], str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     erasures: dict[str, str] = field(default_factory=dict)
 
 
-async def build_world(http: httpx.AsyncClient, issuer: LocalIssuer, resources: Resources) -> World:
-    """Make everything over HTTP, as staff, customers and a third party would."""
+async def build_scenario(
+    http: httpx.AsyncClient, issuer: LocalIssuer, resources: Resources
+) -> Scenario:
+    """Create everything over HTTP, as staff, customers and a third party."""
     tokens = _Tokens(issuer)
-    world = World(callers={})
+    scenario = Scenario(callers={})
     admin = with_headers(http, bearer(issuer.admin_token("staff-1")))
     await _make_types(admin)
     old = issuer.customer_token(BACK)
     for customer in (ANNA, BERT, LEAVING, GONE, BACK):
         await make_customer(admin, customer, name=customer, email=f"{customer}@example.org")
-    await _make_keys(admin, world)
-    world.callers |= tokens.headers() | {"customer token from before an erasure": bearer(old)}
-    await _erase(admin, resources, world)
+    await _make_keys(admin, scenario)
+    scenario.callers |= tokens.headers() | {"customer token from before an erasure": bearer(old)}
+    await _erase(admin, resources, scenario)
     for customer in (ANNA, BERT):
-        await _fill(http, world, customer)
+        await _fill(http, scenario, customer)
     await patch_type(admin, "old", archived=True)
     await patch_portal(admin, customer_may_delete=True)
     async with resources.database.transaction() as session:
-        await session.execute(text(EXPIRE), {"id": world.keys["expired"]})
-        await session.execute(text(UNSCOPE), {"id": world.keys["without a scope"]})
+        await session.execute(text(EXPIRE), {"id": scenario.keys["expired"]})
+        await session.execute(text(UNSCOPE), {"id": scenario.keys["without a scope"]})
         await session.execute(text(NO_USE))
-    return world
+    return scenario
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Return the header of a bearer token."""
+    """Return the headers for a bearer token."""
     return {"Authorization": f"Bearer {token}"}
 
 
-def slot_path(audience: str, customer: str, key: str) -> str:
-    """Return where an audience finds the document of a customer."""
+def document_path(audience: str, customer: str, key: str) -> str:
+    """Return the path of a customer's document in an audience's API."""
     middle = "" if audience == "customer" else f"/customers/{customer}"
     return f"/v1/{audience}{middle}/documents/{key}"
 
 
-def announcement(customer: str) -> dict[str, Any]:
-    """Return what announces `upload_bytes`."""
+def upload_request(customer: str) -> dict[str, Any]:
+    """Return the request body that reserves `upload_bytes`."""
     body = upload_bytes(customer)
     digest = hashlib.sha256(body).hexdigest()
     return {"filename": f"{customer}.pdf", "size_bytes": len(body), "sha256": digest}
 
 
 def upload_bytes(customer: str) -> bytes:
-    """Return a file of a customer's own."""
+    """Return a file whose content names the customer."""
     return files.pdf(f"of {customer}")
 
 
@@ -97,84 +99,85 @@ async def _make_types(admin: httpx.AsyncClient) -> None:
     await make_type(admin, "Report", upload_mode="admin_only")
 
 
-async def _make_keys(admin: httpx.AsyncClient, world: World) -> None:
+async def _make_keys(admin: httpx.AsyncClient, scenario: Scenario) -> None:
     every = [scope.value for scope in Scope]
     made = {"with every scope": every, "without a scope": [], "revoked": every, "expired": every}
     made |= {f"without {scope}": [s for s in every if s != scope] for scope in every}
     made |= {f"with {scope} alone": [scope] for scope in every}
     for name, scopes in made.items():
-        # One without a scope cannot be made any more; it loses them below.
+        # A key without scopes cannot be created; its scopes are removed below.
         data = {"name": name, "scopes": scopes or every}
-        answer = await admin.post("/v1/admin/api-keys", json=data)
-        assert answer.status_code == 201, answer.text
-        world.keys[name] = answer.json()["id"]
-        world.callers[f"key {name}"] = {"X-API-Key": answer.json()["key"]}
-    await admin.delete(f"/v1/admin/api-keys/{world.keys['revoked']}")
-    good = world.callers["key with every scope"]["X-API-Key"]
+        response = await admin.post("/v1/admin/api-keys", json=data)
+        assert response.status_code == 201, response.text
+        scenario.keys[name] = response.json()["id"]
+        scenario.callers[f"key {name}"] = {"X-API-Key": response.json()["key"]}
+    await admin.delete(f"/v1/admin/api-keys/{scenario.keys['revoked']}")
+    good = scenario.callers["key with every scope"]["X-API-Key"]
     body = f"{good[:17]}{api_keys.generate_key()[1].secret}"
-    world.callers |= {
-        "key of another secret": {"X-API-Key": body + api_keys._checksum(body)},
-        "key nobody made": {"X-API-Key": api_keys.generate_key()[0]},
+    scenario.callers |= {
+        "key with another secret": {"X-API-Key": body + api_keys._compute_checksum(body)},
+        "unknown key": {"X-API-Key": api_keys.generate_key()[0]},
         "key with a typo": {"X-API-Key": good[:-1] + ("x" if good[-1] != "x" else "y")},
         "key as a bearer token": bearer(good),
     }
 
 
-async def _erase(admin: httpx.AsyncClient, resources: Resources, world: World) -> None:
+async def _erase(admin: httpx.AsyncClient, resources: Resources, scenario: Scenario) -> None:
     for customer in (GONE, BACK):
-        answer = await admin.delete(f"/v1/admin/customers/{customer}")
-        world.erasures[customer] = answer.headers["location"].rpartition("/")[2]
+        response = await admin.delete(f"/v1/admin/customers/{customer}")
+        scenario.erasures[customer] = response.headers["location"].rpartition("/")[2]
     await finish_erasures(resources)
-    answer = await admin.delete(f"/v1/admin/customers/{LEAVING}")
-    world.erasures[LEAVING] = answer.headers["location"].rpartition("/")[2]
+    response = await admin.delete(f"/v1/admin/customers/{LEAVING}")
+    scenario.erasures[LEAVING] = response.headers["location"].rpartition("/")[2]
     await make_customer(admin, BACK)
 
 
-async def _fill(http: httpx.AsyncClient, world: World, customer: str) -> None:
-    """Fill every slot, open an upload for each audience, and send its bytes."""
+async def _fill(http: httpx.AsyncClient, scenario: Scenario, customer: str) -> None:
+    """Upload every document, open a session for each audience, and send its bytes."""
     caller = "customer A" if customer == ANNA else "customer B"
     clients = {
-        "customer": with_headers(http, dict(world.callers[caller])),
-        "admin": with_headers(http, dict(world.callers["staff"])),
-        "integration": with_headers(http, dict(world.callers["key with every scope"])),
+        "customer": with_headers(http, dict(scenario.callers[caller])),
+        "admin": with_headers(http, dict(scenario.callers["staff"])),
+        "integration": with_headers(http, dict(scenario.callers["key with every scope"])),
     }
     for key in ("contract", "passport", "old", "report"):
         audience = "admin" if key == "report" else "customer"
         values = {"field_values": json.dumps({"signed-by": customer})} if key == "contract" else {}
-        answer = await clients[audience].put(
-            slot_path(audience, customer, key),
+        response = await clients[audience].put(
+            document_path(audience, customer, key),
             **upload_of(upload_bytes(customer), f"{customer}.pdf", **values),
         )
-        assert answer.status_code == 201, answer.text
+        assert response.status_code == 201, response.text
     for audience, client in clients.items():
-        path = f"{slot_path(audience, customer, 'contract')}/uploads"
-        for name in (customer, f"given up by {customer}"):
-            opened = await client.post(path, json=announcement(customer))
+        path = f"{document_path(audience, customer, 'contract')}/uploads"
+        for name in (customer, f"cancelled by {customer}"):
+            opened = await client.post(path, json=upload_request(customer))
             assert opened.status_code == 201, opened.text
             session = opened.json()
-            world.uploads[audience, name] = session["id"]
+            scenario.uploads[audience, name] = session["id"]
             sent = await http.put(session["url"], content=upload_bytes(customer))
             assert sent.status_code == 204, sent.text
         await client.delete(f"{path}/{session['id']}")
 
 
 class _Tokens:
-    """Tokens of the local issuer, good and bad."""
+    """Valid and invalid tokens of the local issuer."""
 
     def __init__(self, issuer: LocalIssuer) -> None:
         self._issuer = issuer
 
     def headers(self) -> dict[str, Headers]:
-        staff, customer = {"scope": ADMIN_SCOPE}, {"scope": CUSTOMER_SCOPE, "sub": ANNA}
+        staff: dict[str, Any] = {"scope": ADMIN_SCOPE}
+        customer: dict[str, Any] = {"scope": CUSTOMER_SCOPE, "sub": ANNA}
         past = {"iat": int(time.time()) - 4000, "exp": int(time.time()) - 400}
         good = self._token(**staff)
-        stranger = ECKey.generate_key("P-256")
+        unknown_key = ECKey.generate_key("P-256")
         made = {
             "staff": good,
             "other staff": self._token(**staff, sub="staff-2"),
             "customer A": self._token(**customer),
             "customer B": self._token(**customer | {"sub": BERT}),
-            "customer nobody knows": self._token(**customer | {"sub": NOBODY}),
+            "unknown customer": self._token(**customer | {"sub": ABSENT}),
             "customer being erased": self._token(**customer | {"sub": LEAVING}),
             "token without a scope": self._token(scope=""),
             "token with both scopes": self._token(scope=f"{ADMIN_SCOPE} {CUSTOMER_SCOPE}"),
@@ -183,9 +186,9 @@ class _Tokens:
             "staff token for another audience": self._token(**staff, aud="portal"),
             "customer token for another audience": self._token(**customer, aud="portal"),
             "staff token of another issuer": self._token(**staff, iss="https://idp.example"),
-            "staff token signed by a stranger": self._token(**staff, key=stranger),
-            "customer token signed by a stranger": self._token(**customer, key=stranger),
-            "token that is none": "a.b.c",
+            "staff token signed with an unknown key": self._token(**staff, key=unknown_key),
+            "customer token signed with an unknown key": self._token(**customer, key=unknown_key),
+            "malformed token": "a.b.c",
         }
         return {
             "anonymous": {},

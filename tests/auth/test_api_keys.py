@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docvault.auth.api_keys import (
-    ALPHABET,
-    generate_key,
-    hash_secret,
-    parse_key,
-    secret_matches,
-)
+from docvault.auth.api_keys import ALPHABET, generate_key, hash_secret, parse_key, secret_matches
 
 FORM = re.compile(r"dv_(live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{49}")
 PEPPER = b"p" * 32
@@ -31,12 +25,12 @@ class TestGenerateKey:
         assert len({text for text, _ in made}) == 2000
         assert len({parts.public_id for _, parts in made}) == 2000
 
-    def test_a_key_parses_to_its_parts(self) -> None:
+    def test_key_parses_to_its_parts(self) -> None:
         text, parts = generate_key()
         assert parse_key(text) == parts
         assert parts.secret in text
 
-    def test_the_secret_uses_the_whole_alphabet(self) -> None:
+    def test_secret_uses_the_whole_alphabet(self) -> None:
         seen = {char for _ in range(200) for char in generate_key()[1].secret}
         assert seen == set(string.ascii_letters + string.digits)
 
@@ -44,7 +38,7 @@ class TestGenerateKey:
 class TestParseKey:
     """parse_key()."""
 
-    def test_every_typo_of_one_character_is_noticed(self) -> None:
+    def test_single_character_typo_is_detected(self) -> None:
         text, _ = generate_key()
         for place in range(len(text)):
             for char in "0Az_-":
@@ -52,13 +46,13 @@ class TestParseKey:
                 assert typo == text or parse_key(typo) is None
 
     @given(st.integers(0, 2**32), st.sampled_from(ALPHABET))
-    def test_any_replaced_character_is_noticed(self, seed: int, char: str) -> None:
+    def test_replaced_character_is_detected(self, seed: int, char: str) -> None:
         text, _ = generate_key()
         place = seed % len(text)
         typo = text[:place] + char + text[place + 1 :]
         assert typo == text or parse_key(typo) is None
 
-    def test_swapped_neighbours_are_noticed(self) -> None:
+    def test_swapped_neighbours_are_detected(self) -> None:
         text, _ = generate_key()
         for place in range(len(text) - 1):
             swapped = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
@@ -81,27 +75,27 @@ class TestParseKey:
             lambda key: re.sub("[0-9A-Za-z]{20,}", "0" * 49, key),
         ],
     )
-    def test_another_form_is_not_a_key(self, change: Callable[[str], str]) -> None:
+    def test_other_format_is_not_a_key(self, change: Callable[[str], str]) -> None:
         assert parse_key(change(generate_key()[0])) is None
 
     @given(st.text(max_size=100))
-    def test_no_text_makes_it_fail(self, text: str) -> None:
+    def test_arbitrary_text_does_not_raise(self, text: str) -> None:
         assert parse_key(text) is None
 
 
 class TestSecretMatches:
     """secret_matches()."""
 
-    def test_the_right_secret_matches(self) -> None:
+    def test_correct_secret_matches(self) -> None:
         assert secret_matches(PEPPER, "secret", hash_secret(PEPPER, "secret"))
 
-    @pytest.mark.parametrize("stored", [None, b"", bytes(32), hash_secret(PEPPER, "other")])
-    def test_nothing_else_matches(self, stored: bytes | None) -> None:
+    @pytest.mark.parametrize("stored", [b"", bytes(32), hash_secret(PEPPER, "other")])
+    def test_wrong_secret_does_not_match(self, stored: bytes) -> None:
         assert not secret_matches(PEPPER, "secret", stored)
 
-    def test_another_pepper_does_not_match(self) -> None:
+    def test_different_pepper_does_not_match(self) -> None:
         assert not secret_matches(b"q" * 32, "secret", hash_secret(PEPPER, "secret"))
 
-    def test_the_hash_does_not_hold_the_secret(self) -> None:
+    def test_hash_does_not_contain_secret(self) -> None:
         _, parts = generate_key()
         assert parts.secret.encode() not in hash_secret(PEPPER, parts.secret)

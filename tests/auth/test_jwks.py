@@ -1,19 +1,24 @@
-"""The identity provider's keys: which are used, and how they are fetched and kept."""
+"""The identity provider's keys: selection, fetching and caching."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.factories.clock import Clock
+from tests.factories.verifiers import make_verifier
 from tests.fixtures.key_server import KeyServer
 
-from docvault.auth import jwks
-from docvault.auth.jwks import RemoteKeys, StaticKeys, matching_keys, usable_keys
-from docvault.errors import Unavailable
+from docvault.auth import jwks, trust
+from docvault.auth.jwks import RemoteKeys, StaticKeys, load_keys, select_keys
+from docvault.auth.tokens import TokenVerifier
+from docvault.errors import ServiceUnavailable
+from docvault.observability import metrics
+from docvault.settings import Settings
 
 
 def ec_key(kid: str = "one", curve: str = "P-256", **members: Any) -> dict[str, Any]:
@@ -25,14 +30,14 @@ def rsa_key(kid: str = "rsa", **members: Any) -> dict[str, Any]:
 
 
 class TestUsableKeys:
-    """usable_keys()."""
+    """load_keys()."""
 
     @pytest.mark.parametrize(
         "members",
         [{}, {"use": "sig"}, {"key_ops": ["verify"]}, {"use": "sig", "key_ops": ["verify"]}],
     )
-    def test_a_key_that_may_verify_is_used(self, members: dict[str, Any]) -> None:
-        assert len(usable_keys({"keys": [ec_key(**members)]})) == 1
+    def test_verification_key_is_used(self, members: dict[str, Any]) -> None:
+        assert len(load_keys({"keys": [ec_key(**members)]})) == 1
 
     @pytest.mark.parametrize(
         "members",
@@ -46,8 +51,8 @@ class TestUsableKeys:
             {"use": "enc", "key_ops": ["verify"]},
         ],
     )
-    def test_a_key_that_may_not_verify_is_left_out(self, members: dict[str, Any]) -> None:
-        assert usable_keys({"keys": [ec_key(**members)]}) == []
+    def test_non_verification_key_is_ignored(self, members: dict[str, Any]) -> None:
+        assert load_keys({"keys": [ec_key(**members)]}) == []
 
     @pytest.mark.parametrize(
         "item",
@@ -67,16 +72,16 @@ class TestUsableKeys:
             {"kty": ["EC"]},
         ],
     )
-    def test_a_broken_or_unknown_key_does_not_hide_the_good_one(self, item: object) -> None:
+    def test_invalid_or_unknown_key_does_not_hide_valid_one(self, item: object) -> None:
         good = ec_key()
-        assert [key.kid for key in usable_keys({"keys": [item, good]})] == ["one"]
+        assert [key.kid for key in load_keys({"keys": [item, good]})] == ["one"]
 
-    def test_a_set_without_keys_is_empty(self) -> None:
-        assert usable_keys({}) == []
+    def test_set_without_keys_is_empty(self) -> None:
+        assert load_keys({}) == []
 
 
 class TestMatchingKeys:
-    """matching_keys()."""
+    """select_keys()."""
 
     @pytest.mark.parametrize(
         ("algorithm", "expected"),
@@ -88,10 +93,10 @@ class TestMatchingKeys:
             ("Ed25519", ["ed25519"]),
         ],
     )
-    def test_only_keys_of_the_algorithms_kind_and_curve_match(
+    def test_only_keys_of_algorithm_type_and_curve_match(
         self, algorithm: str, expected: list[str]
     ) -> None:
-        keys = usable_keys(
+        keys = load_keys(
             {
                 "keys": [
                     rsa_key(),
@@ -103,14 +108,14 @@ class TestMatchingKeys:
                 ]
             }
         )
-        assert [key.kid for key in matching_keys(keys, None, algorithm)] == expected
+        assert [key.kid for key in select_keys(keys, None, algorithm)] == expected
 
-    def test_a_key_for_another_algorithm_does_not_match(self) -> None:
-        keys = usable_keys({"keys": [rsa_key(alg="RS256")]})
-        assert matching_keys(keys, "rsa", "PS256") == []
-        assert len(matching_keys(keys, "rsa", "RS256")) == 1
+    def test_key_for_other_algorithm_does_not_match(self) -> None:
+        keys = load_keys({"keys": [rsa_key(alg="RS256")]})
+        assert select_keys(keys, "rsa", "PS256") == []
+        assert len(select_keys(keys, "rsa", "RS256")) == 1
 
-    async def test_a_key_id_is_compared_exactly(self) -> None:
+    async def test_key_id_is_compared_exactly(self) -> None:
         keys = StaticKeys({"keys": [ec_key("One")]})
         assert await keys.find("one", "ES256") == []
         assert await keys.find("One ", "ES256") == []
@@ -144,7 +149,7 @@ async def found(remote: RemoteKeys, kid: str | None = "one") -> list[str | None]
 class TestRemoteKeys:
     """RemoteKeys.find()."""
 
-    async def test_the_keys_are_fetched_once_for_ten_minutes(
+    async def test_keys_are_cached_for_ten_minutes(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
@@ -156,7 +161,7 @@ class TestRemoteKeys:
         await found(remote)
         assert len(provider.requests) == 2
 
-    async def test_a_new_key_is_found_at_once_after_a_rotation(
+    async def test_rotated_key_is_fetched_immediately(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key("one")]})
@@ -166,7 +171,7 @@ class TestRemoteKeys:
         assert await found(remote, "two") == ["two"]
         assert await found(remote, "one") == []
 
-    async def test_unknown_key_ids_ask_again_at_most_every_thirty_seconds(
+    async def test_unknown_key_ids_refetch_at_most_every_thirty_seconds(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
@@ -175,16 +180,16 @@ class TestRemoteKeys:
             clock.now += 1
         assert len(provider.requests) <= 3
 
-    async def test_many_at_once_make_one_request(
+    async def test_concurrent_lookups_share_one_request(
         self, remote: RemoteKeys, provider: KeyServer
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         provider.delay = 0.05
-        answers = await asyncio.gather(*(found(remote, f"k{i % 5}") for i in range(50)))
-        assert answers == [[]] * 50
+        responses = await asyncio.gather(*(found(remote, f"k{i % 5}") for i in range(50)))
+        assert responses == [[]] * 50
         assert len(provider.requests) == 1
 
-    async def test_known_keys_go_on_while_the_provider_is_down(
+    async def test_known_keys_are_used_while_provider_is_down(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
@@ -193,22 +198,22 @@ class TestRemoteKeys:
         clock.now += 23 * 3600
         assert await found(remote) == ["one"]
 
-    async def test_keys_are_not_trusted_longer_than_a_day_without_the_provider(
+    async def test_keys_expire_after_a_day_without_provider(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve({"keys": [ec_key()]})
         await found(remote)
         provider.serve(b"", "503 Service Unavailable")
         clock.now += 24 * 3600 + 60
-        with suppress(Unavailable):
+        with suppress(ServiceUnavailable):
             assert await found(remote) == []
         assert len(provider.requests) == 2
 
-    async def test_the_provider_is_taken_up_again_after_an_outage(
+    async def test_provider_is_used_again_after_outage(
         self, remote: RemoteKeys, provider: KeyServer, clock: Clock
     ) -> None:
         provider.serve(b"", "500 Internal Server Error")
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await found(remote)
         provider.serve({"keys": [ec_key()]})
         clock.now += 31
@@ -230,7 +235,7 @@ class TestRemoteKeys:
             (b"not gzip", "200 OK", "Content-Encoding: gzip\r\n"),
         ],
     )
-    async def test_a_bad_answer_keeps_the_old_keys(
+    async def test_bad_response_keeps_old_keys(
         self,
         remote: RemoteKeys,
         provider: KeyServer,
@@ -246,45 +251,43 @@ class TestRemoteKeys:
         assert await found(remote) == ["one"]
         assert len(provider.requests) == 2
 
-    async def test_a_redirect_is_not_followed(
-        self, remote: RemoteKeys, provider: KeyServer
-    ) -> None:
+    async def test_redirect_is_not_followed(self, remote: RemoteKeys, provider: KeyServer) -> None:
         provider.serve(b"", "302 Found", "Location: /other.json\r\n")
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await found(remote)
         assert len(provider.requests) == 1
 
-    async def test_a_huge_answer_is_refused(self, remote: RemoteKeys, provider: KeyServer) -> None:
+    async def test_huge_response_is_rejected(self, remote: RemoteKeys, provider: KeyServer) -> None:
         provider.serve({"keys": [ec_key()], "padding": "x" * (10 << 20)})
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await found(remote)
 
-    async def test_a_slow_answer_is_given_up(
+    async def test_slow_response_times_out(
         self, remote: RemoteKeys, provider: KeyServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert jwks.FETCH_SECONDS <= 3
         monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.1)
         provider.delay = 1
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await found(remote)
 
-    async def test_a_provider_that_cannot_be_reached_is_unavailable(self, clock: Clock) -> None:
+    async def test_unreachable_provider_is_unavailable(self, clock: Clock) -> None:
         del clock
         async with httpx.AsyncClient(trust_env=False) as client:
             # Port 1 needs a privileged listener, and nothing listens there.
-            with pytest.raises(Unavailable):
+            with pytest.raises(ServiceUnavailable):
                 await RemoteKeys("http://127.0.0.1:1/jwks", client).find("one", "ES256")
 
-    async def test_after_a_failure_requests_fail_without_asking_again(
+    async def test_requests_fail_fast_after_failure(
         self, remote: RemoteKeys, provider: KeyServer
     ) -> None:
         provider.serve(b"", "500 Internal Server Error")
         for _ in range(3):
-            with pytest.raises(Unavailable):
+            with pytest.raises(ServiceUnavailable):
                 await found(remote)
         assert len(provider.requests) == 1
 
-    async def test_while_the_provider_fails_known_keys_wait_for_nobodys_try(
+    async def test_known_keys_do_not_wait_for_failing_provider(
         self,
         remote: RemoteKeys,
         provider: KeyServer,
@@ -299,12 +302,128 @@ class TestRemoteKeys:
         monkeypatch.setattr(jwks, "FETCH_SECONDS", 60)
         provider.delay = 60
         clock.now += jwks.REFRESH_PAUSE_SECONDS + 1
-        provider.asked.clear()
+        provider.requested.clear()
         trying = asyncio.create_task(found(remote))
-        await provider.asked.wait()
+        await provider.requested.wait()
         assert await found(remote) == ["one"]
         assert await found(remote, "unknown") == []
         assert not trying.done()
         trying.cancel()
         with suppress(asyncio.CancelledError):
             await trying
+
+
+@pytest.mark.req("B-112")
+class TestFailures:
+    """RemoteKeys.failure, the log and the metric."""
+
+    @pytest.mark.parametrize(
+        ("body", "status", "cause"),
+        [
+            (b"canary", "404 Not Found", "HTTP status 404"),
+            (b"", "302 Found", "HTTP status 302"),
+            (b"<html>canary", "200 OK", "not a key set"),
+            (b'{"canary":[]}', "200 OK", "not a key set"),
+            (b'{"keys":[]}', "200 OK", "no key that may verify signatures"),
+            (b'{"keys":[{"kty":"oct","k":"canary"}]}', "200 OK", "no key that may"),
+            (b"x" * (257 * 1024), "200 OK", "more than 262144 bytes"),
+        ],
+    )
+    async def test_bad_response_is_logged_with_its_cause_and_counted(
+        self,
+        remote: RemoteKeys,
+        provider: KeyServer,
+        caplog: pytest.LogCaptureFixture,
+        body: bytes,
+        status: str,
+        cause: str,
+    ) -> None:
+        provider.serve(body, status)
+        with suppress(ServiceUnavailable):
+            await found(remote)
+        assert remote.failure is not None
+        assert cause in remote.failure
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert remote.failure in record.getMessage()
+        assert "default" in record.getMessage()
+        assert "canary" not in caplog.text
+
+    @pytest.mark.parametrize(
+        ("url", "cause"),
+        [
+            ("http://127.0.0.1:1/secret", "connection refused"),
+            ("http://secret.invalid/jwks", "host name unknown"),
+            ("http://127.0.0.1:1%zz/secret", "address not valid"),
+        ],
+    )
+    async def test_unreachable_provider_is_logged_with_its_cause(
+        self, clock: Clock, caplog: pytest.LogCaptureFixture, url: str, cause: str
+    ) -> None:
+        del clock
+        async with httpx.AsyncClient(trust_env=False) as client:
+            keys = RemoteKeys(url, client, "okta")
+            await keys.refresh()
+        assert (keys.failure, keys.is_usable) == (cause, False)
+        assert f"issuer okta cannot be fetched: {cause}" in caplog.text
+        assert "secret" not in caplog.text
+
+    async def test_slow_provider_is_logged_with_its_cause(
+        self, remote: RemoteKeys, provider: KeyServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.1)
+        provider.delay = 1
+        await remote.refresh()
+        assert remote.failure == "no response within 0.1 s"
+
+    async def test_failures_are_counted_by_issuer(self, clock: Clock) -> None:
+        del clock
+        counter = metrics.KEY_FETCHES.labels("counted", "failed")
+        before = counter._value.get()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await RemoteKeys("http://127.0.0.1:1/", client, "counted").refresh()
+        assert counter._value.get() == before + 1
+
+    async def test_success_ends_the_failure(
+        self, remote: RemoteKeys, provider: KeyServer, clock: Clock
+    ) -> None:
+        provider.serve(b"", "404 Not Found")
+        await remote.refresh()
+        provider.serve({"keys": [ec_key()]})
+        clock.now += 31
+        await remote.refresh()
+        assert (remote.failure, remote.is_usable) == (None, True)
+
+
+@pytest.mark.req("B-112")
+class TestKeysFetched:
+    """keys_fetched()."""
+
+    @pytest.fixture
+    async def verifier(
+        self, remote: RemoteKeys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> TokenVerifier:
+        monkeypatch.setattr(trust, "REFRESH_PAUSE_SECONDS", -0.99)
+        return make_verifier(Settings(data_dir=tmp_path), "https://id.example", remote)
+
+    async def test_keys_are_fetched_once_at_the_start(
+        self, verifier: TokenVerifier, remote: RemoteKeys, provider: KeyServer
+    ) -> None:
+        provider.serve({"keys": [ec_key()]})
+        async with trust.keys_fetched(verifier):
+            assert len(provider.requests) == 1
+            assert await found(remote) == ["one"]
+            await asyncio.sleep(0.1)
+        assert len(provider.requests) == 1
+
+    async def test_failed_fetch_is_tried_again_without_a_request(
+        self, verifier: TokenVerifier, remote: RemoteKeys, provider: KeyServer, clock: Clock
+    ) -> None:
+        provider.serve(b"", "404 Not Found")
+        async with trust.keys_fetched(verifier):
+            assert not remote.is_usable
+            provider.serve({"keys": [ec_key()]})
+            clock.now += 31
+            async with asyncio.timeout(5):
+                while not remote.is_usable:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Tokens of docvault's own, for a deployment without an identity provider."""
+"""Tokens issued by docvault itself, for deployments without an identity provider."""
 
 import json
 import stat
@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.factories.verifiers import make_verifier
 
 from docvault.auth.jwks import StaticKeys
 from docvault.auth.local_tokens import LocalIssuer
@@ -16,44 +17,44 @@ from docvault.settings import Settings
 
 @pytest.fixture
 def verifier(settings: Settings, issuer: LocalIssuer) -> TokenVerifier:
-    return TokenVerifier(settings, issuer.issuer, StaticKeys(issuer.public_keys()))
+    return make_verifier(settings, issuer.issuer, StaticKeys(issuer.public_keys()))
 
 
 class TestLocalIssuer:
     """LocalIssuer."""
 
-    async def test_an_admin_token_is_for_staff_alone(
+    async def test_admin_token_is_only_for_staff(
         self, issuer: LocalIssuer, verifier: TokenVerifier
     ) -> None:
         claims = await verifier.verify(issuer.admin_token("staff-1"))
         assert (claims.subject, claims.is_admin, claims.is_customer) == ("staff-1", True, False)
 
-    async def test_a_customer_token_names_the_customer(
+    async def test_customer_token_names_customer(
         self, issuer: LocalIssuer, verifier: TokenVerifier
     ) -> None:
         claims = await verifier.verify(issuer.customer_token("c-1"))
         assert (claims.customer, claims.is_admin, claims.is_customer) == ("c-1", False, True)
 
-    def test_the_published_keys_are_public(self, issuer: LocalIssuer) -> None:
+    def test_published_keys_are_public(self, issuer: LocalIssuer) -> None:
         (key,) = issuer.public_keys()["keys"]
         assert "d" not in key
         assert {"kty", "crv", "x", "y", "kid"} <= key.keys()
 
-    async def test_a_restart_keeps_the_key(
+    async def test_key_survives_restart(
         self, settings: Settings, issuer: LocalIssuer, verifier: TokenVerifier
     ) -> None:
         later = LocalIssuer(settings)
         assert later.public_keys() == issuer.public_keys()
         assert (await verifier.verify(later.admin_token("a"))).is_admin
 
-    async def test_the_key_of_another_deployment_is_not_trusted(
+    async def test_key_of_other_deployment_is_not_trusted(
         self, tmp_path: Path, verifier: TokenVerifier
     ) -> None:
         other = LocalIssuer(Settings(data_dir=tmp_path / "other"))
         with pytest.raises(InvalidToken):
             await verifier.verify(other.admin_token("staff-1"))
 
-    def test_the_private_key_is_for_its_owner_alone(
+    def test_private_key_is_readable_only_by_owner(
         self, settings: Settings, issuer: LocalIssuer
     ) -> None:
         del issuer
@@ -69,6 +70,6 @@ class TestLocalIssuer:
             jwt_types=("JWT",),
         )
         issuer = LocalIssuer(settings)
-        verifier = TokenVerifier(settings, "https://me", StaticKeys(issuer.public_keys()))
+        verifier = make_verifier(settings, "https://me", StaticKeys(issuer.public_keys()))
         claims = await verifier.verify(issuer.customer_token("c-1"))
         assert claims.issued_at == pytest.approx(time.time(), abs=5)

@@ -1,4 +1,4 @@
-"""The customers of the bench: copied without triggers, they hold what triggers would have noted."""
+"""The customers of the bench: copied without triggers, but with the fact sets triggers maintain."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from bench.data import SHARES, WITH_FIELD, Population, populate
 
+from docvault.db.migrate import migrate
 from docvault.embedded.postgres import EmbeddedPostgres
-from docvault.migrations import migrate
 
 CUSTOMERS = 300
 TYPE = """
@@ -21,16 +21,16 @@ INSERT INTO document_type_fields
     (id, document_type_id, key, label, folded_label, required, position)
 VALUES (gen_random_uuid(), %s, 'number', 'Number', 'number', true, 1)
 """
-# `held_numbers` is what the triggers ask.
+# `customer_facts` is the function that the triggers call.
 DIFFERENT = """
-SELECT count(*) FROM customers JOIN holdings ON holdings.id = customers.holding_id
-WHERE holdings.numbers <> held_numbers(customers.id)
+SELECT count(*) FROM customers JOIN fact_sets ON fact_sets.id = customers.fact_set_id
+WHERE fact_sets.numbers <> customer_facts(customers.id)
 """
 
 
 @pytest.fixture
 def connection(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
-    """A database of its own, for its indexes are made anew."""
+    """A database of its own, because its indexes are rebuilt."""
     url = postgres.create_database("bench_data")
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -49,9 +49,9 @@ def number(connection: psycopg.Connection, query: str) -> int:
     return int(row[0])
 
 
-def test_customers_hold_what_their_documents_say(connection: psycopg.Connection) -> None:
+def test_generated_customers_match_their_documents(connection: psycopg.Connection) -> None:
     assert number(connection, "SELECT count(*) FROM customers") == CUSTOMERS
     filled = sum((mask & 0x3FF).bit_count() for mask in Population.of(CUSTOMERS).filled)
     assert number(connection, "SELECT count(*) FROM documents") == filled
-    assert number(connection, "SELECT count(DISTINCT holding_id) FROM customers") > 10
+    assert number(connection, "SELECT count(DISTINCT fact_set_id) FROM customers") > 10
     assert number(connection, DIFFERENT) == 0

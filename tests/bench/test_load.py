@@ -1,4 +1,4 @@
-"""The load of the bench: what it counts when a server stalls, refuses or hangs up."""
+"""The load of the bench: what it counts when a server stalls, rejects or disconnects."""
 
 import itertools
 import socketserver
@@ -16,12 +16,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 STALL_SECONDS = 0.5
 
-Answer = Callable[[int], bytes]
+Response = Callable[[int], bytes]
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[int]:
-    """Answer the numbered requests one at a time, in threads; no bytes: hang up."""
+def server(response: Response) -> Iterator[int]:
+    """Respond to the numbered requests, one at a time, in threads; no bytes: disconnect."""
     numbers, lock = itertools.count(), threading.Lock()
 
     class Handler(socketserver.StreamRequestHandler):
@@ -30,7 +30,7 @@ def server(answer: Answer) -> Iterator[int]:
                 if line != b"\r\n":
                     continue
                 with lock:
-                    data = answer(next(numbers))
+                    data = response(next(numbers))
                 if not data:
                     return
                 self.wfile.write(data)
@@ -46,36 +46,36 @@ def server(answer: Answer) -> Iterator[int]:
 
 
 def stall_once(number: int) -> bytes:
-    """Stand still for everybody at the twentieth request."""
+    """Stall all connections at the twentieth request."""
     if number == 20:
         time.sleep(STALL_SECONDS)
     return OK
 
 
-def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None:
+def test_stall_delays_every_scheduled_request() -> None:
     with server(stall_once) as port:
         load = open_loop(port, itertools.repeat(ASK), seconds=1, per_second=100, connections=4)
     assert load.requests == 100
     assert load.percentile(0.5) < STALL_SECONDS
-    # Fifty were due in half a second; those of its last tenth waited for less.
+    # Fifty were due within half a second; those in its last tenth waited for less.
     assert sum(latency > 0.1 for latency in load.latencies) >= 35
 
 
-def test_a_closed_loop_sees_a_stall_only_as_often_as_it_has_connections() -> None:
+def test_closed_loop_sees_stall_once_per_connection() -> None:
     with server(stall_once) as port:
         load = count_loop(port, itertools.repeat(ASK, 100), connections=4)
     assert load.requests == 100
     assert 1 <= sum(latency >= STALL_SECONDS / 2 for latency in load.latencies) <= 4
 
 
-def test_refusals_are_counted_by_status_and_are_no_answers() -> None:
+def test_rejections_are_counted_by_status_and_excluded_from_latency() -> None:
     with server(lambda number: REFUSED if number % 2 else OK) as port:
         load = count_loop(port, itertools.repeat(ASK, 10), connections=1)
     assert load.requests == 5
     assert load.failures == {404: 5}
 
 
-def test_a_server_that_hangs_up_fails_requests_and_stops_nothing() -> None:
+def test_disconnecting_server_fails_requests_without_stopping_load() -> None:
     with server(lambda number: b"" if number >= 10 else OK) as port:
         load = open_loop(port, itertools.repeat(ASK), seconds=0.5, per_second=100, connections=2)
         closed = closed_loop(port, itertools.repeat(ASK), seconds=0.2, connections=2)

@@ -1,4 +1,4 @@
-"""The report of the bench: a page and pictures from what the scenarios found."""
+"""The report of the bench: a page and charts from the results of the scenarios."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def line_with(page: str, *texts: str) -> str:
     return line
 
 
-def test_the_page_sets_figures_beside_their_targets(results: Path, document: Path) -> None:
+def test_page_shows_figures_beside_targets(results: Path, document: Path) -> None:
     keep(results, "p1", upload_result())
     report.write(results, document)
     page = document.read_text()
@@ -64,7 +64,21 @@ def test_the_page_sets_figures_beside_their_targets(results: Path, document: Pat
     assert line_with(page, "| P1 |", "memory").endswith("| 1,234 MiB | ≤ 200 MiB |  | **no** |")
 
 
-def test_the_page_says_what_could_not_be_compared_and_why(results: Path, document: Path) -> None:
+def test_page_says_above_the_table_what_is_missed_and_why(results: Path, document: Path) -> None:
+    keep(results, "p1", upload_result())
+    report.write(results, document)
+    before, table, _ = document.read_text().partition("| row | what |")
+    assert table
+    why = scenarios()["p1"].LIMITED_BY
+    assert line_with(before, "**P1**") == f"- **P1**: memory 1,234 MiB instead of 200 MiB. {why}"
+
+
+def test_page_without_missed_targets_says_so(results: Path, document: Path) -> None:
+    report.write(results, document)
+    assert "No measured target is missed." in document.read_text()
+
+
+def test_page_explains_missing_comparisons(results: Path, document: Path) -> None:
     keep(results, "p1", upload_result())
     report.write(results, document)
     page = document.read_text()
@@ -73,15 +87,13 @@ def test_the_page_says_what_could_not_be_compared_and_why(results: Path, documen
     assert "Without directus: npm is not installed" in page
 
 
-def test_the_page_has_a_row_for_what_was_not_measured(results: Path, document: Path) -> None:
+def test_page_has_row_for_unmeasured_scenario(results: Path, document: Path) -> None:
     keep(results, "p1", upload_result())
     report.write(results, document)
     assert line_with(document.read_text(), "| P7 |").endswith("| not measured |")
 
 
-def test_the_page_says_when_on_what_and_with_whom_it_was_measured(
-    results: Path, document: Path
-) -> None:
+def test_page_states_date_machine_and_versions(results: Path, document: Path) -> None:
     keep(results, "p1", upload_result())
     report.write(results, document)
     page = document.read_text()
@@ -90,13 +102,13 @@ def test_the_page_says_when_on_what_and_with_whom_it_was_measured(
     assert "- peers: directus 12.4.0" in page
 
 
-def test_a_quick_run_is_not_taken_for_a_measurement(results: Path, document: Path) -> None:
+def test_quick_run_is_marked(results: Path, document: Path) -> None:
     keep(results, "p1", upload_result(), quick=True)
     report.write(results, document)
     assert "A quick run" in document.read_text()
 
 
-def test_pictures_stand_still_and_old_ones_go(results: Path, document: Path) -> None:
+def test_charts_are_static_and_old_ones_are_deleted(results: Path, document: Path) -> None:
     result = upload_result()
     points = [(1.0, 2.0), (10.0, 4.0)]
     result.plots.append(Plot("Growth", "MiB", "ms", {"upload": points}, logarithmic=True))
@@ -114,7 +126,7 @@ def test_pictures_stand_still_and_old_ones_go(results: Path, document: Path) -> 
         assert not [tag for tag in tags if tag.endswith("script")]
 
 
-def test_long_tables_are_cut(results: Path, document: Path) -> None:
+def test_long_tables_are_truncated(results: Path, document: Path) -> None:
     result = upload_result()
     result.tables["Queries"] = [{"query": f"q{number}", "p95_ms": 1.0} for number in range(50)]
     keep(results, "p1", result)
@@ -125,7 +137,7 @@ def test_long_tables_are_cut(results: Path, document: Path) -> None:
     assert "q10" not in page
 
 
-def test_every_row_of_targets_has_a_scenario_that_names_its_target() -> None:
+def test_every_target_has_scenario() -> None:
     found = scenarios()
     assert list(found)[:10] == [f"p{number}" for number in range(1, 11)]
     for module in found.values():

@@ -1,4 +1,4 @@
-"""Data flows one way: the contracts of import-linter, and what they cannot say."""
+"""The layers: the contracts of import-linter, and rules it cannot express."""
 
 import ast
 import subprocess
@@ -15,7 +15,7 @@ MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*
 
 
 def imports(path: Path) -> set[str]:
-    """The modules a file imports."""
+    """Return the modules that a file imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -25,8 +25,8 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_every_import_contract_is_kept() -> None:
-    # In a process of its own: import-linter turns every existing logger off.
+def test_import_contracts_are_kept() -> None:
+    # In a process of its own: import-linter disables all existing loggers.
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=ROOT,
@@ -38,8 +38,8 @@ def test_every_import_contract_is_kept() -> None:
     assert "0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("rules/")])
-def test_rules_know_neither_http_nor_sql(module: str) -> None:
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("domain/")])
+def test_domain_imports_neither_http_nor_sql(module: str) -> None:
     forbidden = {"fastapi", "starlette", "sqlalchemy", "psycopg", "httpx", "asyncio"}
     assert {name.split(".")[0] for name in imports(SOURCE / module)} & forbidden == set()
 
@@ -58,12 +58,12 @@ def test_repositories_never_commit(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("api/")])
-def test_endpoints_read_no_body_behind_the_guards_back(module: str) -> None:
-    """FastAPI's own forms are read before any check of the caller (F1)."""
+def test_endpoints_do_not_read_bodies_directly(module: str) -> None:
+    """FastAPI reads its own form parameters before the caller is checked."""
     names = {name.rsplit(".", 1)[-1] for name in imports(SOURCE / module)}
     assert names & {"UploadFile", "File", "Form"} == set()
 
 
-def test_nothing_is_served_through_middleware_that_buffers() -> None:
+def test_no_buffering_middleware_is_used() -> None:
     used = [m for m in MODULES if "BaseHTTPMiddleware" in (SOURCE / m).read_text()]
     assert used == []

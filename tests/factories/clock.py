@@ -2,11 +2,11 @@
 
 
 class Clock:
-    """What `time.monotonic` says inside a module whose `time` this is."""
+    """Replaces the `time` module of a module under test."""
 
     def __init__(self) -> None:
         self.now = 5000.0
 
     def monotonic(self) -> float:
-        """Return the time that was set, in seconds."""
+        """Return the time set by the test, in seconds."""
         return self.now

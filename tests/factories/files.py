@@ -1,4 +1,4 @@
-"""Sample files as bytes, made when asked for: good ones of each stored type, odd and hostile ones.
+"""Sample files as bytes: valid ones of each stored type, unusual and hostile ones.
 
 Images and documents open in real programs. Nothing is read from disk.
 """
@@ -7,11 +7,12 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import pillow_heif
 from PIL import Image
+from tests.factories import containers
 
 _OOXML = "application/vnd.openxmlformats-officedocument."
 DOCX = _OOXML + "wordprocessingml.document"
@@ -26,7 +27,7 @@ ODP = "application/vnd.oasis.opendocument.presentation"
 
 
 def image(width: int = 64, height: int = 48) -> Image.Image:
-    """A picture with a different colour in each corner, so that turning it shows."""
+    """An image with a different colour in each corner, so that a rotation is visible."""
     picture = Image.new("RGB", (2, 2))
     picture.putdata([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)])
     return picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -85,8 +86,23 @@ def heic(width: int = 64, height: int = 48) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def avif(width: int = 64, height: int = 48) -> bytes:
+    return _encode("AVIF", width, height)
+
+
+@cache
+def bmp(width: int = 64, height: int = 48) -> bytes:
+    return _encode("BMP", width, height)
+
+
+@cache
+def jp2(width: int = 64, height: int = 48) -> bytes:
+    return _encode("JPEG2000", width, height)
+
+
 def with_brands(major: bytes, *compatible: bytes) -> bytes:
-    """The HEIC with another file type box of the same length, so that offsets still hold."""
+    """The HEIC with another file type box of the same length, so that offsets stay valid."""
     sample = heic()
     length = int.from_bytes(sample[:4], "big")
     box = (b"ftyp" + major + b"\0\0\0\0" + b"".join(compatible)).ljust(length - 4, b"\0")
@@ -167,6 +183,30 @@ def pdf_of(objects: Mapping[int, bytes]) -> bytes:
         data += b"%d 0 obj\n" % number + body + b"\nendobj\n"
     trailer = b"trailer<</Size %d/Root 1 0 R>>\n" % (max(objects) + 1)
     return data + table + trailer + b"startxref\n%d\n%%%%EOF\n" % len(data)
+
+
+def slow_pdf(draws: int = 50) -> bytes:
+    """A small PDF that takes long to render: one shading, blended again and again.
+
+    Ten draws take about 2 s at 800 pixels.
+    """
+    content = b"/G gs" + b" /S sh" * draws
+    shading = (
+        b"<</ShadingType 3/ColorSpace/DeviceRGB/Coords[300 300 0 300 300 400]/Extend[true true]"
+        b"/Function<</FunctionType 2/Domain[0 1]/C0[1 0 0]/C1[0 0 1]/N 1>>>>"
+    )
+    page = (
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 600]/Contents 4 0 R"
+        b"/Resources<</Shading<</S " + shading + b">>/ExtGState<</G<</BM/Luminosity>>>>>>>>"
+    )
+    return pdf_of(
+        {
+            1: b"<</Type/Catalog/Pages 2 0 R>>",
+            2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            3: page,
+            4: b"<</Length %d>>stream\n" % len(content) + content + b"\nendstream",
+        }
+    )
 
 
 def _page_objects(text: str, pages: int) -> dict[int, bytes]:
@@ -358,18 +398,19 @@ def docx_bomb(unpacked_bytes: int = 101 << 20) -> bytes:
     return archive(docx_parts() | {"word/media/image1.bmp": b"\0" * unpacked_bytes})
 
 
-# In two halves, so that no scanner takes this file for what it is about.
+# Split, so that no scanner flags this source file.
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 """The text by which every scanner can be tried; harmless."""
 
 
-GOOD_FILES = {
+GOOD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "image/jpeg": (jpeg, "jpg"),
     "image/png": (png, "png"),
     "image/webp": (webp, "webp"),
     "image/gif": (gif, "gif"),
     "image/tiff": (tiff, "tiff"),
     "image/heic": (heic, "heic"),
+    "image/avif": (avif, "avif"),
     "application/pdf": (pdf, "pdf"),
     DOCX: (docx, "docx"),
     XLSX: (xlsx, "xlsx"),
@@ -381,3 +422,10 @@ GOOD_FILES = {
     "text/csv": (csv, "csv"),
 }
 """By media type: what makes a good file of it, and its usual extension."""
+
+RARE_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "image/bmp": (bmp, "bmp"),
+    "image/jp2": (jp2, "jp2"),
+    **{kind: (make, extension) for kind, (make, extension, _) in containers.FILES.items()},
+}
+"""As `GOOD_FILES`, for the kinds that a document type may accept and that are never inline."""

@@ -1,4 +1,4 @@
-"""Bodies that are JSON (RFC 8259), and bodies that only look like it, as bytes."""
+"""Valid JSON (RFC 8259) and bytes that only resemble it."""
 
 _VALUES = [b"1", b'"a"', b"true", b"null", b"[]", b"{}"]
 

@@ -1,4 +1,4 @@
-"""Document types, customers and uploads, made over HTTP as staff would."""
+"""Document types, customers and uploads, created over HTTP as staff."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from tests.factories import files
 
 async def make_type(admin: httpx.AsyncClient, name: str, **members: Any) -> dict[str, Any]:
     """Create a document type and return it."""
-    answer = await admin.post("/v1/admin/document-types", json={"name": name, **members})
-    assert answer.status_code == 201, answer.text
-    created: dict[str, Any] = answer.json()
+    response = await admin.post("/v1/admin/document-types", json={"name": name, **members})
+    assert response.status_code == 201, response.text
+    created: dict[str, Any] = response.json()
     return created
 
 
@@ -18,9 +18,9 @@ async def patch_type(admin: httpx.AsyncClient, key: str, **members: Any) -> dict
     """Change a document type and return it."""
     path = f"/v1/admin/document-types/{key}"
     etag = (await admin.get(path)).headers["etag"]
-    answer = await admin.patch(path, json=members, headers={"If-Match": etag})
-    assert answer.status_code == 200, answer.text
-    changed: dict[str, Any] = answer.json()
+    response = await admin.patch(path, json=members, headers={"If-Match": etag})
+    assert response.status_code == 200, response.text
+    changed: dict[str, Any] = response.json()
     return changed
 
 
@@ -28,16 +28,16 @@ async def patch_portal(admin: httpx.AsyncClient, **members: Any) -> dict[str, An
     """Change the portal settings and return them."""
     path = "/v1/admin/settings/portal"
     etag = (await admin.get(path)).headers["etag"]
-    answer = await admin.patch(path, json=members, headers={"If-Match": etag})
-    assert answer.status_code == 200, answer.text
-    changed: dict[str, Any] = answer.json()
+    response = await admin.patch(path, json=members, headers={"If-Match": etag})
+    assert response.status_code == 200, response.text
+    changed: dict[str, Any] = response.json()
     return changed
 
 
 async def make_customer(admin: httpx.AsyncClient, customer_id: str, **members: Any) -> None:
-    """Make a customer known."""
-    answer = await admin.put(f"/v1/admin/customers/{customer_id}", json=members)
-    assert answer.status_code == 201, answer.text
+    """Create a customer."""
+    response = await admin.put(f"/v1/admin/customers/{customer_id}", json=members)
+    assert response.status_code == 201, response.text
 
 
 def upload_of(

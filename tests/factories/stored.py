@@ -1,10 +1,10 @@
-"""Stored bytes that change behind the service's back, in whichever store a test has."""
+"""Changes stored bytes behind the service's back, in either store."""
 
 from docvault.services.resources import Resources
 
 
 async def stored_keys(resources: Resources) -> list[str]:
-    """Return the keys of everything that is stored."""
+    """Return the keys of all stored blobs."""
     return [blob.key async for blob in resources.store.list_blobs()]
 
 
@@ -17,20 +17,20 @@ async def stored_bytes(resources: Resources, key: str) -> bytes:
         await reader.close()
 
 
-async def lose_the_bytes(resources: Resources) -> None:
-    """Remove everything that is stored."""
+async def delete_stored_bytes(resources: Resources) -> None:
+    """Delete all stored blobs."""
     for key in await stored_keys(resources):
         await resources.store.delete(key)
 
 
 def flipped(body: bytes) -> bytes:
-    """Return the bytes with one bit in the middle turned over."""
+    """Return the bytes with one bit in the middle flipped."""
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 
 
 async def overwrite(resources: Resources, key: str, body: bytes) -> None:
-    """Put other bytes under a key, or the first ones."""
+    """Replace the bytes of a key."""
     await resources.store.delete(key)
     spooled = resources.spool.create()
     await spooled.write(body)

@@ -1,4 +1,4 @@
-"""Texts that programs have stumbled over, and names of files that they should."""
+"""Strings that are known to break programs, and hostile file names."""
 
 import unicodedata
 
@@ -34,3 +34,6 @@ NAMES: list[str] = [
     "=?utf-8?q?x?=", "a\tb.pdf", "\u0130.pdf", "\uff0e\uff0e\uff0fx", "x\u2215y.pdf", "\u2024\u2024/x.pdf",
     unicodedata.normalize("NFD", "Ålesund é.pdf"),
 ]  # fmt: skip
+
+# Control characters: NUL, white space, ESC, DEL, NEL and CSI.
+CONTROLS = "\0\t\n\r\x1b\x7f\x85\x9b"

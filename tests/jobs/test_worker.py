@@ -1,4 +1,4 @@
-"""The worker while its database is away: it comes back soon, and it stops when it is told to."""
+"""The worker without its database: it recovers soon, and it stops on request."""
 
 import asyncio
 import os
@@ -21,13 +21,14 @@ from docvault.services.resources import Resources
 
 PATH = "/v1/admin/customers/c-1/documents/contract"
 LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+LISTENERS = 1
 BLOBS = "SELECT count(*) FROM blobs"
-# Pools that wait twice as long each time try after 1, 3, 7 and 15 seconds.
-AWAY_SECONDS = 7.5
+# A pool that doubles its delay reconnects after 1, 3, 7 and 15 seconds.
+OUTAGE_SECONDS = 7.5
 
 
 async def becomes(resources: Resources, statement: str, expected: int, seconds: float) -> bool:
-    """Ask until it is so, or the time is over."""
+    """Poll until the query returns the value or the time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         async with resources.database.transaction() as session:
@@ -37,36 +38,36 @@ async def becomes(resources: Resources, statement: str, expected: int, seconds: 
     return False
 
 
-def take_away(proxy: PostgresProxy) -> None:
+def disconnect(proxy: PostgresProxy) -> None:
     proxy.faults = Faults(refuse=True)
     proxy.reset_all()
 
 
 class TestWorker:
-    """docvault worker, as a process of its own."""
+    """`docvault worker` as a separate process."""
 
-    async def test_it_ends_while_the_database_says_nothing(
+    async def test_worker_stops_while_database_is_silent(
         self, database_url: str, resources: Resources, tmp_path: Path
     ) -> None:
         with PostgresProxy(database_url) as proxy:
             process = start_worker(proxy.url, tmp_path)
             try:
-                assert await becomes(resources, LISTENING, 1, seconds=20)
+                assert await becomes(resources, LISTENING, LISTENERS, seconds=60)
                 proxy.faults = Faults(blackhole=True)
                 process.terminate()
                 _, log = await asyncio.to_thread(process.communicate, timeout=20)
             finally:
                 process.kill()
         assert process.returncode == 0
-        assert "the database does not answer, leaving without it" in log
+        assert "the database does not respond, leaving without it" in log
 
 
 def start_worker(database_url: str, folder: Path) -> subprocess.Popen[str]:
-    """Run a worker that gives jobs half a second to end, and itself another one."""
+    """Start a worker that allows half a second for its jobs and a second for its own exit."""
     program = (
         "from docvault.jobs import worker\n"
         "worker.SHUTDOWN_SECONDS, worker.LEAVE_SECONDS = 0.5, 1\n"
-        "from docvault.cli import main; main()"
+        "from docvault.cli.main import main; main()"
     )
     settings = {
         "DOCVAULT_DATABASE_URL": database_url,
@@ -81,10 +82,10 @@ def start_worker(database_url: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-class TestWorkerInside:
-    """worker_inside()."""
+class TestEmbeddedWorker:
+    """The worker inside the API process."""
 
-    async def test_jobs_are_done_soon_after_a_long_outage(
+    async def test_jobs_run_soon_after_long_outage(
         self, admin: httpx.AsyncClient, database_url: str, resources: Resources
     ) -> None:
         await make_type(admin, "Contract")
@@ -92,20 +93,21 @@ class TestWorkerInside:
         await admin.put(PATH, **upload_of(files.text(), "a.txt"))
         with PostgresProxy(database_url) as proxy:
             async with worker_inside(proxy.url, resources):
-                assert await becomes(resources, LISTENING, 1, seconds=20)
-                take_away(proxy)
-                await asyncio.sleep(AWAY_SECONDS)
+                assert await becomes(resources, LISTENING, LISTENERS, seconds=20)
+                disconnect(proxy)
+                await asyncio.sleep(OUTAGE_SECONDS)
                 proxy.faults = Faults()
                 assert (await admin.delete(PATH)).status_code == 204
                 assert await becomes(resources, BLOBS, 0, seconds=6)
+                assert await becomes(resources, LISTENING, LISTENERS, seconds=20)
 
-    async def test_it_stops_without_a_database(
+    async def test_worker_stops_without_database(
         self, database_url: str, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(worker, "SHUTDOWN_INSIDE_SECONDS", 0.5)
         with PostgresProxy(database_url) as proxy:
             async with worker_inside(proxy.url, resources):
-                assert await becomes(resources, LISTENING, 1, seconds=20)
-                take_away(proxy)
+                assert await becomes(resources, LISTENING, LISTENERS, seconds=20)
+                disconnect(proxy)
                 began = time.monotonic()
             assert time.monotonic() - began < 25

@@ -1,4 +1,4 @@
-"""Pictures of untrusted files: what is rendered, what is refused, and what is left behind."""
+"""Previews of untrusted files: what is rendered, what is rejected, and what remains."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,18 @@ import psutil
 import pytest
 import uvloop
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageStat
+from tests.previews.conftest import Render
 
 import docvault
+from docvault.domain.media_types import PREVIEWABLE_MEDIA_TYPES
+from docvault.domain.previews import PreviewSize
 from docvault.previews import child, renderer
 from docvault.previews.renderer import (
-    PREVIEWABLE_TYPES,
     PreviewFailed,
     PreviewRenderer,
     PreviewUnavailable,
     RenderedPreview,
 )
-from docvault.rules.previews import PreviewSize
 
 pillow_heif.register_heif_opener()
 
@@ -46,10 +47,13 @@ FORMATS = {
     "image/tiff": "TIFF",
     "image/heic": "HEIF",
     "image/heif": "HEIF",
+    "image/avif": "AVIF",
+    "image/bmp": "BMP",
+    "image/jp2": "JPEG2000",
 }
 SIDES = {PreviewSize.small: 200, PreviewSize.medium: 800, PreviewSize.large: 1600}
 ORIENTATION = 0x0112
-# The turn with which a camera held in that way stores an upright scene.
+# The rotation with which a camera held in that way stores an upright scene.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,7 +70,7 @@ STORED = {
 
 
 def scene(width: int = 400, height: int = 300) -> Image.Image:
-    """Four coloured quarters, so that no turn of it looks like another."""
+    """Four coloured quarters, so that every rotation looks different."""
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, width // 2 - 1, height // 2 - 1), fill="red")
@@ -82,7 +86,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def pdf(*pages: str, declared: int | None = None, content: str = "") -> bytes:
-    """A PDF of pages given by the inside of their dictionaries; objects 1 and 2 are fixed."""
+    """Return a PDF of pages given by the content of their dictionaries."""
     kids = " ".join(f"{number + 4} 0 R" for number in range(len(pages)))
     count = declared if declared is not None else len(pages)
     objects = [
@@ -123,26 +127,17 @@ def large_sample(media_type: str) -> bytes:
     return encoded(scene(2000, 1500), FORMATS[media_type])
 
 
-Render = Callable[..., Any]
-
-
-@pytest.fixture
-def render(tmp_path: Path) -> Render:
-    async def rendered(
-        source: bytes, media_type: str, size: PreviewSize = PreviewSize.medium
-    ) -> RenderedPreview:
-        path = tmp_path / "source"
-        path.write_bytes(source)
-        return await PreviewRenderer().render(path, media_type, size)
-
-    return rendered
-
-
 def opened(preview: RenderedPreview) -> Image.Image:
     image = Image.open(io.BytesIO(preview.body))
     assert Image.MIME[image.format or ""] == preview.media_type
     assert image.size == (preview.width, preview.height)
     return image
+
+
+def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """Return the bands of a pixel, also for images with a single band."""
+    value: Any = image.getpixel((x, y))
+    return value if isinstance(value, tuple) else (value,)
 
 
 def assert_alike(image: Image.Image, expected: Image.Image) -> None:
@@ -152,33 +147,35 @@ def assert_alike(image: Image.Image, expected: Image.Image) -> None:
     assert sum(difference.mean) / 3 / 255 < 0.03
 
 
-# --- What is rendered -------------------------------------------------------------------------
+# --- Rendered files ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", PreviewSize)
-@pytest.mark.parametrize("media_type", sorted(PREVIEWABLE_TYPES))
-async def test_every_type_renders_with_the_longest_side_of_the_size(
+@pytest.mark.parametrize("media_type", sorted(PREVIEWABLE_MEDIA_TYPES))
+async def test_longest_side_matches_size_for_every_type(
     render: Render, media_type: str, size: PreviewSize
-):
+) -> None:
     preview = await render(large_sample(media_type), media_type, size)
     side = SIDES[size]
     assert_alike(opened(preview), scene(side, side * 3 // 4))
 
 
 @pytest.mark.parametrize("media_type", sorted(FORMATS))
-async def test_a_small_image_is_not_enlarged(render: Render, media_type: str):
+async def test_small_image_is_not_enlarged(render: Render, media_type: str) -> None:
     preview = await render(encoded(scene(64, 48), FORMATS[media_type]), media_type)
     assert (preview.width, preview.height) == (64, 48)
 
 
-async def test_a_long_and_thin_image_keeps_at_least_one_pixel(render: Render):
+async def test_long_thin_image_keeps_one_pixel(render: Render) -> None:
     preview = await render(encoded(Image.new("RGB", (10_000, 1)), "PNG"), "image/png")
     assert (preview.width, preview.height) == (800, 1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/webp", "image/tiff"])
-async def test_exif_orientation_is_applied(render: Render, media_type: str, orientation: int):
+async def test_exif_orientation_is_applied(
+    render: Render, media_type: str, orientation: int
+) -> None:
     turn = STORED[orientation]
     stored = scene() if turn is None else scene().transpose(turn)
     exif = Image.Exif()
@@ -188,8 +185,8 @@ async def test_exif_orientation_is_applied(render: Render, media_type: str, orie
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-async def test_a_turned_heic_is_turned_once(render: Render, orientation: int):
-    # The encoder writes HEIF's own turn beside the EXIF orientation, as phones do.
+async def test_rotated_heic_is_rotated_once(render: Render, orientation: int) -> None:
+    # The encoder writes HEIF's own rotation in addition to the EXIF orientation, as phones do.
     turn = STORED[orientation]
     stored = scene() if turn is None else scene().transpose(turn)
     exif = Image.Exif()
@@ -198,7 +195,7 @@ async def test_a_turned_heic_is_turned_once(render: Render, orientation: int):
     assert_alike(opened(preview), scene())
 
 
-async def test_an_orientation_that_is_no_number_is_ignored(render: Render):
+async def test_non_numeric_orientation_is_ignored(render: Render) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0\0\0\0\0"
     preview = await render(encoded(scene(), "JPEG", exif=exif), "image/jpeg")
     assert_alike(opened(preview), scene())
@@ -206,7 +203,7 @@ async def test_an_orientation_that_is_no_number_is_ignored(render: Render):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-async def test_no_metadata_comes_through(render: Render, kind: str, mode: str):
+async def test_metadata_is_removed(render: Render, kind: str, mode: str) -> None:
     exif = Image.Exif()
     exif[0x010F] = "SecretCamera"
     exif.get_ifd(0x8825)[1] = "N"
@@ -223,7 +220,7 @@ async def test_no_metadata_comes_through(render: Render, kind: str, mode: str):
         assert trace not in body
 
 
-async def test_transparency_is_kept_as_png(render: Render):
+async def test_transparency_gives_png(render: Render) -> None:
     image = scene()
     image.putalpha(Image.new("L", image.size, 255))
     image.paste((0, 0, 0, 0), (0, 0, 200, 150))
@@ -233,20 +230,20 @@ async def test_transparency_is_kept_as_png(render: Render):
     assert preview.getpixel((390, 290)) == (255, 255, 255, 255)
 
 
-async def test_an_opaque_alpha_channel_makes_a_jpeg(render: Render):
+async def test_opaque_alpha_channel_gives_jpeg(render: Render) -> None:
     preview = await render(encoded(scene().convert("RGBA"), "PNG"), "image/png")
     assert preview.media_type == "image/jpeg"
 
 
-async def test_a_transparent_palette_colour_is_kept(render: Render):
+async def test_transparent_palette_colour_is_kept(render: Render) -> None:
     image = scene().quantize(4)
     seen_through = image.getpixel((10, 10))
     preview = opened(await render(encoded(image, "GIF", transparency=seen_through), "image/gif"))
-    assert preview.convert("RGBA").getpixel((10, 10))[3] == 0
+    assert pixel(preview.convert("RGBA"), 10, 10)[3] == 0
     assert preview.convert("RGBA").getpixel((390, 10)) == (0, 255, 0, 255)
 
 
-async def test_transparent_noise_too_large_for_a_png_becomes_a_jpeg(render: Render):
+async def test_large_transparent_noise_gives_jpeg(render: Render) -> None:
     noise = Image.frombytes("RGBA", (1600, 1600), os.urandom(1600 * 1600 * 4))
     preview = await render(encoded(noise, "PNG"), "image/png", PreviewSize.large)
     assert preview.media_type == "image/jpeg"
@@ -254,7 +251,7 @@ async def test_transparent_noise_too_large_for_a_png_becomes_a_jpeg(render: Rend
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-async def test_cmyk_becomes_rgb(render: Render, kind: str):
+async def test_cmyk_becomes_rgb(render: Render, kind: str) -> None:
     media_type = {v: k for k, v in FORMATS.items()}[kind]
     preview = opened(await render(encoded(scene().convert("CMYK"), kind), media_type))
     assert preview.mode == "RGB"
@@ -264,27 +261,29 @@ async def test_cmyk_becomes_rgb(render: Render, kind: str):
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "F"]
 )
-async def test_every_mode_keeps_its_light_and_dark(render: Render, mode: str):
+async def test_every_mode_keeps_light_and_dark(render: Render, mode: str) -> None:
     image = Image.new("L", (40, 40), 0)
     image.paste(255, (0, 0, 20, 40))
     if mode == "LAB":
-        image = ImageCms.profileToProfile(
+        converted = ImageCms.profileToProfile(
             image.convert("RGB"),
             ImageCms.createProfile("sRGB"),
             ImageCms.createProfile("LAB"),
             outputMode="LAB",
         )
+        assert converted is not None
+        image = converted
     elif mode == "I;16":
         image = image.convert("I").point(lambda value: value * 257).convert("I;16")
     else:
         image = image.convert(mode)
     preview = opened(await render(encoded(image, "TIFF"), "image/tiff")).convert("L")
-    assert preview.getpixel((5, 20)) > 245
-    assert preview.getpixel((35, 20)) < 10
+    assert pixel(preview, 5, 20)[0] > 245
+    assert pixel(preview, 35, 20)[0] < 10
 
 
 @pytest.mark.parametrize(("colour", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-async def test_a_png_of_16_bits_is_scaled_to_8(render: Render, colour: int, samples: int):
+async def test_png_of_16_bits_is_scaled_to_8(render: Render, colour: int, samples: int) -> None:
     grey = struct.pack(">H", 0x8000) * (samples - (colour >= 4))
     pixel = grey + (b"\xff\xff" if colour >= 4 else b"")
     row = b"\0" + pixel * 32
@@ -292,30 +291,30 @@ async def test_a_png_of_16_bits_is_scaled_to_8(render: Render, colour: int, samp
     assert opened(preview).convert("L").getpixel((16, 16)) == pytest.approx(128, abs=2)
 
 
-async def test_a_colour_profile_is_converted_to_srgb(render: Render):
-    # A profile whose red and green are exchanged: what is stored as red is seen as green.
+async def test_colour_profile_is_converted_to_srgb(render: Render) -> None:
+    # A profile with red and green swapped: stored red is displayed as green.
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exchanged = srgb.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
     source = encoded(Image.new("RGB", (40, 40), "red"), "PNG", icc_profile=exchanged)
-    red, green, _ = opened(await render(source, "image/png")).getpixel((20, 20))
+    red, green, _ = pixel(opened(await render(source, "image/png")), 20, 20)
     assert red < 10
     assert green > 245
 
 
-async def test_a_broken_colour_profile_is_ignored(render: Render):
+async def test_broken_colour_profile_is_ignored(render: Render) -> None:
     source = encoded(scene(), "PNG", icc_profile=b"no profile")
     assert_alike(opened(await render(source, "image/png")), scene())
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-async def test_the_first_frame_is_shown(render: Render, kind: str):
+async def test_first_frame_is_rendered(render: Render, kind: str) -> None:
     others = [Image.new("RGB", (400, 300), colour) for colour in ("black", "yellow")]
     source = encoded(scene(), kind, save_all=True, append_images=others)
     media_type = {v: k for k, v in FORMATS.items()}[kind]
     assert_alike(opened(await render(source, media_type)), scene())
 
 
-async def test_the_first_page_of_a_pdf_is_shown(render: Render):
+async def test_first_pdf_page_is_rendered(render: Render) -> None:
     source = pdf(
         "/MediaBox[0 0 400 300]", "/MediaBox[0 0 300 300]", content="0 0 1 rg 0 0 9 9 re f"
     )
@@ -324,7 +323,7 @@ async def test_the_first_page_of_a_pdf_is_shown(render: Render):
     assert opened(preview).getpixel((400, 100)) == (255, 255, 255)
 
 
-async def test_a_rotated_pdf_page_is_shown_rotated(render: Render):
+async def test_rotated_pdf_page_is_rendered_rotated(render: Render) -> None:
     preview = await render(pdf_of_scene("/Rotate 90"), "application/pdf")
     assert_alike(opened(preview), scene(800, 600).transpose(Image.Transpose.ROTATE_270))
 
@@ -339,77 +338,54 @@ async def test_a_rotated_pdf_page_is_shown_rotated(render: Render):
     ],
     ids=["1000 m", "ribbon", "almost nothing", "inverted"],
 )
-async def test_a_pdf_page_of_an_odd_size_fits(render: Render, box: str, shown: tuple[int, int]):
+async def test_pdf_page_of_unusual_size_fits(
+    render: Render, box: str, shown: tuple[int, int]
+) -> None:
     preview = await render(pdf(f"/MediaBox[{box}]"), "application/pdf")
     assert (preview.width, preview.height) == shown
 
 
 @pytest.mark.parametrize("box", ["0 0 0 0", "1e99 0 0 1e99", "0 0 nan inf", "0 0 100 1e38"])
-async def test_a_pdf_page_without_a_real_size_is_shown_as_a_letter(render: Render, box: str):
+async def test_pdf_page_without_size_is_rendered_as_letter(render: Render, box: str) -> None:
     preview = await render(pdf(f"/MediaBox[{box}]"), "application/pdf")
     assert (preview.width, preview.height) == (618, 800)
 
 
-# --- What is refused --------------------------------------------------------------------------
-
-
-def bomb() -> bytes:
-    return png(20_000, 20_000, 1, 0, (b"\0" + bytes(2_500)) * 20_000)
-
-
-def frames(kind: str, number: int) -> bytes:
-    pictures = [Image.new("L", (8, 8), shade) for shade in range(number)]
-    return encoded(pictures[0], kind, save_all=True, append_images=pictures[1:])
+# --- Rejected files ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("make", "media_type"),
+    "make",
     [
-        (bomb, "image/png"),
-        (lambda: png(8_000, 5_001, 1, 0, b""), "image/png"),
-        (lambda: png(20_001, 1, 8, 0, b""), "image/png"),
-        (lambda: frames("GIF", 101), "image/gif"),
-        (lambda: frames("TIFF", 101), "image/tiff"),
-        (lambda: pdf("/MediaBox[0 0 9 9]", *["/MediaBox[0 0 9 9]"] * 2_000), "application/pdf"),
+        lambda: png(16_000, 15_626, 1, 0, b""),
+        lambda: png(11_000, 11_000, 8, 2, b""),
+        lambda: png(65_536, 1, 8, 0, b""),
     ],
-    ids=["400 MP", "over 40 MP", "side over 20000", "101 frames", "101 pages", "2001 PDF pages"],
+    ids=["250 MP", "121 MP of 4 bytes", "side over 65535"],
 )
-async def test_what_declares_too_much_is_refused_at_once(
-    render: Render, make: Callable[[], bytes], media_type: str
-):
+async def test_declared_dimensions_over_limit_are_rejected_immediately(
+    render: Render, make: Callable[[], bytes]
+) -> None:
     source = make()
     began = time.monotonic()
     with pytest.raises(PreviewFailed, match="over-limit"):
-        await render(source, media_type)
+        await render(source, "image/png")
     assert time.monotonic() - began < 5
 
 
-async def test_an_image_of_40_megapixels_is_rendered(render: Render):
-    source = encoded(Image.new("RGB", (8_000, 5_000), "red"), "JPEG")
-    preview = await render(source, "image/jpeg")
-    assert (preview.width, preview.height) == (800, 500)
-
-
-@pytest.mark.parametrize("media_type", sorted(PREVIEWABLE_TYPES))
-async def test_a_truncated_file_fails(render: Render, media_type: str):
-    source = large_sample(media_type)
-    with pytest.raises(PreviewFailed, match="broken"):
-        await render(source[: len(source) // 2], media_type)
-
-
-@pytest.mark.parametrize("media_type", sorted(PREVIEWABLE_TYPES))
+@pytest.mark.parametrize("media_type", sorted(PREVIEWABLE_MEDIA_TYPES))
 @pytest.mark.parametrize("source", [b"", b"\0" * 4096], ids=["empty", "zeros"])
-async def test_a_file_of_nothing_fails(render: Render, media_type: str, source: bytes):
+async def test_empty_file_fails(render: Render, media_type: str, source: bytes) -> None:
     with pytest.raises(PreviewFailed, match="broken"):
         await render(source, media_type)
 
 
-async def test_only_the_format_of_the_media_type_is_tried(render: Render):
+async def test_only_the_format_of_the_media_type_is_tried(render: Render) -> None:
     with pytest.raises(PreviewFailed, match="broken"):
         await render(encoded(scene(), "PNG"), "image/jpeg")
 
 
-async def test_a_type_that_cannot_be_shown_fails(render: Render):
+async def test_unsupported_type_fails(render: Render) -> None:
     with pytest.raises(PreviewFailed, match="unsupported-type"):
         await render(b"hello", "text/plain")
 
@@ -418,8 +394,14 @@ async def test_a_type_that_cannot_be_shown_fails(render: Render):
 
 
 def picture_of(body: str, **changes: object) -> str:
-    """A script that answers with a body (an expression), under a header with some changes."""
-    header = {"media_type": "image/jpeg", "width": 8, "height": 8, "length": None} | changes
+    """Return a script that outputs a body (an expression) after a header with some changes."""
+    header = {
+        "media_type": "image/jpeg",
+        "width": 8,
+        "height": 8,
+        "length": None,
+        "pages": None,
+    } | changes
     return textwrap.dedent(f"""
         import json, os, sys
         body = b"\\xff\\xd8\\xff" + {body}
@@ -454,12 +436,12 @@ async def failure(previews: PreviewRenderer, source: Path) -> str:
 
 
 async def settled() -> None:
-    """Let asyncio run the callbacks with which closed pipes give back their descriptors."""
+    """Let asyncio run the callbacks that release the descriptors of closed pipes."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-# Servers that other tests of the run use; they stay to its end.
+# Servers shared with other tests, which run until the end.
 SERVERS = {"postgres", "weed"}
 
 
@@ -467,14 +449,15 @@ def children() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name() not in SERVERS:
+            is_inspector = any("inspection" in argument for argument in process.cmdline())
+            if process.name() not in SERVERS and not is_inspector:
                 found.append(process)
     return found
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 -- processes announce nothing
+        while not condition():  # noqa: ASYNC110 -- processes send no events
             await asyncio.sleep(0.01)
 
 
@@ -485,14 +468,16 @@ async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
         ("print('hello')", "bad-output"),
         ("import os; os.write(1, os.urandom(100_000))", "bad-output"),
         ("import os\nwhile True: os.write(1, b'x' * 65536)", "bad-output"),
-        (picture_of("b'more than told'", length=4), "bad-output"),
-        (picture_of("b'less than told'", length=10**9), "bad-output"),
+        (picture_of("b'more than declared'", length=4), "bad-output"),
+        (picture_of("b'less than declared'", length=10**9), "bad-output"),
         (picture_of("b'too wide'", width=201), "bad-output"),
         (picture_of("b'no size'", height=0), "bad-output"),
-        (picture_of("b'size is no number'", height=True), "bad-output"),
-        (picture_of("b'not what it says'", media_type="image/png"), "bad-output"),
+        (picture_of("b'size is not a number'", height=True), "bad-output"),
+        (picture_of("b'not the declared type'", media_type="image/png"), "bad-output"),
         (picture_of("b'active content'", media_type="text/html"), "bad-output"),
-        (picture_of("b'type is no text'", media_type=[]), "bad-output"),
+        (picture_of("b'type is not a string'", media_type=[]), "bad-output"),
+        (picture_of("b'no page'", pages=0), "bad-output"),
+        (picture_of("b'more pages than can be stored'", pages=2**31), "bad-output"),
         ("print([])", "bad-output"),
         ("print('[' * 100_000)", "bad-output"),
         (picture_of("b'fine'") + "sys.exit(1)", "crashed"),
@@ -514,16 +499,18 @@ async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
         "wrong signature",
         "html",
         "list as type",
+        "no page",
+        "too many pages",
         "list as header",
         "deep header",
         "exit code",
-        "killed after the answer",
+        "killed after the output",
         "aborted",
         "forked",
         "out of CPU time",
     ],
 )
-async def test_a_child_that_misbehaves_is_a_failure(source: Path, script: str, reason: str):
+async def test_misbehaving_child_is_a_failure(source: Path, script: str, reason: str) -> None:
     assert await failure(renderer_of(script), source) == reason
     assert children() == []
 
@@ -539,9 +526,9 @@ async def test_a_child_that_misbehaves_is_a_failure(source: Path, script: str, r
     ],
     ids=["hangs", "ignores SIGTERM", "closes its output", "leaves a child", "hangs with a child"],
 )
-async def test_a_child_out_of_time_is_killed_with_its_children(
+async def test_timed_out_child_is_killed_with_children(
     source: Path, script: str, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(renderer, "WALL_SECONDS", 0.5)
     began = time.monotonic()
     assert await failure(renderer_of(script), source) == "time-limit"
@@ -549,9 +536,9 @@ async def test_a_child_out_of_time_is_killed_with_its_children(
     assert children() == []
 
 
-async def test_a_failure_leaves_no_process_descriptor_or_file(
+async def test_failure_leaves_no_process_descriptor_or_file(
     source: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(renderer, "WALL_SECONDS", 0.2)
     faults = ["", "import os; os.abort()", HANG, "import os\nwhile True: os.write(1, b'x' * 65536)"]
     await failure(renderer_of(""), source)
@@ -564,7 +551,7 @@ async def test_a_failure_leaves_no_process_descriptor_or_file(
     assert children() == []
 
 
-async def test_cancelling_kills_the_child_and_its_children(source: Path):
+async def test_cancelling_kills_the_child_and_its_children(source: Path) -> None:
     script = FORK.format(closing="pass") + HANG
     descriptors = psutil.Process().num_fds()
     task = asyncio.create_task(renderer_of(script).render(source, "image/png", PreviewSize.small))
@@ -577,7 +564,7 @@ async def test_cancelling_kills_the_child_and_its_children(source: Path):
     assert psutil.Process().num_fds() == descriptors
 
 
-async def test_cancelling_at_any_moment_leaves_nothing(source: Path):
+async def test_cancelling_at_any_moment_leaves_no_process(source: Path) -> None:
     previews = renderer_of(picture_of("b'fine'"))
     await previews.render(source, "image/png", PreviewSize.small)
     await settled()
@@ -593,7 +580,7 @@ async def test_cancelling_at_any_moment_leaves_nothing(source: Path):
     await previews.render(source, "image/png", PreviewSize.small)
 
 
-async def test_no_more_children_than_allowed_run_at_once(source: Path):
+async def test_concurrent_children_are_limited(source: Path) -> None:
     previews = renderer_of("import time; time.sleep(0.2)\n" + picture_of("b'fine'"), parallel=2)
     tasks = [
         asyncio.create_task(previews.render(source, "image/png", PreviewSize.small))
@@ -607,21 +594,21 @@ async def test_no_more_children_than_allowed_run_at_once(source: Path):
     assert most == 2
 
 
-async def test_a_failure_gives_its_place_back(source: Path):
+async def test_failure_releases_permit(source: Path) -> None:
     previews = renderer_of("")
     for _ in range(3):
         assert await failure(previews, source) == "bad-output"
 
 
-# --- What could not be tried ------------------------------------------------------------------
+# --- Failures that are not the file's ---------------------------------------------------------
 
 
-async def test_a_missing_source_is_unavailable(tmp_path: Path):
+async def test_missing_source_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(PreviewUnavailable):
         await PreviewRenderer().render(tmp_path / "gone", "image/png", PreviewSize.small)
 
 
-async def test_a_command_that_cannot_start_is_unavailable(source: Path):
+async def test_command_that_cannot_start_is_unavailable(source: Path) -> None:
     previews = PreviewRenderer()
     previews._command = ("/nonexistent/python",)
     descriptors = psutil.Process().num_fds()
@@ -632,7 +619,7 @@ async def test_a_command_that_cannot_start_is_unavailable(source: Path):
 
 
 @pytest.mark.parametrize("spare", range(6))
-async def test_running_out_of_descriptors_is_unavailable(source: Path, spare: int):
+async def test_running_out_of_descriptors_is_unavailable(source: Path, spare: int) -> None:
     # Two for the pipe, one for the source, and three that subprocess itself needs.
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = psutil.Process().num_fds()
@@ -649,7 +636,7 @@ async def test_running_out_of_descriptors_is_unavailable(source: Path, spare: in
     assert children() == []
 
 
-async def test_missing_parsers_are_unavailable(source: Path):
+async def test_missing_parsers_are_unavailable(source: Path) -> None:
     previews = PreviewRenderer()
     without_packages = ("-I", "-S", child.__file__)
     previews._command = (sys.executable, *without_packages)
@@ -657,7 +644,7 @@ async def test_missing_parsers_are_unavailable(source: Path):
         await previews.render(source, "image/png", PreviewSize.small)
 
 
-# --- What the child sees ----------------------------------------------------------------------
+# --- The environment of the child -------------------------------------------------------------
 
 REPORT = """
 import json, os
@@ -681,9 +668,7 @@ async def report(previews: PreviewRenderer, source: Path) -> dict[str, Any]:
     return seen
 
 
-async def test_the_child_sees_the_open_source_and_nothing_else(
-    source: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_child_sees_only_open_source(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCVAULT_DATABASE_URL", "postgresql://secret")
     previews = renderer_of(REPORT + picture_of("json.dumps(report).encode()"))
     with socket.socket() as listener:
@@ -695,20 +680,22 @@ async def test_the_child_sees_the_open_source_and_nothing_else(
     assert seen["source_flags"] & os.O_ACCMODE == os.O_RDONLY
     assert seen["descriptors"]["1"].startswith("socket:")
     assert seen["descriptors"]["2"] == "/dev/null"
-    assert seen["arguments"][-2:] == ["PNG", "200"]
+    assert seen["arguments"][-3:] == ["PNG", "200", "1"]
     assert seen["folder"] == "/"
     assert seen["leads_its_session"]
 
 
-def test_under_uvloop_the_child_closes_what_it_inherits_and_lets_requests_go_first(source: Path):
+def test_child_under_uvloop_closes_descriptors_and_runs_at_low_priority(
+    source: Path,
+) -> None:
     # uvloop ignores close_fds, and uvicorn makes its listening socket inheritable.
     closing = f"""
 import sys
 import threading
-sys.path.insert(0, {str(Path(child.__file__).parent)!r})
+sys.path[:0] = [{str(Path(child.__file__).parent)!r}, {str(Path(docvault.__file__).parents[1])!r}]
 import child
-child.limit_resources("PNG")
-child.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can be read
+child.limit_resources("PNG", 200)
+child.sandbox.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can be read
 """
     previews = renderer_of(closing + REPORT + picture_of("json.dumps(report).encode()"))
     with socket.socket() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -718,7 +705,7 @@ child.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can be read
     assert seen["niceness"] == os.nice(0) + child.NICENESS
 
 
-def test_previews_work_and_fail_cleanly_under_uvloop(source: Path, monkeypatch: pytest.MonkeyPatch):
+def test_previews_work_and_fail_under_uvloop(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source.write_bytes(encoded(scene(), "PNG"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         rendering = PreviewRenderer().render(source, "image/png", PreviewSize.small)
@@ -729,19 +716,19 @@ def test_previews_work_and_fail_cleanly_under_uvloop(source: Path, monkeypatch: 
     assert children() == []
 
 
-async def test_a_killed_server_leaves_no_child(source: Path):
+async def test_killed_server_leaves_no_child(source: Path) -> None:
     child_script = f"""
 import sys, time
-sys.path.insert(0, {str(Path(child.__file__).parent)!r})
+sys.path[:0] = [{str(Path(child.__file__).parent)!r}, {str(Path(docvault.__file__).parents[1])!r}]
 import child
-child.limit_resources("PNG")
+child.limit_resources("PNG", 200)
 time.sleep(60)
 """
     server_script = f"""
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(docvault.__file__).parents[1])!r})
-from docvault.rules.previews import PreviewSize
+from docvault.domain.previews import PreviewSize
 from docvault.previews.renderer import PreviewRenderer
 previews = PreviewRenderer()
 previews._command = (sys.executable, "-I", "-S", "-c", {child_script!r})
@@ -759,6 +746,6 @@ asyncio.run(previews.render(Path({str(source)!r}), "image/png", PreviewSize.smal
 
 
 def status(pid: int) -> bytes:
-    """The status of a process, with a word of our own once it has given up new privileges."""
+    """Return the status of a process, with a marker once it has set no_new_privs."""
     text = Path(f"/proc/{pid}/status").read_bytes()
     return b"nonewprivs" if b"NoNewPrivs:\t1" in text else b""

@@ -1,28 +1,29 @@
-"""Wherever a page of customers is looked for, what is found is right, and whether it is all."""
+"""Every plan returns the correct page of customers, and the correct `is_last`."""
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import insert
 
-from docvault.models import Customer, DocumentType, Erasure, Holding, new_id
+from docvault.db.tables import CustomerRow, DocumentTypeRow, ErasureRow, FactSetRow, new_id
+from docvault.domain.customers import CustomerCursor, CustomerFilter, CustomerSort
+from docvault.domain.gate import GateDecision
 from docvault.repositories import customer_pages
 from docvault.repositories.customer_pages import (
-    SEARCHED_HOLDINGS,
-    Way,
+    MAX_SEARCHED_FACT_SETS,
+    SearchPlan,
+    cursor_parameters,
     filter_parameters,
     page_statement,
-    place_parameters,
-    ways,
+    plans,
 )
-from docvault.repositories.unit import Unit
-from docvault.rules.customers import CustomerFilter, CustomerPlace, CustomerSort
-from docvault.rules.gate import GateDecision
+from docvault.repositories.unit_of_work import UnitOfWork
 
 SEEDS = range(6)
 CUSTOMERS, TYPES, REQUIRED = 90, 3, 0
@@ -33,7 +34,7 @@ NAMES = ("Jan", "jansen", "Ja", "Anna", "\U0010ffff", "Zoë", None)
 
 @dataclass(frozen=True)
 class Person:
-    """A customer as lists see them; `held` are numbers of types."""
+    """A customer as in lists; `held` are the numbers of types with a document."""
 
     external_id: str
     name: str | None
@@ -50,8 +51,8 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A page that is asked for."""
+class PageRequest:
+    """A requested page."""
 
     filter_: CustomerFilter
     sort: CustomerSort
@@ -59,19 +60,19 @@ class Question:
     limit: int
 
     @property
-    def place(self) -> CustomerPlace | None:
-        """The place in the terms of the repository."""
-        return None if self.after is None else CustomerPlace(*self.after)
+    def place(self) -> CustomerCursor | None:
+        """The cursor of the repository."""
+        return None if self.after is None else CustomerCursor(*self.after)
 
 
 @dataclass(frozen=True)
 class Population:
-    """Customers with every combination of some types, some of them created at one moment."""
+    """Customers with every combination of some types, some of them created at the same time."""
 
     people: list[Person]
     type_ids: list[UUID]
 
-    def answer(self, question: Question) -> list[str]:
+    def response(self, question: PageRequest) -> list[str]:
         """Return the ids of a page in order."""
         shown = [person for person in self.people if self._is_shown(person, question.filter_)]
         places = sorted(
@@ -79,7 +80,7 @@ class Population:
             reverse=question.sort.startswith("-"),
         )
         if question.after is not None:
-            # It need not be the place of anybody who is shown.
+            # It need not be the position of a listed customer.
             is_behind = (
                 question.after.__gt__ if question.sort.startswith("-") else question.after.__lt__
             )
@@ -101,8 +102,8 @@ class Population:
         )
 
 
-async def populate(unit: Unit, rng: random.Random) -> Population:
-    session = unit._work.orm
+async def populate(uow: UnitOfWork, rng: random.Random) -> Population:
+    session = uow._connection.orm
     types = [
         {
             "id": new_id(),
@@ -117,16 +118,16 @@ async def populate(unit: Unit, rng: random.Random) -> Population:
         for number in range(TYPES)
     ]
     numbers = [
-        await session.scalar(insert(DocumentType).values(row).returning(DocumentType.number))
+        await session.scalar(insert(DocumentTypeRow).values(row).returning(DocumentTypeRow.number))
         for row in types
     ]
-    holdings: dict[frozenset[int], int] = {frozenset(): 0}
+    fact_sets: dict[frozenset[int], int] = {frozenset(): 0}
     for held in (frozenset(c) for n in range(1, TYPES + 1) for c in combinations(range(TYPES), n)):
-        row = insert(Holding).values(numbers=[numbers[number] for number in sorted(held)])
-        holdings[held] = (await session.scalars(row.returning(Holding.id))).one()
+        row = insert(FactSetRow).values(numbers=[numbers[number] for number in sorted(held)])
+        fact_sets[held] = (await session.scalars(row.returning(FactSetRow.id))).one()
     erasure_id = new_id()
     await session.execute(
-        insert(Erasure).values(
+        insert(ErasureRow).values(
             id=erasure_id,
             customer_pseudonym="p",
             customer_id=new_id(),
@@ -135,9 +136,9 @@ async def populate(unit: Unit, rng: random.Random) -> Population:
             blobs=0,
         )
     )
-    people = [some_person(rng, number, list(holdings)) for number in range(CUSTOMERS)]
+    people = [random_person(rng, number, list(fact_sets)) for number in range(CUSTOMERS)]
     await session.execute(
-        insert(Customer),
+        insert(CustomerRow),
         [
             {
                 "id": new_id(),
@@ -146,30 +147,31 @@ async def populate(unit: Unit, rng: random.Random) -> Population:
                 "email": person.email,
                 "tags": [],
                 "created_at": person.created_at,
-                "holding_id": holdings[person.held],
+                "fact_set_id": fact_sets[person.held],
                 "erasure_id": erasure_id if person.is_erased else None,
             }
             for person in people
         ],
     )
-    return Population(people, [row["id"] for row in types])
+    type_ids: list[Any] = [row["id"] for row in types]
+    return Population(people, type_ids)
 
 
-def some_person(rng: random.Random, number: int, holdings: list[frozenset[int]]) -> Person:
+def random_person(rng: random.Random, number: int, fact_sets: list[frozenset[int]]) -> Person:
     name = rng.choice(NAMES)
     return Person(
         external_id=f"{rng.choice(('c', 'jan', 'C'))}-{number}",
         name=name,
         email=rng.choice((None, f"{name}{number}@example.org", "jan@example.org")),
         created_at=BEGINNING + timedelta(days=rng.randrange(30)),
-        held=rng.choice(holdings),
+        held=rng.choice(fact_sets),
         is_erased=rng.random() < 0.1,
     )
 
 
-def some_question(rng: random.Random, population: Population) -> Question:
+def random_request(rng: random.Random, population: Population) -> PageRequest:
     sort = rng.choice(list(CustomerSort))
-    return Question(
+    return PageRequest(
         CustomerFilter(
             has_documents=rng.choice((None, None, True, False)),
             uploaded=tuple(rng.sample(population.type_ids, rng.choice((0, 0, 1)))),
@@ -179,69 +181,74 @@ def some_question(rng: random.Random, population: Population) -> Question:
             search=rng.choice((None, "j", "Jan", "c-1", "nobody", "\U0010ffff")),
         ),
         sort,
-        # Of the erased too, for whoever was the last of a page may have gone since.
+        # Including erased customers, because the last of a page may have been erased since.
         rng.choice((None, rng.choice(population.people).place(sort))),
         rng.choice((1, 5, CUSTOMERS)),
     )
 
 
-async def ask(unit: Unit, way: Way, question: Question) -> tuple[list[str], bool]:
-    """Return who is found one way, and whether nobody else is there."""
+async def ask(uow: UnitOfWork, plan: SearchPlan, question: PageRequest) -> tuple[list[str], bool]:
+    """Return the customers that a plan finds, and whether the page is the last."""
     parameters = {
         **filter_parameters(question.filter_),
-        **place_parameters(question.place, question.sort),
+        **cursor_parameters(question.place, question.sort),
         "limit": question.limit,
         "reachable_id": None,
     }
-    statement = page_statement(way, question.filter_, question.sort)
-    rows = (await unit._work.orm.execute(statement, parameters)).all()
-    return [row.external_id for row in rows if row.id], rows[0].is_last
+    statement = page_statement(plan, question.filter_, question.sort)
+    rows = await uow._connection.rows(statement, parameters)
+    return [row.external_id for row in rows if row.customer_id], rows[0].is_last
 
 
 @pytest.fixture
-def few_nearby(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let only a few customers be nearby, as with many customers."""
-    monkeypatch.setattr(customer_pages, "NEARBY", 7)
-    monkeypatch.setattr(customer_pages, "NEARBY_SEARCHED", 9)
+def few_scanned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Limit SCAN_NEXT to a few customers, as if there were many."""
+    monkeypatch.setattr(customer_pages, "SCANNED", 7)
+    monkeypatch.setattr(customer_pages, "SCANNED_WITH_SEARCH", 9)
     customer_pages._page_statement.cache_clear()
     yield
     customer_pages._page_statement.cache_clear()
 
 
 @pytest.mark.req("R-094")
-class TestWays:
+class TestPlans:
     """page_statement()."""
 
-    @pytest.mark.usefixtures("few_nearby")
+    @pytest.mark.usefixtures("few_scanned")
     @pytest.mark.parametrize("seed", SEEDS)
-    async def test_each_way_finds_the_first_ones_and_knows_whether_that_is_all(
-        self, unit: Unit, seed: int
+    async def test_every_plan_returns_first_rows_and_completeness(
+        self, uow: UnitOfWork, seed: int
     ) -> None:
         rng = random.Random(seed)
-        population = await populate(unit, rng)
-        whole: dict[Way, int] = dict.fromkeys(Way, 0)
-        for question in (some_question(rng, population) for _ in range(QUESTIONS)):
-            expected = population.answer(question)
-            tried = ways(question.filter_, question.sort, question.place)
-            for way in tried:
-                found, is_last = await ask(unit, way, question)
-                assert found == expected[: len(found)], (way, question)
+        population = await populate(uow, rng)
+        whole: dict[SearchPlan, int] = dict.fromkeys(SearchPlan, 0)
+        for question in (random_request(rng, population) for _ in range(QUESTIONS)):
+            expected = population.response(question)
+            tried = plans(question.filter_, question.sort, question.place)
+            for plan in tried:
+                found, is_last = await ask(uow, plan, question)
+                assert found == expected[: len(found)], (plan, question)
                 is_whole = is_last or len(found) == question.limit
-                assert not is_whole or found == expected, (way, question)
-                whole[way] += is_whole
-            assert is_whole or way is Way.NEARBY, (tried, question)
+                assert not is_whole or found == expected, (plan, question)
+                whole[plan] += is_whole
+            assert is_whole or plan is SearchPlan.SCAN_NEXT, (tried, question)
         assert min(whole.values()) > 0
-        assert whole[Way.NEARBY] < QUESTIONS
+        assert whole[SearchPlan.SCAN_NEXT] < QUESTIONS
 
-    async def test_a_search_in_too_many_holdings_finds_nobody_and_says_so(self, unit: Unit) -> None:
-        population = await populate(unit, random.Random(0))
-        question = Question(
+    async def test_a_search_in_too_many_fact_sets_finds_nobody_and_says_so(
+        self, uow: UnitOfWork
+    ) -> None:
+        population = await populate(uow, random.Random(0))
+        question = PageRequest(
             CustomerFilter(has_documents=True, search="jan"), CustomerSort.CREATED_AT, None, 5
         )
-        assert await ask(unit, Way.BY_HOLDING, question) == (population.answer(question), True)
-        await unit._work.orm.execute(
-            insert(Holding), [{"numbers": [1000 + n]} for n in range(SEARCHED_HOLDINGS)]
+        assert await ask(uow, SearchPlan.BY_FACT_SET, question) == (
+            population.response(question),
+            True,
         )
-        assert await ask(unit, Way.BY_HOLDING, question) == ([], False)
-        found, _ = await ask(unit, Way.BY_SEARCH, question)
-        assert found == population.answer(question)
+        await uow._connection.orm.execute(
+            insert(FactSetRow), [{"numbers": [1000 + n]} for n in range(MAX_SEARCHED_FACT_SETS)]
+        )
+        assert await ask(uow, SearchPlan.BY_FACT_SET, question) == ([], False)
+        found, _ = await ask(uow, SearchPlan.BY_SEARCH, question)
+        assert found == population.response(question)

@@ -1,15 +1,15 @@
-"""Counts that all processes share: exact, whoever counts at the same time."""
+"""Counts shared by all processes: exact under concurrency."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from tests.factories.contexts import system_context
 
-from docvault.auth.principals import Access
-from docvault.database import Database
-from docvault.repositories.unit import Unit
-from docvault.rules.rate_limits import WINDOW_SECONDS
+from docvault.db.engine import Database
+from docvault.domain.rate_limits import WINDOW_SECONDS
+from docvault.repositories.unit_of_work import UnitOfWork
 
 A, B = b"a" * 32, b"b" * 32
 
@@ -22,16 +22,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def count(database: Database, *ids: bytes) -> list[int]:
-    """Count in a transaction of its own; return the numbers."""
+    """Count in a separate transaction; return the counts."""
     async with database.transaction() as session:
-        counted = await Unit(session, Access.everyone()).rate_limits.count(ids)
-    # A transaction that waited for another began before the window did.
+        counted = await UnitOfWork(session, system_context()).rate_limits.count(ids)
+    # A transaction that waited for another may have started before the window.
     assert all(0 < one.seconds_left < WINDOW_SECONDS + 5 for one in counted)
     return [one.number for one in counted]
 
 
 async def shift(database: Database, seconds: int) -> None:
-    """Let time pass for every window."""
+    """Move every window back in time."""
     async with database.transaction() as session:
         await session.execute(
             text("UPDATE rate_limits SET ends_at = ends_at - make_interval(secs => :seconds)"),
@@ -47,10 +47,10 @@ async def rows(database: Database) -> int:
 class TestCount:
     """RateLimitRepository.count."""
 
-    async def test_numbers_go_up_from_one(self, database: Database) -> None:
+    async def test_counts_start_at_one(self, database: Database) -> None:
         assert [await count(database, A) for _ in range(3)] == [[1], [2], [3]]
 
-    async def test_two_processes_count_together(
+    async def test_counts_are_shared_between_processes(
         self, database: Database, database_url: str
     ) -> None:
         other = Database(database_url)
@@ -59,30 +59,28 @@ class TestCount:
         await other.close()
         assert sorted(numbers) == list(range(1, 41))
 
-    async def test_several_ids_in_any_order_do_not_wait_in_a_circle(
-        self, database: Database
-    ) -> None:
+    async def test_several_ids_in_any_order_do_not_deadlock(self, database: Database) -> None:
         each = [count(database, *pair) for _ in range(20) for pair in ((A, B), (B, A))]
         numbers = [number for pair in await asyncio.gather(*each) for number in pair]
         assert sorted(numbers) == sorted([*range(1, 41), *range(1, 41)])
 
-    async def test_an_id_that_is_given_twice_is_counted_once(self, database: Database) -> None:
+    async def test_duplicate_id_is_counted_once(self, database: Database) -> None:
         assert await count(database, A, A) == [1]
 
-    async def test_a_window_ends_a_minute_after_its_first_count(self, database: Database) -> None:
+    async def test_window_ends_one_minute_after_first_count(self, database: Database) -> None:
         await count(database, A)
         await shift(database, WINDOW_SECONDS // 2)
         assert await count(database, A) == [2]
         await shift(database, WINDOW_SECONDS // 2)
         assert await count(database, A) == [1]
 
-    async def test_what_is_rolled_back_is_not_counted(self, database: Database) -> None:
+    async def test_rolled_back_count_is_not_kept(self, database: Database) -> None:
         async with database.transaction() as session:
-            await Unit(session, Access.everyone()).rate_limits.count([A])
+            await UnitOfWork(session, system_context()).rate_limits.count([A])
             await session.rollback()
         assert await count(database, A) == [1]
 
-    async def test_counting_writes_no_log_of_the_database(self, database: Database) -> None:
+    async def test_counters_are_in_unlogged_table(self, database: Database) -> None:
         async with database.transaction() as session:
             kind = await session.scalar(
                 text("SELECT relpersistence FROM pg_class WHERE relname = 'rate_limits'")
@@ -90,14 +88,14 @@ class TestCount:
         assert kind == "u"
 
 
-class TestDeleteOver:
+class TestDeleteExpired:
     """RateLimitRepository.delete_over."""
 
-    async def test_it_removes_windows_that_are_over_and_no_others(self, database: Database) -> None:
+    async def test_only_expired_windows_are_deleted(self, database: Database) -> None:
         await count(database, A)
         await shift(database, WINDOW_SECONDS)
         await count(database, B)
         async with database.transaction() as session:
-            await Unit(session, Access.everyone()).rate_limits.delete_over()
+            await UnitOfWork(session, system_context()).rate_limits.delete_over()
         assert await rows(database) == 1
         assert await count(database, B) == [2]

@@ -1,4 +1,4 @@
-"""The client of clamd: two verdicts, and everything else is a failure that passes nothing."""
+"""The clamd client: two verdicts; everything else is a failure, and no file passes."""
 
 import asyncio
 import logging
@@ -11,8 +11,9 @@ import uvloop
 from tests.factories import files
 from tests.fixtures.clamd import MISBEHAVIOURS, FakeClamd, read_stream
 
-from docvault import breaker, metrics
+from docvault import circuit_breaker
 from docvault.errors import ScannerUnavailable, StorageUnavailable
+from docvault.observability import metrics
 from docvault.scanning import clamd as module
 from docvault.scanning.clamd import CHUNK_BYTES, PARALLEL, Scanner, ScanRefused, ScanResult
 
@@ -29,7 +30,7 @@ async def scan(scanner: Scanner, body: bytes, *, seconds: float = 20) -> ScanRes
 
 
 async def fails(scanner: Scanner, body: bytes = LARGE, *, seconds: float = 0.5) -> str:
-    """Return what the failure is called."""
+    """Return the name of the failure."""
     with pytest.raises((ScannerUnavailable, ScanRefused)) as caught:
         await scan(scanner, body, seconds=seconds)
     return type(caught.value).__name__
@@ -41,19 +42,19 @@ def scanner(clamd: FakeClamd) -> Scanner:
 
 
 class TestVerdicts:
-    """What clamd says of bytes."""
+    """Verdicts of clamd."""
 
-    async def test_clean_bytes_are_clean_and_the_signatures_are_named(
-        self, scanner: Scanner, clamd: FakeClamd
-    ) -> None:
+    async def test_clean_verdict_names_signatures(self, scanner: Scanner, clamd: FakeClamd) -> None:
         assert await scan(scanner, b"hello") == ScanResult(None, clamd.version)
 
-    async def test_malware_is_named(self, scanner: Scanner, clamd: FakeClamd) -> None:
+    async def test_malware_verdict_names_signature(
+        self, scanner: Scanner, clamd: FakeClamd
+    ) -> None:
         result = await scan(scanner, b"before " + files.EICAR)
         assert result == ScanResult("Docvault.Eicar.UNOFFICIAL", clamd.version)
 
     @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 << 20])
-    async def test_clamd_gets_every_byte_in_bounded_chunks(
+    async def test_clamd_receives_all_bytes_in_bounded_chunks(
         self, scanner: Scanner, clamd: FakeClamd, size: int
     ) -> None:
         body = LARGE[:size]
@@ -61,7 +62,7 @@ class TestVerdicts:
         assert clamd.scanned == [body]
         assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in clamd.streams[0])
 
-    async def test_tcp_works_as_well(self, clamd: FakeClamd) -> None:
+    async def test_tcp_is_supported(self, clamd: FakeClamd) -> None:
         server = await asyncio.start_server(clamd._serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         assert (await scan(Scanner(f"tcp://127.0.0.1:{port}"), files.EICAR)).malware
@@ -69,20 +70,20 @@ class TestVerdicts:
 
 
 class TestFailures:
-    """Whatever happens, the file does not count as clean (T27)."""
+    """No failure makes a file count as clean (T27)."""
 
     @pytest.mark.parametrize("name", MISBEHAVIOURS)
     @pytest.mark.parametrize("body", [LARGE, files.EICAR], ids=["large", "eicar"])
-    async def test_no_misbehaviour_is_a_verdict(
+    async def test_misbehaviour_gives_no_verdict(
         self, scanner: Scanner, clamd: FakeClamd, name: str, body: bytes
     ) -> None:
         clamd.instead = MISBEHAVIOURS[name]
-        if name == "says it is clean too early":
-            body = LARGE * 3  # more than sockets buffer
+        if name == "reports clean too early":
+            body = LARGE * 3  # more than socket buffers hold
         await fails(scanner, body)
 
     @pytest.mark.parametrize("name", MISBEHAVIOURS)
-    def test_nor_is_it_under_the_event_loop_of_the_server(self, tmp_path: Path, name: str) -> None:
+    def test_misbehaviour_under_uvloop_gives_no_verdict(self, tmp_path: Path, name: str) -> None:
         async def tried() -> None:
             fake = FakeClamd(tmp_path)
             await fake.start()
@@ -97,11 +98,13 @@ class TestFailures:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(tried())
 
-    async def test_nothing_listens(self, scanner: Scanner, clamd: FakeClamd) -> None:
+    async def test_connection_refused_is_unavailable(
+        self, scanner: Scanner, clamd: FakeClamd
+    ) -> None:
         await clamd.stop()
         assert await fails(scanner) == "ScannerUnavailable"
 
-    async def test_a_host_that_is_not_there_costs_a_second(
+    async def test_unreachable_host_fails_before_scan_timeout(
         self, clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scanner = Scanner(clamd.address)
@@ -114,48 +117,46 @@ class TestFailures:
         async with asyncio.timeout(10):
             assert await fails(scanner, seconds=20) == "ScannerUnavailable"
 
-    async def test_an_answer_without_end_is_not_read_to_the_end(
-        self, scanner: Scanner, clamd: FakeClamd
-    ) -> None:
-        clamd.instead = MISBEHAVIOURS["never ends its answer"]
+    async def test_endless_reply_is_cut_off(self, scanner: Scanner, clamd: FakeClamd) -> None:
+        clamd.instead = MISBEHAVIOURS["never ends its response"]
         async with asyncio.timeout(20):
             await fails(scanner, b"hello", seconds=300)
 
-    async def test_it_says_no_version(self, scanner: Scanner, clamd: FakeClamd) -> None:
+    async def test_missing_version_is_unavailable(self, scanner: Scanner, clamd: FakeClamd) -> None:
         clamd.version = ""
         assert await fails(scanner) == "ScannerUnavailable"
 
-    @pytest.mark.parametrize("name", ["is over its limit", "gives up over a limit", "has an error"])
-    async def test_a_refusal_of_the_file_is_told_from_a_failure_of_clamd(
+    @pytest.mark.parametrize(
+        "name", ["exceeds its size limit", "exceeds a scan limit", "has an error"]
+    )
+    async def test_rejected_file_is_distinguished_from_failure(
         self, scanner: Scanner, clamd: FakeClamd, name: str
     ) -> None:
         clamd.instead = MISBEHAVIOURS[name]
         assert await fails(scanner, files.EICAR) == "ScanRefused"
 
-    async def test_the_log_has_the_reason(
+    async def test_reason_is_logged(
         self, scanner: Scanner, clamd: FakeClamd, caplog: pytest.LogCaptureFixture
     ) -> None:
-        clamd.instead = MISBEHAVIOURS["is over its limit"]
+        clamd.instead = MISBEHAVIOURS["exceeds its size limit"]
         with caplog.at_level(logging.WARNING):
             await fails(scanner, files.EICAR + LARGE[:300_000])
         assert "INSTREAM size limit exceeded." in caplog.text
 
-    async def test_a_source_that_fails_is_not_the_scanners_fault(
+    async def test_failing_source_is_not_a_scanner_failure(
         self, scanner: Scanner, clamd: FakeClamd
     ) -> None:
         async def broken() -> AsyncIterator[bytes]:
             yield b"x"
             raise StorageUnavailable
 
-        for _ in range(breaker.FAILURES):
+        for _ in range(circuit_breaker.FAILURES):
             with pytest.raises(StorageUnavailable):
                 await scanner.scan(broken(), seconds=20)
         assert (await scan(scanner, b"hello")).malware is None
         assert clamd.scanned == [b"hello"]
 
-    async def test_a_scan_that_is_given_up_hangs_up(
-        self, scanner: Scanner, clamd: FakeClamd
-    ) -> None:
+    async def test_cancelled_scan_disconnects(self, scanner: Scanner, clamd: FakeClamd) -> None:
         began, ended = asyncio.Event(), asyncio.Event()
 
         async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,10 +175,10 @@ class TestFailures:
             await ended.wait()
 
 
-class TestTurns:
-    """Four at once (D18, D30)."""
+class TestConcurrency:
+    """At most four concurrent scans (D18, D30)."""
 
-    async def test_the_fifth_waits_for_its_turn(self, scanner: Scanner, clamd: FakeClamd) -> None:
+    async def test_concurrent_scans_are_limited(self, scanner: Scanner, clamd: FakeClamd) -> None:
         running, most, go_on = 0, 0, asyncio.Event()
         all_in = asyncio.Event()
 
@@ -200,11 +201,11 @@ class TestTurns:
         assert [result.malware for result in results] == [None] * 3 * PARALLEL
         assert most == PARALLEL
 
-    async def test_nobody_waits_for_ever(
+    async def test_waiting_times_out(
         self, scanner: Scanner, clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "WAIT_SECONDS", 0.1)
-        clamd.instead = MISBEHAVIOURS["never answers"]
+        clamd.instead = MISBEHAVIOURS["never responds"]
         stalled = [asyncio.create_task(scan(scanner, b"hello")) for _ in range(PARALLEL)]
         await asyncio.sleep(0)
         with pytest.raises(ScannerUnavailable):
@@ -216,50 +217,48 @@ class TestTurns:
         assert (await scan(scanner, b"hello")).malware is None
 
 
-class TestRest:
-    """A scanner that fails is left alone for a while (D31)."""
+class TestCircuitBreaker:
+    """A scanner that fails is not contacted for a while (D31)."""
 
-    async def test_after_five_failures_nobody_asks(
+    async def test_circuit_opens_after_five_failures(
         self, scanner: Scanner, clamd: FakeClamd
     ) -> None:
-        clamd.instead = MISBEHAVIOURS["hangs up without an answer"]
-        for _ in range(breaker.FAILURES):
+        clamd.instead = MISBEHAVIOURS["closes without a response"]
+        for _ in range(circuit_breaker.FAILURES):
             await fails(scanner)
         clamd.instead = None
         assert await fails(scanner) == "ScannerUnavailable"
         assert clamd.scanned == []
 
-    async def test_when_it_is_over_it_is_asked_again(
+    async def test_circuit_closes_after_recovery(
         self, scanner: Scanner, clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(breaker, "OPEN_SECONDS", 0)
-        clamd.instead = MISBEHAVIOURS["hangs up without an answer"]
-        for _ in range(breaker.FAILURES + 3):
+        monkeypatch.setattr(circuit_breaker, "OPEN_SECONDS", 0)
+        clamd.instead = MISBEHAVIOURS["closes without a response"]
+        for _ in range(circuit_breaker.FAILURES + 3):
             await fails(scanner)
         clamd.instead = None
         assert (await scan(scanner, b"hello")).malware is None
 
-    async def test_a_success_forgets_the_failures_before(
-        self, scanner: Scanner, clamd: FakeClamd
-    ) -> None:
+    async def test_success_resets_failure_count(self, scanner: Scanner, clamd: FakeClamd) -> None:
         for _ in range(3):
             clamd.instead = MISBEHAVIOURS["garbage"]
-            for _ in range(breaker.FAILURES - 1):
+            for _ in range(circuit_breaker.FAILURES - 1):
                 await fails(scanner)
             clamd.instead = None
             assert (await scan(scanner, b"hello")).malware is None
 
-    async def test_a_file_that_is_refused_is_not_held_against_the_scanner(
+    async def test_rejected_file_does_not_count_as_failure(
         self, scanner: Scanner, clamd: FakeClamd
     ) -> None:
         clamd.instead = MISBEHAVIOURS["has an error"]
-        for _ in range(breaker.FAILURES):
+        for _ in range(circuit_breaker.FAILURES):
             await fails(scanner)
         clamd.instead = None
         assert (await scan(scanner, b"hello")).malware is None
 
 
-async def test_scans_are_measured(scanner: Scanner, clamd: FakeClamd) -> None:
+async def test_scan_duration_is_measured(scanner: Scanner, clamd: FakeClamd) -> None:
     def count(result: str) -> float:
         name = "docvault_scan_duration_seconds_count"
         return metrics.REGISTRY.get_sample_value(name, {"result": result}) or 0

@@ -1,4 +1,4 @@
-"""The jobs that delete bytes: twice is harmless, nothing attached ever goes."""
+"""The jobs that delete bytes: they are idempotent and never delete attached blobs."""
 
 import asyncio
 import dataclasses
@@ -31,7 +31,7 @@ async def contract(admin: httpx.AsyncClient) -> None:
 
 async def sql(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
     async with resources.database.transaction() as session:
-        result = await session.execute(text(statement))
+        result: Any = await session.execute(text(statement))
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
@@ -59,7 +59,7 @@ class FailingStore:
 class TestDeleteQueuedBlobs:
     """delete_queued_blobs()."""
 
-    async def test_a_deleted_documents_bytes_and_rows_go(
+    async def test_bytes_and_rows_of_deleted_document_are_removed(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
@@ -87,7 +87,7 @@ class TestDeleteQueuedBlobs:
         await delete_queued_blobs(resources)
         assert await states(resources) == []
 
-    async def test_two_workers_at_once_are_harmless(
+    async def test_concurrent_workers_are_safe(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         for _ in range(4):
@@ -103,11 +103,11 @@ class TestDeleteQueuedBlobs:
         assert (await states(resources), await keys(resources)) == ([], set())
 
     @pytest.mark.parametrize("act", ["delete", "replace"])
-    async def test_bytes_wait_while_a_backup_may_be_restored(
+    async def test_bytes_are_kept_for_backup_retention(
         self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI, act: str
     ) -> None:
-        """D8: a database from before the change would refer to them."""
-        settings = {"backup_window_hours": 2, "keep_versions": 1}
+        """A restored database from before the change still refers to them."""
+        settings = {"deleted_blob_retention_hours": 2, "keep_versions": 1}
         app.state.resources = dataclasses.replace(
             resources, settings=resources.settings.model_copy(update=settings)
         )
@@ -124,11 +124,12 @@ class TestDeleteQueuedBlobs:
         assert key not in await keys(resources)
 
     @pytest.mark.req("R-101")
-    async def test_an_erasure_waits_for_no_backup(
+    async def test_erasure_ignores_backup_retention(
         self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI
     ) -> None:
         app.state.resources = dataclasses.replace(
-            resources, settings=resources.settings.model_copy(update={"backup_window_hours": 2})
+            resources,
+            settings=resources.settings.model_copy(update={"deleted_blob_retention_hours": 2}),
         )
         await admin.put(PATH, **upload_of(files.pdf("1")))
         await admin.delete(PATH)
@@ -138,7 +139,7 @@ class TestDeleteQueuedBlobs:
         assert (await states(resources), await keys(resources)) == ([], set())
 
     @pytest.mark.req("R-103")
-    async def test_a_failing_store_keeps_the_rows_for_the_next_try(
+    async def test_failing_store_keeps_rows_for_retry(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
@@ -151,7 +152,7 @@ class TestDeleteQueuedBlobs:
         assert (await states(resources), await keys(resources)) == ([], set())
 
     @pytest.mark.req("R-107")
-    async def test_attached_bytes_of_others_stay(
+    async def test_attached_bytes_of_others_are_kept(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await make_customer(admin, "c-2")
@@ -163,7 +164,7 @@ class TestDeleteQueuedBlobs:
         assert (await admin.get(f"{other}/content")).content == files.pdf()
 
     @pytest.mark.req("A-02")
-    async def test_versions_beyond_the_limit_lose_their_bytes(
+    async def test_bytes_of_pruned_versions_are_deleted(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         for _ in range(12):
@@ -177,19 +178,19 @@ class TestDeleteQueuedBlobs:
 class TestReap:
     """reap()."""
 
-    async def test_intents_that_live_are_left_alone(self, resources: Resources) -> None:
+    async def test_live_intents_are_kept(self, resources: Resources) -> None:
         await leave_bytes(resources)
         await reap(resources)
         assert await states(resources) == ["pending"]
         assert len(await keys(resources)) == 1
 
-    async def test_expired_intents_go_with_their_bytes(self, resources: Resources) -> None:
+    async def test_expired_intents_and_bytes_are_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources, number=3)
         await sql(resources, "UPDATE blobs SET expires_at = now()")
         await reap(resources)
         assert (await states(resources), await keys(resources)) == ([], set())
 
-    async def test_intents_without_bytes_go_too(self, resources: Resources) -> None:
+    async def test_expired_intents_without_bytes_are_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources)
         (key,) = await keys(resources)
         await resources.store.delete(key)
@@ -197,7 +198,7 @@ class TestReap:
         await reap(resources)
         assert await states(resources) == []
 
-    async def test_it_can_run_many_times_at_once(
+    async def test_concurrent_reaping_is_safe(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
@@ -207,7 +208,7 @@ class TestReap:
         assert await states(resources) == ["stored"]
         assert (await admin.get(f"{PATH}/content")).content == files.pdf()
 
-    async def test_answers_older_than_a_day_are_forgotten(
+    async def test_responses_older_than_a_day_are_deleted(
         self, customer_of: CustomerClients, resources: Resources
     ) -> None:
         headers = {"Idempotency-Key": "k"}
@@ -220,7 +221,7 @@ class TestReap:
         assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(0,)]
 
     @pytest.mark.req("R-107", "A-28")
-    async def test_what_a_late_download_adds_to_the_trail_of_the_erased_goes(
+    async def test_late_audit_details_of_erased_customer_are_deleted(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         details = "SELECT customer FROM audit_details ORDER BY customer"
@@ -238,7 +239,7 @@ class TestReap:
         await reap(resources)
         assert await sql(resources, details) == [("c-2",)]
 
-    async def test_the_spool_of_a_dead_process_is_removed(self, resources: Resources) -> None:
+    async def test_spool_of_dead_process_is_deleted(self, resources: Resources) -> None:
         folder = resources.store.spool_dir / "dead"
         folder.mkdir()
         (folder / "upload").write_bytes(b"canary")
@@ -249,10 +250,10 @@ class TestReap:
 class TestOwnerOf:
     """owner_of()."""
 
-    def test_the_first_part_of_a_key_is_whose_bytes_they_are(self) -> None:
+    def test_first_key_part_is_owner(self) -> None:
         customer_id = uuid4()
         assert owner_of(f"{customer_id}/{uuid4().hex}") == customer_id
 
     @pytest.mark.parametrize("key", ["read.me", "backup/2026", ""])
-    def test_what_others_put_there_is_nobodys(self, key: str) -> None:
+    def test_foreign_object_has_no_owner(self, key: str) -> None:
         assert owner_of(key) is None

@@ -1,4 +1,4 @@
-"""The ledger of erasures: what was erased stays erased when older data come back (D8)."""
+"""The ledger of erasures: erased customers stay erased after a restore."""
 
 import json
 from dataclasses import replace
@@ -7,20 +7,17 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import uuid_utils.compat
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.factories.stored import overwrite, stored_bytes, stored_keys
 
-from docvault.auth.principals import Access, System
+from docvault.domain.erasures import Erasure
 from docvault.errors import StorageUnavailable
-from docvault.rules.erasures import ErasureFacts
 from docvault.services.erasure_ledger import recorded_customers, write_record
 from docvault.services.erasures import finish_erasures, reapply_erasures
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, verify
-from docvault.services.work import Asker
 from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing, BlobStore
 
 pytestmark = pytest.mark.req("R-101")
@@ -40,7 +37,7 @@ async def customers(admin: httpx.AsyncClient) -> None:
 
 async def rows(resources: Resources, statement: str, **values: object) -> list[tuple[Any, ...]]:
     async with resources.database.transaction() as session:
-        result = await session.execute(text(statement), values)
+        result: Any = await session.execute(text(statement), values)
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
@@ -52,7 +49,7 @@ async def internal_id(resources: Resources, customer: str) -> UUID:
 
 
 async def erase(admin: httpx.AsyncClient, resources: Resources, customer: str = "c-1") -> UUID:
-    """Erase a customer to the end; return the internal id it had."""
+    """Erase a customer completely; return its former internal id."""
     customer_id = await internal_id(resources, customer)
     assert (await admin.delete(f"{CUSTOMERS}/{customer}")).status_code == 202
     await finish_erasures(resources)
@@ -60,12 +57,12 @@ async def erase(admin: httpx.AsyncClient, resources: Resources, customer: str = 
 
 
 async def forget_erasures(resources: Resources) -> None:
-    """Leave the database as it would be had the erased customers never been known."""
+    """Delete all erasures, as if the erased customers had never existed."""
     await rows(resources, "DELETE FROM erasures")
 
 
 async def record_as_erased(resources: Resources, customer: str) -> UUID:
-    """Make the database one from before an erasure: its record and missing bytes are newer."""
+    """Turn the database into one from before an erasure, which is already in the ledger."""
     (erasure_row,) = await rows(
         resources, "SELECT id, now() - interval '1 hour' FROM customers WHERE external_id = :c",
         c=customer,
@@ -73,7 +70,7 @@ async def record_as_erased(resources: Resources, customer: str) -> UUID:
     customer_id, requested_at = erasure_row
     pseudonym = resources.keyring.pseudonym(customer)
     counts = {"documents": 1, "versions": 1, "blobs": 1, "blobs_pending": 0}
-    facts = ErasureFacts(
+    facts = Erasure(
         id=uuid4(), customer_id=customer_id, customer_pseudonym=pseudonym,
         requested_at=requested_at, completed_at=requested_at, **counts,
     )  # fmt: skip
@@ -85,8 +82,7 @@ async def record_as_erased(resources: Resources, customer: str) -> UUID:
 
 
 async def reapply(resources: Resources) -> int:
-    asker = Asker(System(), uuid_utils.compat.uuid7(), resources.keyring, resources.settings)
-    return await reapply_erasures(resources, asker)
+    return await reapply_erasures(resources)
 
 
 async def check(resources: Resources) -> Findings:
@@ -94,15 +90,15 @@ async def check(resources: Resources) -> Findings:
 
 
 class TestLedger:
-    """What an erasure writes down."""
+    """The records of erasures in the ledger."""
 
-    async def test_a_completed_erasure_has_a_record(
+    async def test_completed_erasure_has_record(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await erase(admin, resources)
         assert await recorded_customers(resources) == {customer_id}
 
-    async def test_the_record_does_not_say_who_it_was(
+    async def test_record_does_not_identify_customer(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await erase(admin, resources)
@@ -110,7 +106,7 @@ class TestLedger:
         assert json.loads(body).keys() == {"erasure_id", "customer_pseudonym", "requested_at"}
         assert json.loads(body)["customer_pseudonym"] == resources.keyring.pseudonym("c-1")
 
-    async def test_no_erasure_is_completed_without_its_record(
+    async def test_erasure_is_not_completed_without_record(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         location = (await admin.delete(f"{CUSTOMERS}/c-1")).headers["location"]
@@ -120,7 +116,7 @@ class TestLedger:
         assert len(await stored_keys(resources)) == 2
         assert (await admin.get(location)).json()["state"] == "pending"
 
-    async def test_a_record_that_another_worker_only_begins_is_none(
+    async def test_record_in_progress_is_ignored(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         location = (await admin.delete(f"{CUSTOMERS}/c-1")).headers["location"]
@@ -129,7 +125,7 @@ class TestLedger:
             await finish_erasures(busy)
         assert (await admin.get(location)).json()["state"] == "pending"
 
-    async def test_a_record_is_never_changed(
+    async def test_record_is_immutable(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await record_as_erased(resources, "c-1")
@@ -140,7 +136,7 @@ class TestLedger:
 
 
 class ReadOnlyStore:
-    """A store that takes nothing."""
+    """A store that rejects all writes."""
 
     def __init__(self, inner: BlobStore) -> None:
         self._inner = inner
@@ -153,7 +149,7 @@ class ReadOnlyStore:
 
 
 class BusyStore(ReadOnlyStore):
-    """A store that is told by another to write just the same."""
+    """A store where another process is writing the same key."""
 
     async def put(self, key: str, source: object) -> None:
         del source
@@ -161,28 +157,26 @@ class BusyStore(ReadOnlyStore):
 
 
 class TestVerify:
-    """verify(), about the erased."""
+    """The findings of verify() about erased customers."""
 
-    async def test_after_an_erasure_nothing_is_to_do(
+    async def test_nothing_to_do_after_erasure(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await erase(admin, resources)
         assert (await check(resources)).is_clean
 
-    async def test_a_pending_erasure_is_none_to_reapply(
+    async def test_pending_erasure_is_not_reapplied(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.delete(f"{CUSTOMERS}/c-1")
         assert (await check(resources)).is_clean
 
-    async def test_a_customer_that_came_back_is_named_by_internal_id(
-        self, resources: Resources
-    ) -> None:
+    async def test_restored_customer_is_named_by_internal_id(self, resources: Resources) -> None:
         customer_id = await record_as_erased(resources, "c-1")
         findings = await check(resources)
         assert (findings.unapplied, findings.is_clean) == ([customer_id], False)
 
-    async def test_bytes_that_came_back_are_no_orphans(
+    async def test_restored_bytes_are_not_orphans(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await erase(admin, resources)
@@ -194,7 +188,7 @@ class TestVerify:
 class TestReapply:
     """reapply_erasures()."""
 
-    async def test_a_customer_that_came_back_is_erased_again(
+    async def test_restored_customer_is_erased_again(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await record_as_erased(resources, "c-1")
@@ -204,19 +198,19 @@ class TestReapply:
         assert await rows(resources, "SELECT external_id FROM customers") == [("c-2",)]
         assert (await check(resources)).is_clean
 
-    async def test_others_stay_untouched(
+    async def test_other_customers_are_untouched(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await record_as_erased(resources, "c-1")
         await reapply(resources)
         await finish_erasures(resources)
-        answer = await admin.get(f"{CUSTOMERS}/c-2/documents/contract/content")
-        assert answer.content == files.pdf("c-2")
+        response = await admin.get(f"{CUSTOMERS}/c-2/documents/contract/content")
+        assert response.content == files.pdf("c-2")
 
-    async def test_an_erasure_is_known_again_even_where_its_customer_is_not(
+    async def test_erasure_is_restored_without_its_customer(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """Tokens from before the erasure have to stay refused when the id is taken again."""
+        """Tokens from before the erasure have to stay invalid when the id is reused."""
         await erase(admin, resources)
         before = await rows(resources, "SELECT id, customer_pseudonym, requested_at FROM erasures")
         await forget_erasures(resources)
@@ -224,11 +218,11 @@ class TestReapply:
         await finish_erasures(resources)
         after = await rows(resources, "SELECT id, customer_pseudonym, requested_at FROM erasures")
         assert after == before
-        async with resources.unit(Access.everyone()) as unit:
-            erased_at = await unit.customers.erased_at(resources.keyring.pseudonym("c-1"))
+        async with resources.transaction(resources.system_context()) as uow:
+            erased_at = await uow.customers.erased_at(resources.keyring.pseudonyms("c-1"))
         assert erased_at == before[0][2]
 
-    async def test_bytes_that_came_back_go(
+    async def test_restored_blobs_of_erased_customer_are_deleted(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await erase(admin, resources)
@@ -238,7 +232,7 @@ class TestReapply:
         assert len(await stored_keys(resources)) == 1
         assert (await check(resources)).is_clean
 
-    async def test_a_record_that_the_store_has_lost_is_written_again(
+    async def test_lost_record_is_rewritten(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         customer_id = await erase(admin, resources)
@@ -248,7 +242,7 @@ class TestReapply:
         await finish_erasures(resources)
         assert await recorded_customers(resources) == {customer_id}
 
-    async def test_a_new_customer_with_the_id_of_an_erased_one_stays(
+    async def test_new_customer_with_erased_id_is_kept(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await erase(admin, resources)
@@ -258,19 +252,21 @@ class TestReapply:
         await finish_erasures(resources)
         assert (await admin.get(f"{CUSTOMERS}/c-1")).status_code == 200
 
-    async def test_twice_is_harmless(self, admin: httpx.AsyncClient, resources: Resources) -> None:
+    async def test_reapply_is_idempotent(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
         await record_as_erased(resources, "c-1")
         assert [await reapply(resources) for _ in range(2)] == [1, 0]
         await finish_erasures(resources)
         assert await reapply(resources) == 0
         assert (await admin.get("/v1/admin/erasures")).json()["items"][0]["state"] == "completed"
 
-    async def test_the_trail_says_that_it_was_done_again(
+    async def test_reapplication_is_audited(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await record_as_erased(resources, "c-1")
         await reapply(resources)
-        answer = await admin.get("/v1/admin/audit-events?action=customer.erase")
-        (event,) = answer.json()["items"]
+        response = await admin.get("/v1/admin/audit-events?action=customer.erase")
+        (event,) = response.json()["items"]
         assert event["actor"]["kind"] == "system"
         assert event["customer"] == resources.keyring.pseudonym("c-1")

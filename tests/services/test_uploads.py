@@ -1,4 +1,4 @@
-"""Storing an upload: intent first, bytes second, rows last, and what a failure between leaves."""
+"""The write order of uploads: intent, bytes, rows; and the state after failures between."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
-from docvault.database import Database
+from docvault.db.engine import Database
 from docvault.errors import DatabaseUnavailable, StorageUnavailable
 from docvault.services.blobs import reap
 from docvault.services.resources import Resources
@@ -27,7 +27,7 @@ PATH = "/v1/customer/documents/identity-card"
 
 @pytest.fixture
 async def customer(admin: httpx.AsyncClient, customer_of: CustomerClients) -> httpx.AsyncClient:
-    """A customer who is asked for an identity card."""
+    """A customer with a required identity card."""
     await make_type(admin, "Identity card", upload_mode="required")
     await make_customer(admin, "c-1")
     return customer_of("c-1")
@@ -61,7 +61,7 @@ async def state_of(customer: httpx.AsyncClient) -> tuple[str, int]:
 
 
 class Store:
-    """A store in front of another, with something that happens at a put."""
+    """A store that calls functions before and after each put."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ SELECT count(*) FROM document_versions WHERE xmin::text = pg_current_xact_id()::
 
 
 class DoubtfulDatabase:
-    """Loses the connection in the commit that attaches a version, before or after it is done."""
+    """Loses the connection in the commit of a version, before or after it is applied."""
 
     def __init__(self, inner: Database, *, committed: bool, blind: bool = False) -> None:
         self._inner = inner
@@ -121,38 +121,38 @@ def use(app: FastAPI, resources: Resources, **parts: Any) -> None:
     app.state.resources = dataclasses.replace(resources, **parts)
 
 
-class TestOrder:
-    """What is there before what (D1)."""
+class TestWriteOrder:
+    """The order of the writes."""
 
-    async def test_the_intent_is_committed_before_the_bytes_are_written(
+    async def test_intent_is_committed_before_the_bytes_are_written(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         seen: list[Any] = []
 
-        async def look(key: str) -> None:
+        async def observe(key: str) -> None:
             query = "SELECT key, state, expires_at > now() + interval '5 minutes' FROM blobs"
             seen.append((key, await rows(resources, query)))
 
-        use(app, resources, store=Store(resources.store, before=look))
+        use(app, resources, store=Store(resources.store, before=observe))
         assert (await upload(customer)).status_code == 201
         ((key, intents),) = seen
         assert intents == [(key, "pending", True)]
 
-    async def test_the_document_is_missing_until_the_bytes_are_there(
+    async def test_document_is_missing_until_bytes_are_stored(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         seen: list[Any] = []
 
-        async def look(_: str) -> None:
+        async def observe(_: str) -> None:
             seen.append(await state_of(customer))
 
-        use(app, resources, store=Store(resources.store, after=look))
+        use(app, resources, store=Store(resources.store, after=observe))
         assert (await upload(customer)).status_code == 201
         assert seen == [("missing", 0)]
         assert await state_of(customer) == ("uploaded", 1)
 
     @pytest.mark.req("R-009")
-    async def test_afterwards_rows_and_bytes_agree(
+    async def test_rows_and_bytes_agree_after_upload(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         await upload(customer)
@@ -160,7 +160,7 @@ class TestOrder:
         assert [(state, expires_at) for _, state, expires_at in found] == [("stored", None)]
         assert await stored_keys(resources) == {key for key, _, _ in found}
 
-    async def test_a_replacement_is_a_new_key(
+    async def test_replacement_has_new_key(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         await upload(customer)
@@ -169,7 +169,7 @@ class TestOrder:
         assert len(await stored_keys(resources) - first) == 1
         assert first < await stored_keys(resources)
 
-    async def test_keys_name_the_internal_customer_and_nothing_else(
+    async def test_keys_contain_only_internal_customer_id(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         await customer.put(PATH, **upload_of(filename="canary.pdf"))
@@ -177,7 +177,7 @@ class TestOrder:
         (key,) = await stored_keys(resources)
         assert re.fullmatch(f"{internal}/[0-9a-f]{{32}}", key)
 
-    async def test_the_spool_is_empty_afterwards(
+    async def test_spool_is_empty_after_upload(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         await upload(customer)
@@ -189,7 +189,7 @@ class TestOrder:
 
 
 class TestFailingStore:
-    """The store does not take the bytes."""
+    """Uploads while the store fails."""
 
     @pytest.fixture
     async def failed(
@@ -199,11 +199,11 @@ class TestFailingStore:
             raise StorageUnavailable
 
         use(app, resources, store=Store(resources.store, after=fail))
-        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        response = await upload(customer, **{"Idempotency-Key": "k"})
         app.state.resources = resources
-        return answer
+        return response
 
-    async def test_it_is_503_with_a_time_to_retry(self, failed: httpx.Response) -> None:
+    async def test_upload_is_503_with_retry_after(self, failed: httpx.Response) -> None:
         assert (failed.status_code, failed.json()["code"]) == (503, "storage-unavailable")
         assert int(failed.headers["retry-after"]) > 0
 
@@ -213,7 +213,7 @@ class TestFailingStore:
         del failed
         assert await state_of(customer) == ("missing", 0)
 
-    async def test_the_intent_stays_until_the_reaper_removes_row_and_bytes(
+    async def test_intent_is_kept_until_reaper_deletes_row_and_bytes(
         self, failed: httpx.Response, resources: Resources
     ) -> None:
         del failed
@@ -227,54 +227,54 @@ class TestFailingStore:
         assert await stored_keys(resources) == set()
 
     @pytest.mark.req("R-117")
-    async def test_the_same_request_can_be_tried_again(
+    async def test_request_can_be_retried(
         self, failed: httpx.Response, customer: httpx.AsyncClient
     ) -> None:
         del failed
-        answer = await upload(customer, **{"Idempotency-Key": "k"})
-        assert answer.status_code == 201, answer.text
+        response = await upload(customer, **{"Idempotency-Key": "k"})
+        assert response.status_code == 201, response.text
         assert await state_of(customer) == ("uploaded", 1)
 
 
 class TestCommitInDoubt:
-    """The connection is lost during the commit (D4)."""
+    """The connection is lost during the commit."""
 
     @pytest.mark.req("R-117")
-    async def test_a_commit_that_was_done_is_answered_as_done(
+    async def test_applied_commit_is_reported_as_success(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         database = DoubtfulDatabase(resources.database, committed=True)
         use(app, resources, database=database)
-        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        response = await upload(customer, **{"Idempotency-Key": "k"})
         assert database.in_doubt == 1
-        assert (answer.status_code, answer.json()["version"]) == (201, 1)
+        assert (response.status_code, response.json()["version"]) == (201, 1)
         app.state.resources = resources
         again = await upload(customer, **{"Idempotency-Key": "k"})
-        assert (again.status_code, again.json()) == (201, answer.json())
+        assert (again.status_code, again.json()) == (201, response.json())
         assert await state_of(customer) == ("uploaded", 1)
 
     @pytest.mark.req("R-117")
-    async def test_a_commit_that_was_not_done_is_503_and_can_be_tried_again(
+    async def test_unapplied_commit_is_503_and_can_be_retried(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         database = DoubtfulDatabase(resources.database, committed=False)
         use(app, resources, database=database)
-        answer = await upload(customer, **{"Idempotency-Key": "k"})
+        response = await upload(customer, **{"Idempotency-Key": "k"})
         assert database.in_doubt == 1
-        assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
-        assert "retry-after" in answer.headers
+        assert (response.status_code, response.json()["code"]) == (503, "database-unavailable")
+        assert "retry-after" in response.headers
         app.state.resources = resources
         assert await state_of(customer) == ("missing", 0)
         again = await upload(customer, **{"Idempotency-Key": "k"})
         assert (again.status_code, again.json()["version"]) == (201, 1)
 
-    async def test_a_commit_nobody_can_look_up_is_503_and_loses_nothing(
+    async def test_unverifiable_commit_is_503_and_loses_nothing(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         database = DoubtfulDatabase(resources.database, committed=True, blind=True)
         use(app, resources, database=database)
-        answer = await upload(customer, **{"Idempotency-Key": "k"})
-        assert answer.status_code == 503
+        response = await upload(customer, **{"Idempotency-Key": "k"})
+        assert response.status_code == 503
         app.state.resources = resources
         await reap(resources)
         content = await customer.get(f"{PATH}/content")
@@ -282,7 +282,7 @@ class TestCommitInDoubt:
         again = await upload(customer, **{"Idempotency-Key": "k"})
         assert (again.status_code, again.json()["version"]) == (201, 1)
 
-    async def test_bytes_of_an_uncommitted_version_go_with_the_reaper(
+    async def test_bytes_of_uncommitted_version_are_reaped(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         use(app, resources, database=DoubtfulDatabase(resources.database, committed=False))
@@ -294,21 +294,21 @@ class TestCommitInDoubt:
 
 
 class TestLateUpload:
-    """The store took longer than the intent lives (D6)."""
+    """The store takes longer than the lifetime of the intent."""
 
-    async def test_an_expired_intent_cannot_attach(
+    async def test_expired_intent_cannot_be_attached(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         async def expire(_: str) -> None:
             await execute(resources, "UPDATE blobs SET expires_at = now() - interval '1 second'")
 
         use(app, resources, store=Store(resources.store, after=expire))
-        answer = await upload(customer)
+        response = await upload(customer)
         app.state.resources = resources
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
+        assert (response.status_code, response.json()["code"]) == (503, "storage-unavailable")
         assert await state_of(customer) == ("missing", 0)
 
-    async def test_bytes_the_reaper_took_meanwhile_are_not_pointed_at(
+    async def test_reaped_bytes_are_not_attached(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         async def expire_and_reap(_: str) -> None:
@@ -322,11 +322,11 @@ class TestLateUpload:
         assert (await states(resources), await stored_keys(resources)) == ([], set())
 
 
-class TestChangesMeanwhile:
-    """Something changes while the bytes arrive."""
+class TestConcurrentChanges:
+    """Concurrent changes while the bytes arrive."""
 
     @pytest.mark.req("R-106")
-    async def test_a_customer_erased_meanwhile_keeps_no_bytes(
+    async def test_bytes_of_concurrently_erased_customer_are_not_kept(
         self,
         app: FastAPI,
         admin: httpx.AsyncClient,
@@ -340,16 +340,16 @@ class TestChangesMeanwhile:
             assert (await admin.delete("/v1/admin/customers/c-1")).status_code == 202
 
         use(app, resources, store=Store(resources.store, after=erase))
-        answer = await upload(customer)
+        response = await upload(customer)
         app.state.resources = resources
-        assert answer.status_code in {403, 404, 409}, answer.text
+        assert (response.status_code, response.json()["code"]) == (409, "customer-being-erased")
         await delete_queued_blobs(resources)
         await finish_erasures(resources)
         assert (await states(resources), await stored_keys(resources)) == ([], set())
         assert (await admin.get("/v1/admin/customers/c-1")).status_code == 404
 
     @pytest.mark.req("R-034")
-    async def test_a_type_made_admin_only_meanwhile_refuses_the_customer(
+    async def test_type_made_admin_only_during_upload_rejects_customer(
         self,
         app: FastAPI,
         admin: httpx.AsyncClient,
@@ -362,21 +362,21 @@ class TestChangesMeanwhile:
             await patch_type(admin, "identity-card", upload_mode="admin_only")
 
         use(app, resources, store=Store(resources.store, after=close))
-        answer = await upload(customer)
+        response = await upload(customer)
         app.state.resources = resources
-        assert (answer.status_code, answer.json()["code"]) == (403, "admin-only-document")
+        assert (response.status_code, response.json()["code"]) == (403, "admin-only-document")
         assert await state_of(customer) == ("missing", 0)
         assert await states(resources) == ["delete_queued"]
 
     @pytest.mark.parametrize(
         ("change", "code"),
         [
-            ({"accepted_media_types": ["image/png"]}, "media-type-not-allowed"),
+            ({"accepted_media_types": ["image/png"]}, "unsupported-media-type"),
             ({"max_size_bytes": 10}, "file-too-large"),
         ],
-        ids=["kinds", "size"],
+        ids=["media type", "size"],
     )
-    async def test_a_type_that_takes_less_meanwhile_refuses_the_file(
+    async def test_type_restricted_during_upload_rejects_file(
         self,
         app: FastAPI,
         admin: httpx.AsyncClient,
@@ -391,44 +391,44 @@ class TestChangesMeanwhile:
             await patch_type(admin, "identity-card", **change)
 
         use(app, resources, store=Store(resources.store, after=narrow))
-        answer = await upload(customer)
+        response = await upload(customer)
         app.state.resources = resources
-        assert answer.json()["code"] == code
+        assert response.json()["code"] == code
         assert await state_of(customer) == ("missing", 0)
         assert await states(resources) == ["delete_queued"]
 
-    async def test_of_two_create_only_uploads_at_once_one_wins(
+    async def test_one_concurrent_create_only_upload_succeeds(
         self, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
         import asyncio
 
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(upload(customer, **{"If-None-Match": "*"}) for _ in range(4))
         )
-        assert sorted(answer.status_code for answer in answers) == [201, 412, 412, 412]
+        assert sorted(response.status_code for response in responses) == [201, 412, 412, 412]
         assert sorted(await states(resources)) == ["delete_queued"] * 3 + ["stored"]
 
-    async def test_replacements_at_once_get_versions_of_their_own(
+    async def test_concurrent_replacements_get_distinct_versions(
         self, customer: httpx.AsyncClient
     ) -> None:
         import asyncio
 
-        answers = await asyncio.gather(*(upload(customer) for _ in range(4)))
-        assert sorted(answer.json()["version"] for answer in answers) == [1, 2, 3, 4]
-        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+        responses = await asyncio.gather(*(upload(customer) for _ in range(4)))
+        assert sorted(response.json()["version"] for response in responses) == [1, 2, 3, 4]
+        assert sorted(response.status_code for response in responses) == [200, 200, 200, 201]
 
 
-class TestAnOutage:
-    """The database is gone."""
+class TestDatabaseOutage:
+    """Uploads without a database."""
 
-    async def test_an_upload_is_503_and_leaves_no_bytes(
+    async def test_upload_is_503_and_leaves_no_bytes(
         self, app: FastAPI, customer: httpx.AsyncClient, resources: Resources
     ) -> None:
-        nowhere = Database("postgresql://docvault@127.0.0.1:1/docvault")
-        use(app, resources, database=nowhere)
-        answer = await upload(customer)
+        unreachable = Database("postgresql://docvault@127.0.0.1:1/docvault")
+        use(app, resources, database=unreachable)
+        response = await upload(customer)
         app.state.resources = resources
-        await nowhere.close()
-        assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
-        assert int(answer.headers["retry-after"]) > 0
+        await unreachable.close()
+        assert (response.status_code, response.json()["code"]) == (503, "database-unavailable")
+        assert int(response.headers["retry-after"]) > 0
         assert await stored_keys(resources) == set()

@@ -1,4 +1,4 @@
-"""`verify`: rows against bytes, both ways."""
+"""`verify`: compares rows with bytes in both directions."""
 
 import time
 from types import SimpleNamespace
@@ -39,12 +39,12 @@ async def flip(resources: Resources, key: str) -> None:
 
 async def orphan(resources: Resources) -> str:
     key = f"{uuid4()}/{uuid4().hex}"
-    await overwrite(resources, key, b"nobody's")
+    await overwrite(resources, key, b"orphan")
     return key
 
 
 def let_pass(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Set the clock that tells the age of what is stored."""
+    """Move the clock of the verification into the future."""
     clock = SimpleNamespace(time=lambda: time.time() + seconds)
     monkeypatch.setattr(verification, "time", clock)
 
@@ -54,7 +54,7 @@ class TestVerify:
     """verify()."""
 
     @pytest.mark.parametrize("rehash", [False, True])
-    async def test_a_sound_store_is_clean(
+    async def test_sound_store_has_no_findings(
         self, stored: list[str], resources: Resources, *, rehash: bool
     ) -> None:
         findings = await check(resources, rehash=rehash)
@@ -68,25 +68,25 @@ class TestVerify:
         await resources.store.delete(stored[3])
         findings = await check(resources, rehash=rehash)
         assert set(findings.missing) == {stored[1], stored[3]}
-        assert (findings.damaged, findings.orphaned) == ([], [])
+        assert (findings.corrupt, findings.orphaned) == ([], [])
 
     @pytest.mark.parametrize("rehash", [False, True])
-    async def test_truncated_and_grown_bytes_are_found(
+    async def test_truncated_and_extended_bytes_are_found(
         self, stored: list[str], resources: Resources, *, rehash: bool
     ) -> None:
         await overwrite(resources, stored[0], (await stored_bytes(resources, stored[0]))[:10])
         await overwrite(resources, stored[2], await stored_bytes(resources, stored[2]) + b"x")
         findings = await check(resources, rehash=rehash)
-        assert set(findings.damaged) == {stored[0], stored[2]}
+        assert set(findings.corrupt) == {stored[0], stored[2]}
         assert (findings.missing, findings.orphaned) == ([], [])
 
-    async def test_one_flipped_bit_is_found_by_rehashing(
+    async def test_flipped_bit_is_found_by_rehashing(
         self, stored: list[str], resources: Resources
     ) -> None:
         await flip(resources, stored[4])
         assert (await check(resources)).is_clean
         findings = await check(resources, rehash=True)
-        assert findings.damaged == [stored[4]]
+        assert findings.corrupt == [stored[4]]
 
     async def test_swapped_bytes_are_found_by_rehashing(
         self, stored: list[str], resources: Resources
@@ -95,9 +95,9 @@ class TestVerify:
         await overwrite(resources, stored[0], two)
         await overwrite(resources, stored[1], one)
         findings = await check(resources, rehash=True)
-        assert set(findings.damaged) == {stored[0], stored[1]}
+        assert set(findings.corrupt) == {stored[0], stored[1]}
 
-    async def test_bytes_without_a_row_are_found_once_they_are_a_day_old(
+    async def test_bytes_without_row_are_found_after_a_day(
         self, stored: list[str], resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key = await orphan(resources)
@@ -106,16 +106,16 @@ class TestVerify:
         let_pass(monkeypatch, DAY + 60)
         findings = await check(resources)
         assert findings.orphaned == [key]
-        assert (findings.checked, findings.missing, findings.damaged) == (len(stored), [], [])
+        assert (findings.checked, findings.missing, findings.corrupt) == (len(stored), [], [])
 
-    async def test_old_bytes_of_an_unfinished_upload_are_no_orphans(
+    async def test_old_bytes_of_unfinished_upload_are_not_orphans(
         self, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await leave_bytes(resources)
         let_pass(monkeypatch, 2 * DAY)
         assert (await check(resources)).is_clean
 
-    async def test_nothing_is_changed(
+    async def test_verification_changes_nothing(
         self, stored: list[str], resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await flip(resources, stored[0])

@@ -9,10 +9,17 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from tests.fixtures.memory_store import MemoryBlobStore
 
-from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing, BlobReader, BlobStore
+from docvault.storage.base import (
+    CHUNK_BYTES,
+    LEDGER_FOLDER,
+    BlobExists,
+    BlobMissing,
+    BlobReader,
+    BlobStore,
+)
 from docvault.storage.filesystem import FilesystemBlobStore
-from docvault.storage.memory import MemoryBlobStore
 from docvault.storage.s3 import S3BlobStore
 
 MEBIBYTE = 1024 * 1024
@@ -65,22 +72,22 @@ class TestPut:
 
     @pytest.mark.req("R-009")
     @pytest.mark.parametrize("size", [1, 4095, MEBIBYTE - 1, MEBIBYTE, MEBIBYTE + 1, 3 * MEBIBYTE])
-    async def test_bytes_come_back_as_they_went_in(self, store: BlobStore, size: int) -> None:
+    async def test_bytes_round_trip(self, store: BlobStore, size: int) -> None:
         body = os.urandom(size)
         key = await put(store, body)
         assert hashlib.sha256(await content(store, key)).digest() == hashlib.sha256(body).digest()
 
-    async def test_an_empty_blob_is_a_blob(self, store: BlobStore) -> None:
+    async def test_empty_blob_is_stored(self, store: BlobStore) -> None:
         key = await put(store, b"")
         assert (await store.open(key)).size_bytes == 0
 
-    async def test_a_key_is_never_overwritten(self, store: BlobStore) -> None:
+    async def test_key_is_never_overwritten(self, store: BlobStore) -> None:
         key = await put(store, b"first")
         with pytest.raises(BlobExists):
             await put(store, b"second", key)
         assert await content(store, key) == b"first"
 
-    async def test_of_many_at_once_under_one_key_one_wins(self, store: BlobStore) -> None:
+    async def test_one_concurrent_put_of_same_key_succeeds(self, store: BlobStore) -> None:
         key, bodies = new_key(), [bytes([n]) * 1000 for n in range(8)]
         results = await asyncio.gather(
             *(put(store, body, key) for body in bodies), return_exceptions=True
@@ -88,13 +95,13 @@ class TestPut:
         assert [r for r in results if not isinstance(r, BlobExists)] == [key]
         assert await content(store, key) in bodies
 
-    async def test_blobs_of_one_customer_are_kept_apart(self, store: BlobStore) -> None:
+    async def test_blobs_of_customers_are_separate(self, store: BlobStore) -> None:
         customer = uuid4()
         keys = [await put(store, bytes([n]), new_key(customer)) for n in range(3)]
         assert [await content(store, key) for key in keys] == [b"\0", b"\1", b"\2"]
 
-    async def test_the_same_bytes_are_stored_twice(self, store: BlobStore) -> None:
-        """No deduplication: what belongs to one customer can go without the other (A-18)."""
+    async def test_identical_bytes_are_stored_twice(self, store: BlobStore) -> None:
+        """No deduplication: a customer's bytes can be deleted without affecting others (A-18)."""
         one, two = await put(store, b"same"), await put(store, b"same")
         await store.delete(one)
         assert await content(store, two) == b"same"
@@ -103,17 +110,17 @@ class TestPut:
 class TestOpen:
     """BlobStore.open()."""
 
-    async def test_an_unknown_key_is_missing(self, store: BlobStore) -> None:
+    async def test_unknown_key_is_missing(self, store: BlobStore) -> None:
         with pytest.raises(BlobMissing):
             await store.open(new_key())
 
-    async def test_another_key_of_the_same_customer_is_missing(self, store: BlobStore) -> None:
+    async def test_unknown_key_of_same_customer_is_missing(self, store: BlobStore) -> None:
         customer = uuid4()
         await put(store, b"x", new_key(customer))
         with pytest.raises(BlobMissing):
             await store.open(new_key(customer))
 
-    async def test_the_size_is_known_before_reading(self, store: BlobStore) -> None:
+    async def test_size_is_known_before_reading(self, store: BlobStore) -> None:
         reader = await store.open(await put(store, b"x" * 1234))
         assert reader.size_bytes == 1234
         await reader.close()
@@ -122,20 +129,18 @@ class TestOpen:
         ("start", "length"),
         [(0, 1), (0, 10), (5, 1), (MEBIBYTE - 1, 2), (MEBIBYTE, MEBIBYTE), (2 * MEBIBYTE + 6, 1)],
     )
-    async def test_any_part_can_be_read(self, store: BlobStore, start: int, length: int) -> None:
+    async def test_any_range_can_be_read(self, store: BlobStore, start: int, length: int) -> None:
         body = os.urandom(2 * MEBIBYTE + 7)
         reader = await store.open(await put(store, body))
         assert await read(reader, start, length) == body[start : start + length]
 
-    async def test_two_readers_do_not_disturb_each_other(self, store: BlobStore) -> None:
+    async def test_readers_are_independent(self, store: BlobStore) -> None:
         key = await put(store, b"0123456789")
         one, two = await store.open(key), await store.open(key)
         assert await read(one, 0, 5) == b"01234"
         assert await read(two, 5, 5) == b"56789"
 
-    async def test_reading_that_has_begun_goes_on_when_the_blob_is_deleted(
-        self, store: BlobStore
-    ) -> None:
+    async def test_started_read_survives_deletion(self, store: BlobStore) -> None:
         body = os.urandom(2 * MEBIBYTE)
         key = await put(store, body)
         reader = await store.open(key)
@@ -143,6 +148,15 @@ class TestOpen:
         first = await anext(chunks)
         await store.delete(key)
         assert first + b"".join([chunk async for chunk in chunks]) == body
+
+    @pytest.mark.req("B-054")
+    async def test_chunk_size_is_limited(self, store: BlobStore) -> None:
+        body = os.urandom(2 * MEBIBYTE + 1)
+        reader = await store.open(await put(store, body))
+        chunks = [chunk async for chunk in reader.chunks(1, len(body) - 1)]
+        await reader.close()
+        assert b"".join(chunks) == body[1:]
+        assert max(map(len, chunks)) <= CHUNK_BYTES
 
 
 class TestDelete:
@@ -154,26 +168,26 @@ class TestDelete:
         with pytest.raises(BlobMissing):
             await store.open(key)
 
-    async def test_deleting_twice_or_nothing_is_harmless(self, store: BlobStore) -> None:
+    async def test_deletion_is_idempotent(self, store: BlobStore) -> None:
         key = await put(store, b"x")
         await store.delete(key)
         await store.delete(key)
         await store.delete(new_key())
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_neighbours_stay(self, store: BlobStore) -> None:
+    async def test_other_blobs_are_kept(self, store: BlobStore) -> None:
         customer = uuid4()
-        gone, kept = [await put(store, b"x", new_key(customer)) for _ in range(2)]
-        await store.delete(gone)
+        deleted, kept = [await put(store, b"x", new_key(customer)) for _ in range(2)]
+        await store.delete(deleted)
         assert await content(store, kept) == b"x"
 
-    async def test_many_at_once_are_harmless(self, store: BlobStore) -> None:
+    async def test_concurrent_deletions_are_safe(self, store: BlobStore) -> None:
         customer = uuid4()
         keys = [await put(store, b"x", new_key(customer)) for _ in range(10)]
         await asyncio.gather(*(store.delete(key) for key in keys * 3))
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_a_put_beside_the_deletion_of_the_last_blob_works(self, store: BlobStore) -> None:
+    async def test_put_during_deletion_of_last_blob_succeeds(self, store: BlobStore) -> None:
         customer = uuid4()
         for _ in range(30):
             old = await put(store, b"old", new_key(customer))
@@ -186,10 +200,10 @@ class TestDelete:
 class TestListBlobs:
     """BlobStore.list_blobs()."""
 
-    async def test_an_empty_store_lists_nothing(self, store: BlobStore) -> None:
+    async def test_empty_store_lists_nothing(self, store: BlobStore) -> None:
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_every_blob_is_listed_once_with_its_facts(self, store: BlobStore) -> None:
+    async def test_every_blob_is_listed_once_with_metadata(self, store: BlobStore) -> None:
         customer = uuid4()
         bodies = {
             await put(store, bytes(n), new_key(customer if n % 2 else None)): n for n in range(1, 8)
@@ -199,11 +213,11 @@ class TestListBlobs:
         assert len(listed) == len(bodies)
         assert all(abs(blob.written_at - time.time()) < 60 for blob in listed)
 
-    async def test_files_in_the_spool_are_no_blobs(self, store: BlobStore) -> None:
+    async def test_spool_files_are_not_listed(self, store: BlobStore) -> None:
         spooled(store, b"in transit")
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_records_of_the_ledger_are_no_blobs(self, store: BlobStore) -> None:
+    async def test_ledger_records_are_not_listed(self, store: BlobStore) -> None:
         await put(store, b"record", record := f"{LEDGER_FOLDER}/{uuid4().hex}")
         assert [blob async for blob in store.list_blobs()] == []
         assert await content(store, record) == b"record"
@@ -212,11 +226,11 @@ class TestListBlobs:
 class TestListFolder:
     """BlobStore.list_folder()."""
 
-    async def test_what_is_not_there_is_empty(self, store: BlobStore) -> None:
+    async def test_missing_folder_is_empty(self, store: BlobStore) -> None:
         for folder in (LEDGER_FOLDER, str(uuid4())):
             assert [blob async for blob in store.list_folder(folder)] == []
 
-    async def test_one_folder_is_listed_and_no_other(self, store: BlobStore) -> None:
+    async def test_only_requested_folder_is_listed(self, store: BlobStore) -> None:
         customer = uuid4()
         keys = {await put(store, b"x", new_key(customer)) for _ in range(3)}
         records = {
@@ -230,14 +244,14 @@ class TestListFolder:
 class TestCheck:
     """BlobStore.check()."""
 
-    async def test_a_working_store_passes(self, store: BlobStore) -> None:
+    async def test_working_store_passes_check(self, store: BlobStore) -> None:
         await store.check()
 
 
 class TestPresign:
     """BlobStore.presign_put() and presign_get()."""
 
-    async def test_a_signed_put_takes_these_bytes_alone_and_once(self, store: BlobStore) -> None:
+    async def test_signed_put_accepts_exact_bytes_once(self, store: BlobStore) -> None:
         key, body = new_key(), os.urandom(1000)
         digest = hashlib.sha256(body).hexdigest()
         signed = await store.presign_put(key, len(body), digest, 60)
@@ -253,12 +267,12 @@ class TestPresign:
                 (signed.headers, body, 200),
                 (signed.headers, body, 412),
             ):
-                answer = await client.put(signed.url, content=sent, headers=headers)
-                assert answer.status_code == status, answer.text
+                response = await client.put(signed.url, content=sent, headers=headers)
+                assert response.status_code == status, response.text
         assert await content(store, key) == body
         assert (await store.open(key)).sha256 == digest
 
-    async def test_a_signed_get_has_the_headers_we_want(self, store: BlobStore) -> None:
+    async def test_signed_get_has_requested_headers(self, store: BlobStore) -> None:
         key = await put(store, b"hello")
         url = await store.presign_get(
             key, media_type="text/csv", disposition='attachment; filename="a.csv"', seconds=60
@@ -268,11 +282,11 @@ class TestPresign:
             return
         assert url is not None
         async with httpx.AsyncClient() as client:
-            answer = await client.get(url)
-        assert (answer.content, answer.headers["content-type"]) == (b"hello", "text/csv")
-        assert answer.headers["content-disposition"] == 'attachment; filename="a.csv"'
+            response = await client.get(url)
+        assert (response.content, response.headers["content-type"]) == (b"hello", "text/csv")
+        assert response.headers["content-disposition"] == 'attachment; filename="a.csv"'
 
-    async def test_only_files_have_a_path(self, store: BlobStore, tmp_path: Path) -> None:
+    async def test_only_filesystem_blobs_have_paths(self, store: BlobStore, tmp_path: Path) -> None:
         path = store.relative_path(await put(store, b"hello"))
         if isinstance(store, FilesystemBlobStore):
             assert path is not None

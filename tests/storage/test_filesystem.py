@@ -14,8 +14,8 @@ import pytest
 from docvault.errors import StorageUnavailable
 from docvault.settings import Settings
 from docvault.storage import open_store
-from docvault.storage.base import BlobMissing
-from docvault.storage.filesystem import READ_BYTES, FilesystemBlobStore
+from docvault.storage.base import CHUNK_BYTES, BlobMissing
+from docvault.storage.filesystem import FilesystemBlobStore
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
-# Not a random one: a test has the same name in every process of the run.
+# Not random: a test must have the same name in every process of the run.
 CUSTOMER = "785edb84-b68c-4253-9eb3-6adbb502b6bf"
 
 
@@ -43,7 +43,7 @@ def path_of(root: Path, key: str) -> Path:
 
 
 def modes_below(root: Path) -> set[tuple[bool, int]]:
-    """Whether it is a folder, and its permissions, of everything."""
+    """Return for every path whether it is a directory, and its permissions."""
     paths = [root, *root.rglob("*")]
     return {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in paths}
 
@@ -56,16 +56,16 @@ def failing(number: int) -> Callable[..., Any]:
 
 
 class TestLayout:
-    """Where a blob is, and who can see it."""
+    """The path of a blob, and its permissions."""
 
-    async def test_a_blob_is_below_its_customers_folder(
+    async def test_blob_is_below_customer_folder(
         self, blob_store: FilesystemBlobStore, root: Path
     ) -> None:
         key = new_key()
         await blob_store.put(key, spooled(blob_store))
         assert path_of(root, key).read_bytes() == b"body"
 
-    async def test_files_and_folders_are_for_their_owner_alone(
+    async def test_files_and_folders_are_readable_only_by_owner(
         self, blob_store: FilesystemBlobStore, root: Path
     ) -> None:
         previous = os.umask(0)
@@ -75,12 +75,12 @@ class TestLayout:
             os.umask(previous)
         assert modes_below(root) == {(True, 0o700), (False, 0o600)}
 
-    async def test_the_source_is_moved_away(self, blob_store: FilesystemBlobStore) -> None:
+    async def test_source_is_moved(self, blob_store: FilesystemBlobStore) -> None:
         source = spooled(blob_store)
         await blob_store.put(new_key(), source)
         assert list(blob_store.spool_dir.iterdir()) == []
 
-    async def test_the_last_deletion_removes_the_customers_folder(
+    async def test_last_deletion_removes_customer_folder(
         self, blob_store: FilesystemBlobStore, root: Path
     ) -> None:
         key = new_key()
@@ -103,16 +103,14 @@ class TestLayout:
             f"{CUSTOMER.upper()}/{'0' * 32}",
         ],
     )
-    async def test_what_is_no_key_reaches_no_file(
-        self, blob_store: FilesystemBlobStore, key: str
-    ) -> None:
+    async def test_invalid_key_is_rejected(self, blob_store: FilesystemBlobStore, key: str) -> None:
         for operation in (blob_store.open, blob_store.delete):
             with pytest.raises(ValueError, match="not a blob key"):
                 await operation(key)
         with pytest.raises(ValueError, match="not a blob key"):
             await blob_store.put(key, spooled(blob_store))
 
-    async def test_a_symbolic_link_is_not_followed(
+    async def test_symbolic_link_is_not_followed(
         self, blob_store: FilesystemBlobStore, root: Path, tmp_path: Path
     ) -> None:
         key = new_key()
@@ -125,13 +123,13 @@ class TestLayout:
             await blob_store.open(key)
 
 
-class TestOrder:
-    """What must be on disk before what."""
+class TestFlushOrder:
+    """The order in which writes reach the disk."""
 
-    async def test_file_then_name_then_folder_then_source(
+    async def test_put_flushes_in_safe_order(
         self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # The folders are there already, so that only the blob's own steps are seen.
+        # The directories already exist, so that only the steps for the blob are recorded.
         customer = uuid4()
         await blob_store.put(f"{customer}/{uuid4().hex}", spooled(blob_store))
         steps = record_steps(monkeypatch)
@@ -146,7 +144,7 @@ class TestOrder:
             ("unlink", str(source)),
         ]
 
-    async def test_new_folders_are_flushed_into_their_parents(
+    async def test_new_folders_are_flushed_into_parents(
         self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         steps = record_steps(monkeypatch)
@@ -156,7 +154,7 @@ class TestOrder:
         flushed = [path for step, path in steps if step == "fsync"]
         assert {str(root), str(folder.parent), str(folder)} <= set(flushed)
 
-    async def test_a_deletion_is_flushed(
+    async def test_deletion_is_flushed(
         self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key = new_key()
@@ -166,7 +164,7 @@ class TestOrder:
         path = path_of(root, key)
         assert steps == [("unlink", str(path)), ("fsync", str(path.parent))]
 
-    async def test_a_folder_that_vanishes_before_the_link_is_made_again(
+    async def test_vanished_folder_is_recreated(
         self, blob_store: FilesystemBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key, real, calls = new_key(), Path.hardlink_to, []
@@ -182,16 +180,14 @@ class TestOrder:
         assert path_of(root, key).read_bytes() == b"body"
         assert len(calls) == 2
 
-    async def test_a_source_that_is_gone_stores_nothing(
-        self, blob_store: FilesystemBlobStore
-    ) -> None:
+    async def test_missing_source_stores_nothing(self, blob_store: FilesystemBlobStore) -> None:
         with pytest.raises(StorageUnavailable):
             await blob_store.put(new_key(), blob_store.spool_dir / "gone")
         assert [blob async for blob in blob_store.list_blobs()] == []
 
 
 def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Note every flush, link and unlink, and do them."""
+    """Record every flush, link and unlink, and perform them."""
     steps: list[tuple[str, str]] = []
     fsync, link, unlink = os.fsync, os.link, os.unlink
 
@@ -215,7 +211,7 @@ def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 @contextmanager
 def empty_disk(root: Path) -> Iterator[None]:
-    """Let an empty folder be where the store is, as when its disk is not mounted."""
+    """Replace the store with an empty directory, as if its disk were not mounted."""
     away = root.rename(root.with_name("away"))
     root.mkdir()
     yield
@@ -224,11 +220,11 @@ def empty_disk(root: Path) -> Iterator[None]:
 
 
 class TestFailures:
-    """A disk that is full, closed or broken."""
+    """A disk that is full, read-only or broken."""
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS])
     @pytest.mark.parametrize("function", ["fsync", "link", "mkdir", "open"])
-    async def test_a_failing_write_is_storage_unavailable_and_stores_nothing(
+    async def test_failing_write_is_storage_unavailable_and_stores_nothing(
         self,
         blob_store: FilesystemBlobStore,
         monkeypatch: pytest.MonkeyPatch,
@@ -242,7 +238,7 @@ class TestFailures:
                 await blob_store.put(new_key(), source)
         assert [blob async for blob in blob_store.list_blobs()] == []
 
-    async def test_a_failing_read_is_storage_unavailable(
+    async def test_failing_read_is_storage_unavailable(
         self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key = new_key()
@@ -254,20 +250,20 @@ class TestFailures:
                 await anext(aiter(reader.chunks(0, 4)))
         await reader.close()
 
-    async def test_a_file_that_ends_too_early_is_never_a_short_answer(
+    async def test_truncated_file_never_yields_short_read(
         self, blob_store: FilesystemBlobStore, root: Path
     ) -> None:
         key = new_key()
-        await blob_store.put(key, spooled(blob_store, bytes(READ_BYTES + 10)))
-        os.truncate(path_of(root, key), READ_BYTES)
+        await blob_store.put(key, spooled(blob_store, bytes(CHUNK_BYTES + 10)))
+        os.truncate(path_of(root, key), CHUNK_BYTES)
         reader = await blob_store.open(key)
         with pytest.raises(StorageUnavailable):
-            async for _ in reader.chunks(0, READ_BYTES + 10):
+            async for _ in reader.chunks(0, CHUNK_BYTES + 10):
                 pass
         await reader.close()
 
     @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EROFS])
-    async def test_a_failing_deletion_is_storage_unavailable(
+    async def test_failing_deletion_is_storage_unavailable(
         self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         key = new_key()
@@ -279,7 +275,7 @@ class TestFailures:
         reader = await blob_store.open(key)
         await reader.close()
 
-    async def test_on_a_disk_that_is_gone_nothing_counts_as_deleted(
+    async def test_deletion_fails_on_missing_disk(
         self, blob_store: FilesystemBlobStore, root: Path
     ) -> None:
         key = new_key()
@@ -289,28 +285,26 @@ class TestFailures:
         await blob_store.delete(key)
         assert [blob async for blob in blob_store.list_blobs()] == []
 
-    async def test_a_folder_that_vanishes_while_listing_is_skipped(
+    async def test_folder_vanishing_during_listing_is_skipped(
         self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await blob_store.put(new_key(), spooled(blob_store))
         monkeypatch.setattr(os, "scandir", failing(errno.ENOENT))
         assert [blob async for blob in blob_store.list_blobs()] == []
 
-    async def test_a_spool_that_cannot_be_written_fails_the_check(
+    async def test_unwritable_spool_fails_check(
         self, blob_store: FilesystemBlobStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(os, "access", lambda *_: False)
         with pytest.raises(StorageUnavailable):
             await blob_store.check()
 
-    async def test_a_store_whose_folder_is_gone_fails_the_check(
-        self, blob_store: FilesystemBlobStore
-    ) -> None:
+    async def test_missing_folder_fails_check(self, blob_store: FilesystemBlobStore) -> None:
         blob_store.spool_dir.rmdir()
         with pytest.raises(StorageUnavailable):
             await blob_store.check()
 
-    def test_a_root_that_cannot_be_made_is_storage_unavailable(self, tmp_path: Path) -> None:
+    def test_uncreatable_root_is_storage_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(StorageUnavailable):
             FilesystemBlobStore(tmp_path / "file" / "blobs")
@@ -319,11 +313,11 @@ class TestFailures:
 class TestOpenStore:
     """DOCVAULT_STORAGE_URL."""
 
-    async def test_by_default_blobs_are_in_the_data_directory(self, tmp_path: Path) -> None:
+    async def test_default_location_is_data_directory(self, tmp_path: Path) -> None:
         async with open_store(Settings(data_dir=tmp_path / "data dir")) as store:
             assert store.spool_dir == tmp_path / "data dir" / "blobs" / ".spool"
 
-    async def test_a_file_url_names_the_folder(self, tmp_path: Path) -> None:
+    async def test_file_url_names_folder(self, tmp_path: Path) -> None:
         url = (tmp_path / "ünïcode %20").as_uri()
         async with open_store(Settings(data_dir=tmp_path, storage_url=url)) as store:
             assert store.spool_dir == tmp_path / "ünïcode %20" / ".spool"

@@ -1,20 +1,24 @@
-"""What is particular to the S3 store; what all stores promise is in `test_blob_store.py`."""
+"""Behaviour specific to the S3 store; the common contract is in `test_blob_store.py`."""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from tests.fixtures.faultproxy import FaultProxy, Faults
 from tests.fixtures.s3proxy import S3Fault, S3Proxy
-from tests.fixtures.storage import BUCKET, S3Server, opened
+from tests.fixtures.seaweedfs import BUCKET, S3Server
+from tests.fixtures.storage import opened
 
-from docvault import breaker
+from docvault import circuit_breaker
 from docvault.errors import StorageUnavailable
-from docvault.storage import s3
+from docvault.storage import s3, s3_errors
 from docvault.storage.base import BlobExists, BlobMissing
 from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
 
@@ -38,25 +42,21 @@ async def read(store: S3BlobStore, key: str) -> bytes:
 
 
 class TestLargeBlobs:
-    """Uploads in parts."""
+    """Multipart uploads."""
 
-    async def test_a_blob_of_several_parts_comes_back_byte_for_byte(
-        self, s3_store: S3BlobStore, tmp_path: Path
-    ) -> None:
+    async def test_multipart_blob_round_trips(self, s3_store: S3BlobStore, tmp_path: Path) -> None:
         body, key = os.urandom(2 * PART_BYTES + 7), a_key()
         await s3_store.put(key, a_file(tmp_path, body))
         assert await read(s3_store, key) == body
 
-    async def test_a_large_blob_is_not_replaced(
-        self, s3_store: S3BlobStore, tmp_path: Path
-    ) -> None:
+    async def test_large_blob_is_not_replaced(self, s3_store: S3BlobStore, tmp_path: Path) -> None:
         key, first = a_key(), os.urandom(PART_BYTES + 1)
         await s3_store.put(key, a_file(tmp_path, first))
         with pytest.raises(BlobExists):
             await s3_store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
         assert await read(s3_store, key) == first
 
-    async def test_a_refused_upload_leaves_no_parts(
+    async def test_rejected_upload_leaves_no_parts(
         self, s3_server: S3Server, s3_store: S3BlobStore, tmp_path: Path
     ) -> None:
         key = a_key()
@@ -79,7 +79,9 @@ async def test_stale_multipart_uploads_are_aborted(
 
 
 @pytest.mark.req("R-101")
-async def test_every_version_of_a_deleted_blob_goes(s3_server: S3Server, tmp_path: Path) -> None:
+async def test_all_versions_of_deleted_blob_are_removed(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
     client, bucket, key = s3_server.client(), "with-versions", a_key()
     client.create_bucket(Bucket=bucket)
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -91,23 +93,36 @@ async def test_every_version_of_a_deleted_blob_goes(s3_server: S3Server, tmp_pat
     assert left.get("Versions", []) + left.get("DeleteMarkers", []) == []
 
 
-async def test_a_store_that_does_not_answer_is_unavailable(
-    s3_server: S3Server, tmp_path: Path
-) -> None:
+async def test_unresponsive_store_is_unavailable(s3_server: S3Server, tmp_path: Path) -> None:
     async with opened(s3_server, S3Location("nowhere", "", "http://127.0.0.1:9")) as store:
         with pytest.raises(StorageUnavailable):
             await store.put(a_key(), a_file(tmp_path, b"x"))
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailable) as caught:
             await store.check()
+        assert caught.value.cause == "EndpointConnectionError"
 
 
-async def test_a_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
+async def test_bytes_of_unexpected_size_are_not_stored(
+    s3_store: S3BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = s3_store._client.head_object
+
+    async def one_byte_less(**request: str) -> dict[str, Any]:
+        head: dict[str, Any] = await ask(**request)
+        return head | {"ContentLength": head["ContentLength"] - 1}
+
+    monkeypatch.setattr(s3_store._client, "head_object", one_byte_less)
+    with pytest.raises(StorageUnavailable):
+        await s3_store.put(a_key(), a_file(tmp_path, b"bytes"))
+
+
+async def test_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
     async with opened(s3_server, S3Location("nowhere", "", s3_server.endpoint_url)) as store:
         with pytest.raises(StorageUnavailable):
             await store.check()
 
 
-async def test_signed_urls_lead_where_clients_know_the_store(s3_server: S3Server) -> None:
+async def test_signed_urls_use_public_endpoint(s3_server: S3Server) -> None:
     location = S3Location(
         BUCKET, "", s3_server.endpoint_url, public_endpoint_url="https://files.example.org"
     )
@@ -116,24 +131,62 @@ async def test_signed_urls_lead_where_clients_know_the_store(s3_server: S3Server
         url = await store.presign_get(
             a_key(), media_type="text/plain", disposition="attachment", seconds=60
         )
+    assert signed is not None
+    assert url is not None
     assert signed.url.startswith(f"https://files.example.org/{BUCKET}/")
     assert url.startswith(f"https://files.example.org/{BUCKET}/")
 
 
-async def test_a_signed_put_asks_for_the_encryption_at_rest(s3_server: S3Server) -> None:
+@pytest.mark.req("B-063")
+async def test_headers_of_signed_put_are_overridden(
+    s3_store: S3BlobStore,
+) -> None:
+    key, body = a_key(), b"bytes"
+    signed = await s3_store.presign_put(key, len(body), sha256(body).hexdigest(), 60)
+    own = {
+        "Content-Encoding": "deflate",
+        "Content-Language": "de",
+        "Expires": "Thu, 01 Jan 2099 00:00:00 GMT",
+        "Cache-Control": "public, max-age=9999",
+        "Content-Type": "text/html",
+        "Content-Disposition": "inline",
+    }
+    url = await s3_store.presign_get(
+        key, media_type="text/plain", disposition="attachment", seconds=60
+    )
+    assert signed is not None
+    assert url is not None
+    async with httpx.AsyncClient() as client:
+        put = await client.put(signed.url, content=body, headers=signed.headers | own)
+        got = await client.get(url)
+    assert (put.status_code, got.status_code, got.content) == (200, 200, body)
+    assert {name: got.headers[name] for name in map(str.lower, own)} == {
+        "content-encoding": "identity",
+        "content-language": "und",
+        "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "cache-control": "private, no-cache",
+        "content-type": "text/plain",
+        "content-disposition": "attachment",
+    }
+    reader = await s3_store.open(key)
+    assert reader.content_encoding == "deflate"
+
+
+async def test_signed_put_requests_encryption_at_rest(s3_server: S3Server) -> None:
     location = S3Location(BUCKET, "", s3_server.endpoint_url, "aws:kms", "key-1")
     async with opened(s3_server, location) as store:
         signed = await store.presign_put(a_key(), 1, "00" * 32, 60)
+    assert signed is not None
     for name in set(signed.headers) - {"Content-Length", "If-None-Match"}:
         assert name in signed.url
     assert signed.headers["x-amz-server-side-encryption"] == "aws:kms"
     assert signed.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
 
 
-async def test_nobody_waits_for_a_store_that_keeps_failing(
+async def test_failing_store_fails_fast(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breaker, "OPEN_SECONDS", 1.0)
+    monkeypatch.setattr(circuit_breaker, "OPEN_SECONDS", 1.0)
     port = int(s3_server.endpoint_url.rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
         location = S3Location(BUCKET, f"{uuid4()}/", f"http://127.0.0.1:{proxy.port}")
@@ -142,19 +195,19 @@ async def test_nobody_waits_for_a_store_that_keeps_failing(
             await store.put(key, a_file(tmp_path, b"x"))
             proxy.faults = Faults(refuse=True)
             proxy.reset_all()
-            for _ in range(breaker.FAILURES):
+            for _ in range(circuit_breaker.FAILURES):
                 with pytest.raises(StorageUnavailable):
                     await store.open(key)
             proxy.faults = Faults()
-            asked = proxy.connections_accepted
+            before = proxy.connections_accepted
             with pytest.raises(StorageUnavailable):
                 await store.open(key)
-            assert proxy.connections_accepted == asked
+            assert proxy.connections_accepted == before
             await asyncio.sleep(1)
             assert await read(store, key) == b"x"
 
 
-async def test_a_write_to_a_silent_store_is_given_up(
+async def test_write_to_silent_store_times_out(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "READ_SECONDS", 0.5)
@@ -163,13 +216,13 @@ async def test_a_write_to_a_silent_store_is_given_up(
         location = S3Location(BUCKET, f"{uuid4()}/", f"http://127.0.0.1:{proxy.port}")
         async with opened(s3_server, location) as store:
             proxy.faults = Faults(blackhole=True)
-            async with asyncio.timeout(s3.TOTAL_SECONDS / 2):
+            async with asyncio.timeout(s3_errors.TOTAL_SECONDS / 2):
                 with pytest.raises(StorageUnavailable):
                     await store.put(a_key(), a_file(tmp_path, b"x"))
 
 
 class TestMisbehaviour:
-    """What a store can do to single requests; the proxy stands between us and a real one."""
+    """Faults of single requests, injected by a proxy in front of a real store."""
 
     @pytest.fixture
     def proxy(self, s3_server: S3Server) -> Iterator[S3Proxy]:
@@ -181,8 +234,27 @@ class TestMisbehaviour:
         async with opened(s3_server, S3Location(BUCKET, f"{uuid4()}/", proxy.url)) as store:
             yield store
 
+    async def test_refusal_is_the_cause(
+        self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
+    ) -> None:
+        proxy.choose = lambda _method, _target: S3Fault.DENIED
+        with pytest.raises(StorageUnavailable) as caught:
+            await store.put(a_key(), a_file(tmp_path, b"x"))
+        assert caught.value.cause == "S3 responded AccessDenied (403)"
+
+    async def test_denied_list_of_uploads_is_reported_once(
+        self, store: S3BlobStore, proxy: S3Proxy, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        proxy.choose = lambda _method, target: S3Fault.DENIED if "uploads" in target else None
+        for _ in range(3):
+            await store.abort_stale_uploads(timedelta(hours=1))
+        assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+            "interrupted uploads are not aborted"
+        ]
+        assert caplog.records[0].cause == "S3 responded AccessDenied (403)"  # type: ignore[attr-defined]
+
     @pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN])
-    async def test_a_request_is_tried_twice(
+    async def test_request_is_retried_once(
         self, store: S3BlobStore, proxy: S3Proxy, fault: S3Fault
     ) -> None:
         proxy.choose = lambda _method, _target: fault
@@ -190,7 +262,7 @@ class TestMisbehaviour:
             await store.open(a_key())
         assert proxy.requests["HEAD"] == 2
 
-    async def test_one_error_goes_unnoticed(
+    async def test_single_error_is_hidden(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
     ) -> None:
         key = a_key()
@@ -199,17 +271,17 @@ class TestMisbehaviour:
         assert await read(store, key) == b"x"
         assert proxy.happened[S3Fault.ERROR] == 3
 
-    async def test_a_write_whose_answer_is_lost_is_not_taken_for_a_success(
+    async def test_write_with_lost_response_is_not_reported_as_success(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
     ) -> None:
         key = a_key()
-        proxy.choose = lambda method, _: S3Fault.LOST_ANSWER if method == "PUT" else None
+        proxy.choose = lambda method, _: S3Fault.LOST_RESPONSE if method == "PUT" else None
         with pytest.raises((StorageUnavailable, BlobExists)):
             await store.put(key, a_file(tmp_path, b"x"))
         proxy.heal()
         assert await read(store, key) == b"x"
 
-    async def test_a_multipart_upload_that_only_seems_complete_is_not_taken_for_a_success(
+    async def test_incomplete_multipart_upload_is_not_reported_as_success(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path
     ) -> None:
         key = a_key()
@@ -224,7 +296,7 @@ class TestMisbehaviour:
             await store.open(key)
 
     @pytest.mark.parametrize("size", [10, PART_BYTES + 1])
-    async def test_bytes_that_change_on_their_way_into_the_store_are_refused(
+    async def test_bytes_altered_in_transit_are_rejected(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path, size: int
     ) -> None:
         key = a_key()
@@ -237,7 +309,7 @@ class TestMisbehaviour:
             await store.open(key)
 
     @pytest.mark.parametrize("size", [10, 3_000_000])
-    async def test_a_read_that_ends_too_early_fails(
+    async def test_truncated_read_fails(
         self, store: S3BlobStore, proxy: S3Proxy, tmp_path: Path, size: int
     ) -> None:
         key = a_key()

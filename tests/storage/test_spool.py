@@ -1,4 +1,4 @@
-"""The spool: files in transit, and what a killed process leaves behind."""
+"""The spool: files in transit, and leftovers of killed processes."""
 
 import asyncio
 import errno
@@ -70,14 +70,14 @@ class TestSpoolFile:
     """A file being received."""
 
     @pytest.mark.parametrize("size", [0, 1, BATCH_BYTES - 1, BATCH_BYTES, 2 * BATCH_BYTES + 1])
-    async def test_what_was_written_comes_back_in_batches(self, spool: Spool, size: int) -> None:
+    async def test_written_bytes_are_read_in_batches(self, spool: Spool, size: int) -> None:
         body = bytes(range(251)) * (size // 251 + 1)
         file = await written(spool, body[:size])
         chunks = [chunk async for chunk in file.chunks()]
         assert b"".join(chunks) == body[:size]
         assert all(0 < len(chunk) <= BATCH_BYTES for chunk in chunks)
 
-    async def test_a_file_that_cannot_be_read_is_the_stores_fault(self, spool: Spool) -> None:
+    async def test_unreadable_file_is_storage_unavailable(self, spool: Spool) -> None:
         file = await written(spool, b"hello")
         file.path.unlink()
         with pytest.raises(StorageUnavailable):
@@ -96,14 +96,14 @@ class TestSpoolFile:
         ],
         ids=["nothing", "empty", "small", "batch-1", "batch", "more", "many"],
     )
-    async def test_size_hash_and_bytes_agree(self, spool: Spool, chunks: list[bytes]) -> None:
+    async def test_size_and_digest_match_bytes(self, spool: Spool, chunks: list[bytes]) -> None:
         file = await written(spool, *chunks)
         body = b"".join(chunks)
         assert file.path.read_bytes() == body
         assert file.size_bytes == len(body)
         assert file.sha256 == hashlib.sha256(body).hexdigest()
 
-    async def test_short_writes_of_the_system_lose_nothing(
+    async def test_short_writes_lose_nothing(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = spool.create()
@@ -121,25 +121,25 @@ class TestSpoolFile:
         await file.finish()
         assert file.path.read_bytes() == b"0123456789" * 10
 
-    async def test_memory_does_not_grow_with_the_file(self, spool: Spool) -> None:
+    async def test_memory_is_independent_of_file_size(self, spool: Spool) -> None:
         file = spool.create()
         for _ in range(40):
             await file.write(bytes(100_000))
             assert file._pending_bytes < BATCH_BYTES
         file.discard()
 
-    def test_files_and_folders_are_for_their_owner_alone(self, spool: Spool) -> None:
+    def test_files_and_folders_are_readable_only_by_owner(self, spool: Spool) -> None:
         file = spool.create()
         assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
         assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
         file.discard()
 
-    async def test_a_discarded_file_is_gone(self, spool: Spool) -> None:
+    async def test_discarded_file_is_deleted(self, spool: Spool) -> None:
         file = await written(spool, b"x")
         file.discard()
         assert not file.path.exists()
 
-    async def test_a_descriptor_is_not_taken_from_the_thread_that_writes_to_it(
+    async def test_descriptor_is_not_closed_during_write(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = spool.create()
@@ -163,14 +163,14 @@ class TestSpoolFile:
         assert was_open == [True]
         assert file._file.closed
 
-    async def test_a_file_the_store_has_taken_can_be_discarded(self, spool: Spool) -> None:
+    async def test_file_moved_by_store_can_be_discarded(self, spool: Spool) -> None:
         file = await written(spool, b"x")
         file.path.unlink()
         file.discard()
         assert file.sha256 == hashlib.sha256(b"x").hexdigest()
 
     @pytest.mark.parametrize("size", [10, 2 * BATCH_BYTES])
-    async def test_a_full_disk_is_storage_unavailable(
+    async def test_full_disk_is_storage_unavailable(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
         file = spool.create()
@@ -190,15 +190,15 @@ async def written_to(file: SpoolFile, size: int) -> None:
 
 
 class TestSpool:
-    """This process's folder."""
+    """The directory of this process."""
 
-    def test_closing_removes_the_folder(self, parent: Path) -> None:
+    def test_close_removes_folder(self, parent: Path) -> None:
         spool = Spool(parent)
         spool.create().discard()
         spool.close()
         assert list(parent.iterdir()) == []
 
-    def test_two_in_one_process_do_not_share(self, parent: Path) -> None:
+    def test_spools_of_one_process_are_separate(self, parent: Path) -> None:
         one, two = Spool(parent), Spool(parent)
         files = [one.create(), two.create()]
         assert files[0].path.parent != files[1].path.parent
@@ -208,12 +208,12 @@ class TestSpool:
         assert len(list(parent.iterdir())) == 1
         two.close()
 
-    def test_a_parent_that_cannot_be_made_is_storage_unavailable(self, tmp_path: Path) -> None:
+    def test_uncreatable_parent_is_storage_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(StorageUnavailable):
             Spool(tmp_path / "file" / "spool")
 
-    def test_a_file_that_cannot_be_made_is_storage_unavailable(
+    def test_uncreatable_file_is_storage_unavailable(
         self, spool: Spool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def closed(*_: object, **__: object) -> None:
@@ -228,14 +228,14 @@ class TestSpool:
 class TestRemoveLeftovers:
     """Spool.remove_leftovers()."""
 
-    def test_a_living_process_keeps_its_files(
+    def test_files_of_live_process_are_kept(
         self, spool: Spool, holder: "subprocess.Popen[str]"
     ) -> None:
         path = file_of(holder)
         assert spool.remove_leftovers() == 0
         assert path.exists()
 
-    def test_the_files_of_a_killed_process_are_removed(
+    def test_files_of_killed_process_are_deleted(
         self, spool: Spool, holder: "subprocess.Popen[str]"
     ) -> None:
         path = file_of(holder)
@@ -245,19 +245,19 @@ class TestRemoveLeftovers:
         assert spool.remove_leftovers() == 1
         assert not path.parent.exists()
 
-    def test_its_own_files_stay(self, spool: Spool) -> None:
+    def test_own_files_are_kept(self, spool: Spool) -> None:
         file = spool.create()
         assert spool.remove_leftovers() == 0
         assert file.path.exists()
         file.discard()
 
-    def test_a_folder_without_a_lock_is_removed(self, spool: Spool, parent: Path) -> None:
+    def test_folder_without_lock_is_deleted(self, spool: Spool, parent: Path) -> None:
         (parent / "old").mkdir()
         (parent / "old" / "data").write_text("x")
         assert spool.remove_leftovers() == 1
         assert not (parent / "old").exists()
 
-    def test_other_files_beside_are_left_alone(self, spool: Spool, parent: Path) -> None:
+    def test_unrelated_files_are_kept(self, spool: Spool, parent: Path) -> None:
         (parent / "note").write_text("x")
         assert spool.remove_leftovers() == 0
         assert (parent / "note").exists()

@@ -1,23 +1,23 @@
-"""Blocking calls in threads, and what must not happen to them."""
+"""Blocking calls in threads, and their cancellation."""
 
 import asyncio
 import threading
 
 import pytest
 
-from docvault.storage.threads import in_thread
+from docvault.storage.threads import run_in_thread
 
 
-async def test_the_result_comes_back() -> None:
-    assert await in_thread(max, 1, 2) == 2
+async def test_result_is_returned() -> None:
+    assert await run_in_thread(max, 1, 2) == 2
 
 
-async def test_an_error_comes_back() -> None:
+async def test_exception_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        await in_thread(divmod, 1, 0)
+        await run_in_thread(divmod, 1, 0)
 
 
-async def test_a_cancelled_caller_waits_for_the_thread_before_it_cleans_up() -> None:
+async def test_cancelled_caller_waits_for_thread_before_cleanup() -> None:
     begun, finish, events = threading.Event(), threading.Event(), []
 
     def work() -> None:
@@ -27,7 +27,7 @@ async def test_a_cancelled_caller_waits_for_the_thread_before_it_cleans_up() -> 
 
     async def caller() -> None:
         try:
-            await in_thread(work)
+            await run_in_thread(work)
         finally:
             events.append("cleaned up")
 

@@ -1,7 +1,7 @@
-"""What a browser does with stored files: it never runs anything in them (SECURITY T25).
+"""A browser never executes anything in a stored file (SECURITY T25).
 
-Browsers cannot send the header Authorization when they follow a link, so a small server stands
-between, as a front end's would: it adds the header and passes the answers on as they are.
+Browsers cannot send the Authorization header when they follow a link, so a small proxy, like one of
+a front end, adds the header and passes the responses on unchanged.
 """
 
 import os
@@ -18,8 +18,11 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.factories import files
+from tests.factories.locked_files import pdf_invoice
 from tests.fixtures.server import DOCVAULT, RunningServer, running_server
 from tests.torture.figures import Figure, Size
+
+from docvault.domain.media_types import KNOWN_MEDIA_TYPES
 
 pytestmark = pytest.mark.system
 
@@ -30,26 +33,48 @@ SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" onload="new Image().src=\'/ran?by=svg\'">'
     b"<script>new Image().src='/ran?by=svg'</script></svg>"
 )
-SLOT = "/v1/admin/customers/c-1/documents/anything"
-# What docvault stores, although it is something else as well.
+XHTML = (
+    b'<?xml version="1.0"?><a><script xmlns="http://www.w3.org/1999/xhtml">' + STATEMENT
+    + b"</script></a>"
+)  # fmt: skip
+DOCUMENT_PATH = "/v1/admin/customers/c-1/documents/anything"
+# Polyglots that docvault stores.
 STORED = {
     "page.html.pdf": files.pdf().replace(b"%PDF-1.7", b"%PDF-1.7 " + SCRIPT, 1),
     "page.pdf": files.pdf().replace(b"%%EOF", SCRIPT + b"\n%%EOF"),
+    "invoice.pdf": pdf_invoice(),
     "action.pdf": files.pdf_with_javascript(),
     "page.png": files.png() + SCRIPT,
     "script.gif": b"GIF89a/*" + files.gif()[8:] + b"*/=1;" + STATEMENT,
     "page.jpg": files.jpeg()[:2] + b"\xff\xfe" + struct.pack(">H", len(SCRIPT) + 2) + SCRIPT
     + files.jpeg()[2:],
+    "page.avif": files.avif() + struct.pack(">L4s", len(SCRIPT) + 8, b"free") + SCRIPT,
+    "page.jpg.avif": files.avif()[:12] + b"<a>\n" + files.avif()[16:] + SCRIPT,
+    "script.jpg": files.jpeg()[:20] + b"/*" + STATEMENT + files.jpeg()[20:],
+    "other.jpg": files.png() + SCRIPT,
+    "page.bmp": files.bmp() + SCRIPT,
+    "script.xml": XHTML,
+    "page.eml": b"MIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n" + SCRIPT,
+    "page.rtf": b"{\\rtf1 " + SCRIPT + b"}",
+    "wide.txt": ("\ufeff" + STATEMENT.decode()).encode("utf-16-le"),
     "script.txt": STATEMENT,
     "page.csv": b"a,b\n" + SCRIPT,
 }  # fmt: skip
-# What it does not even store.
-REFUSED = {"page.html": files.pdf(), "page.txt": SCRIPT, "drawing.txt": SVG, "drawing.svg": SVG}
+# Polyglots that it rejects.
+REFUSED = {
+    "page.html": files.pdf(),
+    "page.txt": SCRIPT,
+    "page.xml": SCRIPT,
+    "wide.txt": ("\ufeff" + SCRIPT.decode()).encode("utf-16-le"),
+    "drawing.txt": SVG,
+    "drawing.svg": SVG,
+    "drawing.xml": b'<?xml version="1.0"?>' + b"<!-- a -->" * 200 + SVG,
+}
 DISPOSITIONS = ("inline", "attachment")
 
 
 class FrontEnd:
-    """A server of pages; `ran` is what a page that ran something has asked for."""
+    """A web server; `ran` has the requests of pages that executed something."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self.ran: list[str] = []
@@ -60,21 +85,21 @@ class FrontEnd:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.answer(self)
+                outer.response(self)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Do not log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Return the requests and reset them."""
         self.server.server_close()
         self._upstream.close()
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Serve a page of the test, a stored file, or take note that something ran."""
+    def response(self, handler: BaseHTTPRequestHandler) -> None:
+        """Serve a page of the test or a stored file, or record that something was executed."""
         path = handler.path
         if path.startswith("/ran"):
             self.ran.append(path)
@@ -103,20 +128,24 @@ def server(data_dir: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def front_end(server: RunningServer) -> Iterator[FrontEnd]:
-    """A front end, with everything stored as one document."""
+    """A front end, with all files stored as one document."""
     command = [DOCVAULT, "token", "admin"]
     output = subprocess.check_output(command, env=server.environment, text=True)
     headers = {"Authorization": f"Bearer {output.splitlines()[-1]}"}
-    types = [*{"application/pdf", "image/png", "image/gif", "image/jpeg", "text/plain", "text/csv"}]
+    types = sorted(KNOWN_MEDIA_TYPES)
     with httpx.Client(base_url=server.url, headers=headers) as admin:
-        asked = {"name": "Anything", "accepted_media_types": types, "max_files": len(STORED)}
-        assert admin.post("/v1/admin/document-types", json=asked).status_code == 201
+        document_type = {
+            "name": "Anything",
+            "accepted_media_types": types,
+            "max_files": len(STORED),
+        }
+        assert admin.post("/v1/admin/document-types", json=document_type).status_code == 201
         assert admin.put("/v1/admin/customers/c-1", json={}).status_code == 201
         for item in REFUSED.items():
-            answer = admin.put(SLOT, files={"file": item})
-            assert answer.status_code == 415, (item, answer.text)
-        answer = admin.put(SLOT, files=[("file", item) for item in STORED.items()])
-        assert answer.status_code == 201, answer.text
+            response = admin.put(DOCUMENT_PATH, files={"file": item})
+            assert response.status_code == 415, (item, response.text)
+        response = admin.put(DOCUMENT_PATH, files=[("file", item) for item in STORED.items()])
+        assert response.status_code == 201, response.text
     end = FrontEnd(server.url, headers)
     with serving(end):
         yield end
@@ -135,11 +164,11 @@ def serving(end: FrontEnd) -> Iterator[None]:
 
 
 def visit(url: str, folder: Path) -> None:
-    """Open an address in Chromium, wait for what it loads, and close it."""
+    """Open an address in Chromium, wait for its requests, and close it."""
     chromium = shutil.which("chromium")
     assert chromium, "make test-system needs chromium"
     process = subprocess.Popen(
-        # Its own sandbox does not run as root, as tests in a container do.
+        # Its sandbox does not work as root, which tests in a container use.
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          f"--user-data-dir={folder}", "--virtual-time-budget=4000", "--dump-dom", url],
@@ -148,7 +177,7 @@ def visit(url: str, folder: Path) -> None:
     try:
         process.wait(PAGE_SECONDS)
     except subprocess.TimeoutExpired:
-        pass  # What is downloaded is no page, whose end could be waited for.
+        pass  # A download is not a page whose loading could be awaited.
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -156,7 +185,7 @@ def visit(url: str, folder: Path) -> None:
 
 
 def embedding(addresses: list[str]) -> bytes:
-    """Return a page that embeds each address in every way there is."""
+    """Return a page that embeds each address in every possible way."""
     ways = (
         '<iframe src="{}"></iframe><object data="{}"></object><embed src="{}"><img src="{}">'
         '<script src="{}"></script><link rel="stylesheet" href="{}">'
@@ -167,14 +196,14 @@ def embedding(addresses: list[str]) -> bytes:
 
 @pytest.mark.guarantee(
     "T25",
-    promise="A browser runs nothing of a stored file.",
-    tried="PDF, images and texts that are also pages, drawings or scripts are stored and opened in "
-    "headless Chromium through a front end that changes nothing of the answers: embedded in every "
-    "way HTML has, as inline, as attachment and as preview; and each opened by itself. The same "
-    "bytes served as a page do run, which shows that the test would notice.",
+    promise="A browser executes nothing in a stored file.",
+    tried="PDFs, images and texts that are also pages, drawings or scripts are stored and opened "
+    "in headless Chromium through a front end that passes responses on unchanged: embedded in "
+    "every way HTML offers, inline, as an attachment and as a preview; and each opened directly. "
+    "The same bytes served as a page do execute, which shows that the test would detect it.",
     not_shown="Other browsers.",
 )
-def test_a_browser_runs_nothing_of_a_stored_file(
+def test_stored_file_executes_nothing_in_browser(
     front_end: FrontEnd, tmp_path: Path, size: Size, figures: dict[str, Figure]
 ) -> None:
     front_end.pages["/control"] = ("text/html", SCRIPT)
@@ -187,10 +216,12 @@ def test_a_browser_runs_nothing_of_a_stored_file(
 
     front_end.ran.clear()
     addresses = [
-        f"{SLOT}/content?file={number}&disposition={disposition}"
+        f"{DOCUMENT_PATH}/content?file={number}&disposition={disposition}"
         for number in range(1, len(STORED) + 1)
         for disposition in DISPOSITIONS
-    ] + [f"{SLOT}/preview?file={number}&size=small" for number in range(1, len(STORED) + 1)]
+    ] + [
+        f"{DOCUMENT_PATH}/preview?file={number}&size=small" for number in range(1, len(STORED) + 1)
+    ]
     front_end.pages["/all"] = ("text/html", embedding(addresses))
     visit(f"{front_end.url}/all", tmp_path)
     assert set(front_end.served) == set(addresses)
@@ -201,5 +232,5 @@ def test_a_browser_runs_nothing_of_a_stored_file(
     assert front_end.ran == []
     figures["stored files"] = len(STORED)
     figures["addresses embedded in six ways"] = len(addresses)
-    figures["addresses opened by themselves"] = len(alone)
+    figures["addresses opened directly"] = len(alone)
     figures["scripts that ran"] = 0

@@ -43,7 +43,7 @@ http {{
 
 
 def shipped_location() -> str:
-    """Return what deploy/nginx.conf has commented out for files."""
+    """Return the part of deploy/nginx.conf for files, which is commented out."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
     (block,) = re.findall(r"^ *# location /blobs/ \{\n(?: *# .*\n)*? *# \}\n", text, re.MULTILINE)
     return re.sub(r"^ *# ", "", block, flags=re.MULTILINE)
@@ -100,15 +100,15 @@ def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
             nginx.wait(20)
 
 
-def test_nginx_sends_the_file_with_our_headers_and_its_ranges(staff: httpx.Client) -> None:
+def test_nginx_sends_file_with_headers_and_ranges(staff: httpx.Client) -> None:
     staff.post("/v1/admin/document-types", json={"name": "Contract"}).raise_for_status()
     staff.put("/v1/admin/customers/c-1", json={}).raise_for_status()
-    slot = "/v1/admin/customers/c-1/documents/contract"
-    staff.put(slot, **upload_of(filename="Überweisung.pdf")).raise_for_status()
-    answer = staff.get(f"{slot}/content")
-    assert (answer.status_code, answer.content) == (200, files.pdf())
-    assert "x-accel-redirect" not in answer.headers
-    ours = staff.head(f"{slot}/content").headers
+    document = "/v1/admin/customers/c-1/documents/contract"
+    staff.put(document, **upload_of(filename="Überweisung.pdf")).raise_for_status()
+    response = staff.get(f"{document}/content")
+    assert (response.status_code, response.content) == (200, files.pdf())
+    assert "x-accel-redirect" not in response.headers
+    ours = staff.head(f"{document}/content").headers
     for name in (
         "content-type",
         "content-length",
@@ -123,13 +123,13 @@ def test_nginx_sends_the_file_with_our_headers_and_its_ranges(staff: httpx.Clien
         "cross-origin-resource-policy",
         "referrer-policy",
     ):
-        assert answer.headers.get_list(name) == ours.get_list(name), name
-    assert answer.headers["x-request-id"]
-    part = staff.get(f"{slot}/content", headers={"Range": "bytes=1-3"})
+        assert response.headers.get_list(name) == ours.get_list(name), name
+    assert response.headers["x-request-id"]
+    part = staff.get(f"{document}/content", headers={"Range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, b"PDF")
-    unchanged = staff.get(f"{slot}/content", headers={"If-None-Match": ours["etag"]})
+    unchanged = staff.get(f"{document}/content", headers={"If-None-Match": ours["etag"]})
     assert unchanged.status_code == 304
 
 
-def test_the_files_are_not_served_to_those_who_ask_for_them(staff: httpx.Client) -> None:
+def test_files_are_not_served_directly(staff: httpx.Client) -> None:
     assert staff.get("/blobs/").status_code == 404

@@ -1,4 +1,4 @@
-"""Debian's clamd, with `deploy/clamd.conf` and signatures of our own that know EICAR."""
+"""Debian's clamd, with `deploy/clamd.conf` and our own signatures for EICAR."""
 
 import asyncio
 import dataclasses
@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 from fastapi import FastAPI
-from tests.api.holdings import NOTHING, audited, holdings, refusal
+from tests.api.stored_state import NOTHING_STORED, audited, refusal, stored_state
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.clamd import ROOT, RealClamd
@@ -31,7 +31,7 @@ from docvault.settings import Settings
 
 pytestmark = pytest.mark.system
 
-SLOT = "/v1/admin/customers/c-1/documents/letter"
+DOCUMENT_PATH = "/v1/admin/customers/c-1/documents/letter"
 RECOVERY_SECONDS = 30
 
 
@@ -96,8 +96,8 @@ async def malware(clamd: RealClamd, body: bytes) -> str | None:
 
 @contextmanager
 def served(data_dir: Path, clamd: RealClamd) -> Iterator[httpx.Client]:
-    """A server that scans, asked by staff; a customer c-1 is asked for a letter."""
-    with running_server(data_dir, DOCVAULT_CLAMD=clamd.address) as server:
+    """Yield a staff client of a server with a scanner, a customer c-1 and a type `letter`."""
+    with running_server(data_dir, DOCVAULT_CLAMD_URL=clamd.address) as server:
         token = subprocess.run(
             [DOCVAULT, "token", "admin"],
             env=server.environment,
@@ -113,67 +113,67 @@ def served(data_dir: Path, clamd: RealClamd) -> Iterator[httpx.Client]:
 
 
 def stored_bytes(data_dir: Path) -> list[Path]:
-    """Everything below the folder of the blobs but the locks of spools."""
+    """Return everything in the directory of the blobs except the locks of spools."""
     found = [path for path in (data_dir / "blobs").rglob("*") if path.is_file()]
     return [path for path in found if path.name != ".lock"]
 
 
 @pytest.mark.guarantee(
     "T27",
-    promise="With a scanner no infected file is stored.",
-    tried="EICAR in files of each kind that passes the check of its type, sent to a server beside "
-    "Debian's clamd; then the same files with other bytes in its place.",
-    not_shown="Real malware and official signatures: clamd knows this one pattern here.",
+    promise="With a scanner configured, no infected file is stored.",
+    tried="EICAR in files of each kind that passes the type check, sent to a server with Debian's "
+    "clamd; then the same files with other bytes in its place.",
+    not_shown="Real malware and official signatures: clamd knows only this one pattern here.",
 )
-def test_infected_files_of_every_kind_are_refused_and_clean_ones_stored(
+def test_infected_files_of_every_kind_are_rejected_and_clean_ones_stored(
     data_dir: Path, real_clamd: RealClamd, figures: dict[str, Figure]
 ) -> None:
     with served(data_dir, real_clamd) as staff:
         for name, carry in CARRIERS.items():
-            answer = staff.put(SLOT, **upload_of(carry(files.EICAR), name))
-            assert refusal(answer) == (422, "malware-detected", "/file"), name
+            response = staff.put(DOCUMENT_PATH, **upload_of(carry(files.EICAR), name))
+            assert refusal(response) == (422, "malware-detected", "/file"), name
         assert stored_bytes(data_dir) == []
         for name, carry in CARRIERS.items():
-            answer = staff.put(SLOT, **upload_of(carry(b"nothing to see here"), name))
-            assert answer.is_success, (name, answer.text)
-            assert [file["scan"] for file in answer.json()["files"]] == ["clean"]
-    figures["infected files, all refused"] = len(CARRIERS)
+            response = staff.put(DOCUMENT_PATH, **upload_of(carry(b"nothing to see here"), name))
+            assert response.is_success, (name, response.text)
+            assert [file["scan"] for file in response.json()["files"]] == ["clean"]
+    figures["infected files, all rejected"] = len(CARRIERS)
     figures["clean files, all stored"] = len(CARRIERS)
 
 
 @pytest.mark.guarantee(
     "T27",
-    promise="A scanner that fails lets nothing through, and is used again once it is back.",
+    promise="A scanner that fails lets no file pass, and is used again once it is back.",
     tried="clamd stalled (SIGSTOP), killed, and started again, with uploads each time.",
     not_shown="The other ways in which it can fail are shown with one that misbehaves on demand "
     "(tests/scanning/test_clamd.py).",
 )
-def test_a_scanner_that_is_killed_or_stalls_passes_nothing_and_is_used_again_once_it_is_back(
+def test_killed_or_stalled_scanner_passes_nothing_and_recovers(
     data_dir: Path, real_clamd: RealClamd, figures: dict[str, Figure]
 ) -> None:
     assert real_clamd.process is not None
     with served(data_dir, real_clamd) as staff:
         real_clamd.process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        answer = staff.put(SLOT, **upload_of(files.EICAR, "a.txt"))
-        figures["answered after, stalled (s)"] = round(time.monotonic() - began, 1)
-        assert refusal(answer)[:2] == (503, "scanner-unavailable")
+        response = staff.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        figures["response while stalled, seconds"] = round(time.monotonic() - began, 1)
+        assert refusal(response)[:2] == (503, "scanner-unavailable")
         assert staff.get("/readyz").json()["code"] == "scanner-unavailable"
         real_clamd.kill()
-        answer = staff.put(SLOT, **upload_of(files.EICAR, "a.txt"))
-        assert refusal(answer)[:2] == (503, "scanner-unavailable")
+        response = staff.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        assert refusal(response)[:2] == (503, "scanner-unavailable")
         assert stored_bytes(data_dir) == []
         real_clamd.start()
         began = time.monotonic()
-        while staff.put(SLOT, **upload_of(b"hello", "a.txt")).status_code != 201:
+        while staff.put(DOCUMENT_PATH, **upload_of(b"hello", "a.txt")).status_code != 201:
             assert time.monotonic() - began < RECOVERY_SECONDS
             time.sleep(0.2)
-        figures["used again after (s)"] = round(time.monotonic() - began, 1)
-        answer = staff.put(SLOT, **upload_of(files.EICAR, "a.txt"))
-        assert answer.status_code == 422
+        figures["in use again after, seconds"] = round(time.monotonic() - began, 1)
+        response = staff.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        assert response.status_code == 422
 
 
-async def test_killed_in_the_middle_of_a_scan_it_has_no_verdict(real_clamd: RealClamd) -> None:
+async def test_scanner_killed_during_scan_gives_no_verdict(real_clamd: RealClamd) -> None:
     process = real_clamd.process
     assert process is not None
 
@@ -187,20 +187,20 @@ async def test_killed_in_the_middle_of_a_scan_it_has_no_verdict(real_clamd: Real
         await Scanner(real_clamd.address).scan(chunks())
 
 
-async def test_what_is_over_its_limits_has_no_verdict(real_clamd: RealClamd) -> None:
+async def test_file_over_scanner_limits_has_no_verdict(real_clamd: RealClamd) -> None:
     real_clamd.kill()
     real_clamd.settings = {"StreamMaxLength": "2M", "MaxFileSize": "1M"}
     real_clamd.start()
     scanner = Scanner(real_clamd.address)
     with pytest.raises((ScanRefused, ScannerUnavailable)):
         await scanner.scan(chunks_of(os.urandom(3 << 20)))
-    # What is taken but too large to be looked at is no clean file either.
+    # A file that is accepted but too large to scan is not clean either.
     with pytest.raises(ScanRefused):
         await scanner.scan(chunks_of(os.urandom(3 << 19)))
     assert await malware(real_clamd, files.EICAR)
 
 
-async def test_stalled_clients_of_others_do_not_hold_up_ours(real_clamd: RealClamd) -> None:
+async def test_stalled_clients_do_not_delay_others(real_clamd: RealClamd) -> None:
     stalled = [await asyncio.open_unix_connection(str(real_clamd.path)) for _ in range(8)]
     for _, writer in stalled:
         writer.write(b"zINSTREAM\0\0\0\0\5hel")
@@ -210,7 +210,7 @@ async def test_stalled_clients_of_others_do_not_hold_up_ours(real_clamd: RealCla
         writer.close()
 
 
-async def test_eight_times_ten_mebibytes_take_ten_seconds_at_most(real_clamd: RealClamd) -> None:
+async def test_concurrent_large_scans_finish_within_ten_seconds(real_clamd: RealClamd) -> None:
     assert real_clamd.process is not None
     scanner, process = Scanner(real_clamd.address), psutil.Process(real_clamd.process.pid)
     bodies = [os.urandom(10 << 20) for _ in range(8)]
@@ -218,11 +218,11 @@ async def test_eight_times_ten_mebibytes_take_ten_seconds_at_most(real_clamd: Re
     results = await asyncio.gather(*(scanner.scan(chunks_of(body)) for body in bodies))
     after = process.cpu_times()
     assert [result.malware for result in results] == [None] * 8
-    # Of processor time, for the tests may have to share the machine.
+    # CPU time, because the tests may share the machine.
     assert after.user + after.system - before.user - before.system < 10
 
 
-def test_its_configuration_takes_the_largest_upload_and_scans_it_whole() -> None:
+def test_configuration_accepts_largest_upload_and_scans_it_fully() -> None:
     lines = (ROOT / "deploy" / "clamd.conf").read_text().splitlines()
     conf = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
     largest = Settings.model_fields["max_upload_bytes"].default
@@ -236,43 +236,47 @@ class TestSignatures:
 
     @pytest.fixture
     def settings(self, tmp_path: Path, real_clamd: RealClamd) -> Settings:
-        return Settings(data_dir=tmp_path / "data", clamd=real_clamd.address)
+        return Settings(data_dir=tmp_path / "data", clamd_url=real_clamd.address)
 
-    async def test_a_document_that_new_signatures_know_is_quarantined_until_they_forget_it(
+    async def test_document_is_quarantined_while_signatures_match(
         self, admin: httpx.AsyncClient, resources: Resources, real_clamd: RealClamd
     ) -> None:
         await make_type(admin, "Letter")
         await make_customer(admin, "c-1")
         real_clamd.use(2, b"something else")
-        assert (await admin.put(SLOT, **upload_of(files.EICAR, "a.txt"))).status_code == 201
+        assert (
+            await admin.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        ).status_code == 201
         await rescan(resources)
-        assert (await admin.get(f"{SLOT}/content")).content == files.EICAR
+        assert (await admin.get(f"{DOCUMENT_PATH}/content")).content == files.EICAR
         real_clamd.use(3, files.EICAR)
         await rescan(resources)
-        answer = await admin.get(f"{SLOT}/content")
-        assert refusal(answer)[:2] == (409, "document-quarantined")
+        response = await admin.get(f"{DOCUMENT_PATH}/content")
+        assert refusal(response)[:2] == (409, "document-quarantined")
         assert len(await audited(admin, "document.quarantine")) == 1
         real_clamd.use(4, b"something else")
         await rescan(resources)
-        assert (await admin.get(f"{SLOT}/content")).content == files.EICAR
+        assert (await admin.get(f"{DOCUMENT_PATH}/content")).content == files.EICAR
         assert len(await audited(admin, "document.release")) == 1
 
-    async def test_documents_from_before_the_scanner_are_scanned(
+    async def test_documents_older_than_scanner_are_scanned(
         self, admin: httpx.AsyncClient, resources: Resources, app: FastAPI
     ) -> None:
         await make_type(admin, "Letter")
         await make_customer(admin, "c-1")
         app.state.resources = dataclasses.replace(resources, scanner=None)
-        answer = await admin.put(SLOT, **upload_of(files.EICAR, "a.txt"))
-        assert answer.json()["files"][0]["scan"] == "not_configured"
+        response = await admin.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        assert response.json()["files"][0]["scan"] == "not_configured"
         app.state.resources = resources
         await rescan(resources)
-        assert (await admin.get(SLOT)).json()["files"][0]["scan"] == "infected"
+        assert (await admin.get(DOCUMENT_PATH)).json()["files"][0]["scan"] == "infected"
 
-    async def test_nothing_infected_is_kept(
+    async def test_infected_files_are_not_kept(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await make_type(admin, "Letter")
         await make_customer(admin, "c-1")
-        assert (await admin.put(SLOT, **upload_of(files.EICAR, "a.txt"))).status_code == 422
-        assert await holdings(resources) == NOTHING
+        assert (
+            await admin.put(DOCUMENT_PATH, **upload_of(files.EICAR, "a.txt"))
+        ).status_code == 422
+        assert await stored_state(resources) == NOTHING_STORED

@@ -1,4 +1,4 @@
-"""docvault on a database and a store of one test, started and killed again and again."""
+"""docvault on a test's own database and store, repeatedly started and killed."""
 
 import secrets
 import time
@@ -13,12 +13,12 @@ from urllib.parse import quote, urlsplit
 import httpx
 import psycopg
 import pytest
-from tests.fixtures.storage import BUCKET, S3Server
-from tests.torture.processes import DocvaultProcess, Zygote
+from tests.fixtures.seaweedfs import BUCKET, S3Server
+from tests.torture.processes import DocvaultProcess, ForkServer
 
 from docvault.auth.local_tokens import LocalIssuer
+from docvault.db.migrate import migrate
 from docvault.embedded.postgres import EmbeddedPostgres
-from docvault.migrations import migrate
 from docvault.settings import Settings
 from docvault.storage.base import LEDGER_FOLDER
 
@@ -30,9 +30,9 @@ SECRET_KEY = secrets.token_hex(32)
 
 @dataclass(slots=True)
 class Deployment:
-    """What stays when a process is killed, and the process that runs now."""
+    """The state that survives a kill, and the process that runs now."""
 
-    zygote: Zygote
+    fork_server: ForkServer
     folder: Path
     database_url: str
     environment: dict[str, str]
@@ -49,20 +49,20 @@ class Deployment:
         return self.folder / "data"
 
     def start(self, failpoint: Mapping[str, Any] | None = None) -> httpx.AsyncClient:
-        """Start the server; return a client with a token of staff."""
+        """Start the server; return a client with a staff token."""
         self._started_at = time.time()
         self.process = self.run(["serve", "--port", "0"], failpoint)
         return self.connect_client()
 
     def connect_client(self) -> httpx.AsyncClient:
-        """Return a new client of the server that runs."""
+        """Return a new client of the running server."""
         assert self.process is not None
         self.client = httpx.AsyncClient(
             base_url=self.process.address(),
             headers={"Authorization": f"Bearer {self.staff_token()}"},
             timeout=30,
             trust_env=False,
-            # Nothing here is TLS, and reading every authority takes longer than starting.
+            # No TLS is used here, and loading the CA bundle takes longer than starting the server.
             verify=False,
         )
         return self.client
@@ -72,7 +72,7 @@ class Deployment:
         return self.run(["worker"], failpoint)
 
     def on_database(self, database_url: str) -> "Deployment":
-        """Return one with the same store and another database; nothing of it runs yet."""
+        """Return a deployment with the same store and another database, without processes."""
         environment = self.environment | {"DOCVAULT_DATABASE_URL": database_url}
         return replace(self, database_url=database_url, environment=environment)
 
@@ -82,14 +82,14 @@ class Deployment:
             self.process.kill()
             self.process = None
 
-    async def hang_up(self) -> None:
-        """Close the client, once its requests are over."""
+    async def close_client(self) -> None:
+        """Close the client once its requests have ended."""
         if self.client is not None:
             await self.client.aclose()
             self.client = None
 
     def wait_for_dead_clients(self) -> None:
-        """Wait until nothing that a killed process has asked the database for still runs."""
+        """Wait until the database has finished the statements of killed processes."""
         orphaned = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND backend_type = 'client backend' AND application_name <> %s"
@@ -98,28 +98,28 @@ class Deployment:
         deadline = time.monotonic() + DYING_SECONDS
         with self.connect() as connection:
             while connection.execute(orphaned, [OURS, self._started_at]).fetchone() != (0,):
-                assert time.monotonic() < deadline, "a dead client's backend goes on"
+                assert time.monotonic() < deadline, "the backend of a dead client is still running"
                 connection.execute("SELECT pg_sleep(0.005)")
 
     @property
     def own_url(self) -> str:
-        """The database's URL for this process, whose connections are not the service's."""
+        """The database URL for this process, with a name of its own for its connections."""
         return f"{self.database_url}&application_name={OURS}"
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
-        """Look into the database."""
+        """Open a connection of the test's own."""
         with psycopg.connect(self.own_url, autocommit=True) as connection:
             yield connection
 
     def staff_token(self) -> str:
-        """Return a token of staff, made once."""
+        """Return a staff token, created once."""
         if self._token is None:
             self._token = LocalIssuer(self.settings()).admin_token("staff-1")
         return self._token
 
     def settings(self) -> Settings:
-        """Return the settings under which this test reads what the processes wrote."""
+        """Return the settings with which this test reads what the processes wrote."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
@@ -128,18 +128,18 @@ class Deployment:
     def run(
         self, arguments: list[str], failpoint: Mapping[str, Any] | None = None
     ) -> DocvaultProcess:
-        """Start a command line of docvault."""
+        """Start a docvault command."""
         log = self.folder / f"log-{len(self.logs)}"
         self.logs.append(log)
-        return self.zygote.start(arguments, self.environment, log, failpoint)
+        return self.fork_server.start(arguments, self.environment, log, failpoint)
 
     def log_text(self) -> str:
-        """Return everything that any process wrote."""
+        """Return the log output of all processes."""
         return "".join(log.read_text() for log in self.logs if log.exists())
 
 
 def files_below(root: Path) -> set[str]:
-    """Return the keys of a filesystem store, as anybody sees them who looks into the folder."""
+    """Return the keys of a filesystem store, listed without docvault."""
     return {
         f"{path.parent.name}/{path.name}"
         for path in root.glob("??/*/*")
@@ -148,21 +148,21 @@ def files_below(root: Path) -> set[str]:
 
 
 def blobs_folder(deployment: Deployment) -> Path:
-    """Return the folder of a filesystem store."""
+    """Return the directory of a filesystem store."""
     return Path(urlsplit(deployment.settings().effective_storage_url).path)
 
 
 def objects_below(server: S3Server, prefix: str) -> set[str]:
-    """Return the keys of blobs in an S3 store, as another program sees them."""
+    """Return the keys of blobs in an S3 store, listed without docvault."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     keys = {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
     return {key for key in keys if not key.startswith(LEDGER_FOLDER)}
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    """What forks the processes of the run."""
-    with Zygote() as started:
+def fork_server() -> Iterator[ForkServer]:
+    """The process that forks all docvault processes of the run."""
+    with ForkServer() as started:
         yield started
 
 
@@ -172,13 +172,13 @@ MakeDeployment = Callable[..., Deployment]
 @pytest.fixture
 async def make_deployment(
     request: pytest.FixtureRequest,
-    zygote: Zygote,
+    fork_server: ForkServer,
     postgres: EmbeddedPostgres,
     data_dir: Path,
 ) -> AsyncIterator[MakeDeployment]:
-    """Make a deployment with a database of its own on a store of the given kind.
+    """Create a deployment with its own database on a store of the given kind.
 
-    The database is on the server of the run, or on one that the test may stop.
+    The database is on the shared server of the run, or on one that the test may stop.
     """
     made: list[Deployment] = []
 
@@ -204,12 +204,16 @@ async def make_deployment(
                 **settings,
             }
             deployment = Deployment(
-                zygote, folder, database_url, environment, lambda: objects_below(server, prefix)
+                fork_server,
+                folder,
+                database_url,
+                environment,
+                lambda: objects_below(server, prefix),
             )
         else:
             environment |= settings
             deployment = Deployment(
-                zygote,
+                fork_server,
                 folder,
                 database_url,
                 environment,
@@ -221,11 +225,11 @@ async def make_deployment(
     yield make
     for deployment in made:
         deployment.kill_process()
-        await deployment.hang_up()
+        await deployment.close_client()
 
 
-def embedded_deployment(zygote: Zygote, data_dir: Path) -> Deployment:
-    """Return docvault without any settings, with everything in one folder."""
+def embedded_deployment(fork_server: ForkServer, data_dir: Path) -> Deployment:
+    """Return docvault without any settings, with everything in one directory."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -234,5 +238,5 @@ def embedded_deployment(zygote: Zygote, data_dir: Path) -> Deployment:
     }
     url = f"postgresql://docvault@/docvault?host={quote(str(data_dir / 'postgres'), safe='')}"
     return Deployment(
-        zygote, data_dir.parent, url, environment, lambda: files_below(data_dir / "blobs")
+        fork_server, data_dir.parent, url, environment, lambda: files_below(data_dir / "blobs")
     )

@@ -1,8 +1,8 @@
-"""Ends a docvault process at a named point, as a power cut there would.
+"""Kills a docvault process at a named point.
 
-Nothing in docvault knows of this: before its command line runs, functions are wrapped, among them
-those of the driver and the operating system through which everything durable has to go. Points
-count from the moment when the file `armed` appears.
+docvault contains no code for this: before its command runs, functions are wrapped, including
+those of the driver and the operating system that perform every durable write. Points are counted
+once the file `armed` exists.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from docvault.previews.renderer import PreviewRenderer
 from docvault.storage.spool import SpoolFile
 
-# Durable is what the database was told to commit, and what the store has been given.
+# Durable is what the database was asked to commit and what the store has received.
 COMMIT = "commit"
 AUTOCOMMITTED = "autocommitted statement"
 STATEMENT = "statement in a transaction"
@@ -33,7 +33,7 @@ Named = Callable[..., str | None]
 
 @dataclass(slots=True)
 class Watch:
-    """Counts points, writes them down or ends the process at one."""
+    """Counts points, records them or kills the process at one of them."""
 
     armed: Path
     trace: Path | None = None
@@ -43,7 +43,7 @@ class Watch:
     counts: Counter[str] = field(default_factory=Counter)
 
     def enter(self, name: str) -> int:
-        """Pass a point from the front; return which time this is, 0 while not armed."""
+        """Pass the start of a point; return how often it was passed, 0 while not armed."""
         if not self.armed.exists():
             return 0
         self.counts[name] += 1
@@ -56,28 +56,28 @@ class Watch:
         return call
 
     def leave(self, name: str, call: int) -> None:
-        """Pass a point from behind."""
+        """Pass the end of a point."""
         if not self.before and (name, call) == (self.name, self.call):
             die()
 
 
 def die() -> NoReturn:
-    """End this process now, threads and all, and do nothing more."""
+    """Kill this process immediately, with all its threads."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
 
 
 def install(failpoint: Mapping[str, Any] | None) -> None:
-    """Wrap every point; without a failpoint leave everything as it is."""
+    """Wrap every point; without a failpoint change nothing."""
     if failpoint is None:
         return
     paths = {name: Path(failpoint[name]) for name in ("armed", "trace") if failpoint.get(name)}
     watch = Watch(**{**failpoint, **paths})
     for owner, attribute, named in _points():
         setattr(owner, attribute, _wrapped(getattr(owner, attribute), named, watch))
-    # The reaper comes every minute and would be anywhere between the points; it is tried as an
+    # The reaper runs every minute and would interfere at random points; it is tested as an
     # operation of its own.
-    PeriodicRegistry.register_task = lambda *_, **__: None  # type: ignore[method-assign]
+    PeriodicRegistry.register_task = lambda *_, **__: None  # type: ignore[method-assign, assignment]
 
 
 def _points() -> list[tuple[Any, str, Named]]:
@@ -95,7 +95,7 @@ def _points() -> list[tuple[Any, str, Named]]:
         (AioBaseClient, "_make_api_call", _request),
         (PreviewRenderer, "render", _always("preview")),
         (JobManager, "finish_job_by_id_async", _always("end of job")),
-        (RequestResponseCycle, "send", _answer),
+        (RequestResponseCycle, "send", _response),
     ]
 
 
@@ -114,7 +114,7 @@ def _statement(cursor: psycopg.AsyncCursor[Any], *_: object) -> str | None:
 
 
 def _is_docvaults(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether it is no connection of the job queue, which comes from a pool of psycopg's."""
+    """Whether this is not a connection of the job queue, which uses a psycopg pool."""
     return getattr(connection, "_pool", None) is None
 
 
@@ -122,10 +122,10 @@ def _request(_: object, operation: str, *__: object) -> str:
     return f"S3 {operation}"
 
 
-def _answer(_: object, message: Mapping[str, Any]) -> str | None:
+def _response(_: object, message: Mapping[str, Any]) -> str | None:
     if message["type"] == "http.response.start":
-        return "start of answer"
-    return None if message.get("more_body") else "end of answer"
+        return "start of response"
+    return None if message.get("more_body") else "end of response"
 
 
 def _wrapped(function: Callable[..., Any], named: Named, watch: Watch) -> Callable[..., Any]:
@@ -145,7 +145,7 @@ def _wrapped(function: Callable[..., Any], named: Named, watch: Watch) -> Callab
     def plain_wrapper(*args: Any, **kwargs: Any) -> Any:
         name = named(*args)
         call = watch.enter(name) if name else 0
-        # Also behind a call that fails: removing what the store has taken finds nothing there.
+        # Also after a call that fails: unlinking a file that the store has moved raises.
         try:
             return function(*args, **kwargs)
         finally:

@@ -1,15 +1,15 @@
 """Sizes and figures of the tests that show a guarantee.
 
-A test carries `@pytest.mark.guarantee(id, promise=…, tried=…, not_shown=…)` and takes two
-fixtures: `size` says how much to do, `figures` keeps what came out. In a full run
-(`--torture SHARE`, as `make torture` does) each test that passes writes one JSON file, from which
-`guarantees.py` makes docs/guarantees.md.
+A test is marked `@pytest.mark.guarantee(id, promise=…, tried=…, not_shown=…)` and uses two
+fixtures: `size` determines how much to do, `figures` collects the results. In a full run
+(`--torture SHARE`, as in `make torture`) each test that passes writes one JSON file, from which
+`guarantees.py` renders docs/guarantees.md.
 """
 
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,19 +23,21 @@ _PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that asks for full sizes."""
+    """Add the option for full sizes."""
     parser.addoption(
         "--torture",
         type=float,
         default=None,
         metavar="SHARE",
-        help="run the guarantees at this share of their full sizes and keep their figures",
+        help="run the guarantee tests at this share of their full size and save their figures",
     )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remember whether a test passed, for its figures count only then."""
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether a test passed; its figures are saved only then."""
     report = yield
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -44,17 +46,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a test does: little in CI, a share of its full size when asked."""
+    """How much a test does: little in CI, a share of its full size on request."""
 
     share: float | None
 
     @property
     def is_full(self) -> bool:
-        """Whether this run keeps its figures."""
+        """Whether this run saves its figures."""
         return self.share is not None
 
     def of(self, *, ci: int, full: int) -> int:
-        """Return the number to do."""
+        """Return the number of repetitions."""
         return ci if self.share is None else max(1, round(full * self.share))
 
 
@@ -66,7 +68,7 @@ def size(pytestconfig: pytest.Config) -> Size:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest, size: Size) -> Iterator[dict[str, Figure]]:
-    """What a test counted, by a name for people, in the order in which they should read it."""
+    """The results of a test by readable label, in the order of the report."""
     kept: dict[str, Figure] = {}
     began = time.monotonic()
     yield kept
@@ -74,7 +76,7 @@ def figures(request: pytest.FixtureRequest, size: Size) -> Iterator[dict[str, Fi
         return
     marker = request.node.get_closest_marker("guarantee")
     if marker is None or not kept:
-        raise pytest.UsageError(f"{request.node.nodeid} takes figures but records none")
+        raise pytest.UsageError(f"{request.node.nodeid} uses figures but records none")
     if size.is_full:
         name = record_name(marker.args[0], request.node.name)
         RESULTS.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Makes docs/guarantees.md from the figures that `make torture` kept."""
+"""Renders docs/guarantees.md from the figures saved by `make torture`."""
 
 import json
 import sys
@@ -15,16 +15,16 @@ DOCUMENT = ROOT / "docs" / "guarantees.md"
 _HEAD = """\
 # Guarantees
 
-What docvault promises when things go wrong, how each promise was tried, and what came out. Written
-by `make torture` from the figures of its tests; CI runs the same tests in smaller sizes. A run
-without a failure does not prove that there is none: after N tries without one, the chance of a
-failure in a try is below 3/N (95 %).
+What docvault guarantees under failure, how each guarantee was tested, and the results. Written by
+`make torture` from the figures of its tests; CI runs the same tests at smaller sizes. A run without
+a failure does not prove their absence: after N attempts without one, the probability of a failure
+per attempt is below 3/N (at 95 % confidence).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The figures of one test; `case` tells the cases of a parametrized test apart."""
+    """The figures of one test; `case` identifies the case of a parametrized test."""
 
     id: str
     promise: str
@@ -38,7 +38,7 @@ class Record:
 
 
 def read(folder: Path) -> list[Record]:
-    """Return every record, in the order of the document."""
+    """Return all records in the order of the document."""
     records = [Record(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
     return sorted(records, key=lambda record: (record.id, record.promise, record.case))
 
@@ -51,18 +51,18 @@ def render(records: Iterable[Record]) -> str:
 
 def _section(records: Sequence[Record]) -> str:
     first = records[0]
-    lines = [f"## {first.id}: {first.promise}", "", f"**Tried.** {first.tried}", ""]
+    lines = [f"## {first.id}: {first.promise}", "", f"**Test.** {first.tried}", ""]
     lines += _table(records)
     if first.not_shown:
-        lines += ["", f"**Not shown.** {first.not_shown}"]
+        lines += ["", f"**Not covered.** {first.not_shown}"]
     return "\n".join([*lines, ""])
 
 
 def _table(records: Sequence[Record]) -> list[str]:
-    """One column a case, one row a figure."""
+    """Return a table with one column per case and one row per figure."""
     names = list(dict.fromkeys(name for record in records for name in record.figures))
     rows = [[name, *(_shown(record.figures.get(name, "")) for record in records)] for name in names]
-    rows.append(["took", *(f"{record.seconds:,} s" for record in records)])
+    rows.append(["duration", *(f"{record.seconds:,} s" for record in records)])
     if any(record.share != 1 for record in records):
         rows.append(["share of the full size", *(f"{record.share:.0%}" for record in records)])
     rows.append(["date", *(record.date for record in records)])

@@ -1,4 +1,4 @@
-"""Clients that upload, replace and delete until they are cut off."""
+"""Clients that upload, replace and delete until their connection breaks."""
 
 import asyncio
 import base64
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 import httpx
 from tests.factories import files
 from tests.factories.setups import make_type
-from tests.torture.model import Change, Content, Ledger, SlotModel, stored
+from tests.torture.model import Change, Content, DocumentModel, Ledger, stored
 
 TYPES = tuple(f"type-{number}" for number in range(8))
 SMALLEST, LARGEST = 1024, 5 * 1024 * 1024
 
 
 async def make_types(client: httpx.AsyncClient) -> None:
-    """Ask for the documents that the writers send."""
+    """Create the document types that the writers use."""
     for key in TYPES:
         await make_type(client, key.replace("-", " ").title())
 
 
-def some_content(chance: random.Random, *, largest: int = LARGEST) -> Content:
-    """Return a file of any size; most sizes are small, as in life, and one in ten is a PDF.
+def random_content(chance: random.Random, *, largest: int = LARGEST) -> Content:
+    """Return a file of random size; most are small, as in practice, and one in ten is a PDF.
 
-    A PDF brings a job that renders it. Texts are quick to make and to check.
+    A PDF causes a rendering job. Texts are quick to generate and to check.
     """
     if chance.random() < 0.1:
         name = f"scan {chance.randrange(10**6)}.pdf"
@@ -34,9 +34,9 @@ def some_content(chance: random.Random, *, largest: int = LARGEST) -> Content:
 
 
 class Writer:
-    """One client: 60 % uploads, 15 % replacements, 25 % deletions, one after the other.
+    """One client: 60 % uploads, 15 % replacements, 25 % deletions, one at a time.
 
-    Nobody else touches its slots, so that it knows what has to be in them.
+    No other client changes its documents, so it knows their expected state.
     """
 
     def __init__(self, name: str, ledger: Ledger, seed: int, *, largest: int = LARGEST) -> None:
@@ -45,87 +45,87 @@ class Writer:
         self._largest = largest
         self._chance = random.Random(seed)
         self._customers = 0
-        self._free: list[SlotModel] = []
-        self._filled: list[SlotModel] = []
-        self.touched: list[SlotModel] = []
+        self._free: list[DocumentModel] = []
+        self._filled: list[DocumentModel] = []
+        self.touched: list[DocumentModel] = []
         self.cut_off_by: httpx.TransportError | None = None
         self.is_over = False
 
     async def run(self, client: httpx.AsyncClient) -> None:
-        """Go on until the connection breaks; the slot of that moment is left in doubt.
+        """Continue until the connection breaks; the current document is then left in doubt.
 
-        Or until it is over: then nothing is in doubt.
+        If the load ends first, nothing is in doubt.
         """
         self.touched = []
         self.is_over = False
-        self._sort_slots()
+        self._sort_documents()
         while not self.is_over:
             try:
-                await self._do_something(client)
+                await self._step(client)
             except httpx.TransportError as error:
                 self.cut_off_by = error
                 return
 
-    def _sort_slots(self) -> None:
-        """Look at the slots anew: doubts have been settled since."""
-        known = [slot for slot in self._free + self._filled if slot.doubt is None]
-        self._free = [slot for slot in known if slot.current is None]
-        self._filled = [slot for slot in known if slot.current is not None]
+    def _sort_documents(self) -> None:
+        """Reload the documents: doubts have been settled since."""
+        known = [document for document in self._free + self._filled if document.doubt is None]
+        self._free = [document for document in known if document.current is None]
+        self._filled = [document for document in known if document.current is not None]
 
-    async def _do_something(self, client: httpx.AsyncClient) -> None:
+    async def _step(self, client: httpx.AsyncClient) -> None:
         wish = self._chance.random()
         if wish < 0.6 or not self._filled:
-            await self._upload(client, await self._free_slot(client))
+            await self._upload(client, await self._free_document(client))
         elif wish < 0.75:
-            await self._upload(client, self._take_filled())
+            await self._upload(client, self._pick_existing())
         else:
-            await self._delete(client, self._take_filled())
+            await self._delete(client, self._pick_existing())
 
-    async def _free_slot(self, client: httpx.AsyncClient) -> SlotModel:
+    async def _free_document(self, client: httpx.AsyncClient) -> DocumentModel:
         if not self._free:
             self._customers += 1
             customer = f"{self._name}-{self._customers}"
-            answer = await client.put(f"/v1/admin/customers/{customer}", json={})
-            self._expect(answer, {200, 201})
-            self._free = [self._ledger.slot(customer, key) for key in TYPES]
+            response = await client.put(f"/v1/admin/customers/{customer}", json={})
+            self._expect(response, {200, 201})
+            self._free = [self._ledger.document(customer, key) for key in TYPES]
         return self._free.pop(self._chance.randrange(len(self._free)))
 
-    def _take_filled(self) -> SlotModel:
+    def _pick_existing(self) -> DocumentModel:
         return self._filled.pop(self._chance.randrange(len(self._filled)))
 
-    async def _upload(self, client: httpx.AsyncClient, slot: SlotModel) -> None:
-        content = some_content(self._chance, largest=self._largest)
-        slot.doubt = Change(stored(content))
-        self.touched.append(slot)
-        self._filled.append(slot)
+    async def _upload(self, client: httpx.AsyncClient, document: DocumentModel) -> None:
+        content = random_content(self._chance, largest=self._largest)
+        document.doubt = Change(stored(content))
+        self.touched.append(document)
+        self._filled.append(document)
         part = (content.filename, content.body)
-        answer = await client.put(slot.path, files={"file": part})
-        self._expect(answer, {200, 201})
-        self._ledger.acknowledged["uploads" if answer.status_code == 201 else "replacements"] += 1
-        slot.confirm()
+        response = await client.put(document.path, files={"file": part})
+        self._expect(response, {200, 201})
+        self._ledger.acknowledged["uploads" if response.status_code == 201 else "replacements"] += 1
+        document.confirm()
 
-    async def _delete(self, client: httpx.AsyncClient, slot: SlotModel) -> None:
-        slot.doubt = Change(None)
-        self.touched.append(slot)
-        self._free.append(slot)
-        answer = await client.delete(slot.path)
-        self._expect(answer, {204})
+    async def _delete(self, client: httpx.AsyncClient, document: DocumentModel) -> None:
+        document.doubt = Change(None)
+        self.touched.append(document)
+        self._free.append(document)
+        response = await client.delete(document.path)
+        self._expect(response, {204})
         self._ledger.acknowledged["deletions"] += 1
-        slot.confirm()
+        document.confirm()
 
-    def _expect(self, answer: httpx.Response, statuses: set[int]) -> None:
-        """Fail when the answer is another; for writers to override that live with refusals."""
-        assert answer.status_code in statuses, (answer.status_code, answer.text)
+    def _expect(self, response: httpx.Response, statuses: set[int]) -> None:
+        """Fail on any other status; overridden by writers that tolerate rejections."""
+        assert response.status_code in statuses, (response.status_code, response.text)
 
 
-async def make_known(client: httpx.AsyncClient, customer: str) -> None:
-    """Make a customer known, also when an earlier try had no answer."""
-    answer = await client.put(f"/v1/admin/customers/{customer}", json={})
-    assert answer.status_code in {200, 201}, (answer.status_code, answer.text)
+async def register_customer(client: httpx.AsyncClient, customer: str) -> None:
+    """Register a customer, even if an earlier attempt got no response."""
+    response = await client.put(f"/v1/admin/customers/{customer}", json={})
+    assert response.status_code in {200, 201}, (response.status_code, response.text)
 
 
 def start_writers(writers: Sequence[Writer], client: httpx.AsyncClient) -> asyncio.Task[None]:
-    """Start all writers; the task ends when every one of them is cut off."""
+    """Start all writers; the task ends when the connection of every writer is broken."""
 
     async def run() -> None:
         async with asyncio.TaskGroup() as group:

@@ -1,7 +1,7 @@
-"""What was acknowledged, and whether the service still holds exactly that (*Invariant I*).
+"""The acknowledged changes, and checks that the service holds exactly those (*Invariant I*).
 
-The ledger knows each slot's history. An operation without an answer leaves its slot in doubt:
-either it happened or it did not, and what the service says first is what it has to stay with.
+The ledger records each document's history. An operation without a response leaves its document in
+doubt: it was applied or it was not, and the first state that the service reports is final.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ COPY = "document.copy"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file as it was sent."""
+    """A file as sent."""
 
     body: bytes = field(repr=False)
     filename: str
@@ -33,7 +33,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is remembered of a content: a ledger of thousands of bodies would not fit."""
+    """The digest and size of a content: a ledger of thousands of bodies would not fit in memory."""
 
     sha256: str
     size_bytes: int
@@ -42,24 +42,24 @@ class Stored:
 
 
 def stored(content: Content) -> Stored:
-    """Return what to remember of a content."""
+    """Return the reference to a content."""
     return Stored(content.sha256, len(content.body), content.filename, content.media_type)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something done to a slot: new content, or None when it is emptied."""
+    """A change of a document: new content, or None for a deletion."""
 
     content: Stored | None
-    # How the audit trail calls it, where it is neither upload nor replacement nor deletion.
+    # The name in the audit trail if it is neither upload nor replacement nor deletion.
     action: str | None = None
 
 
 @dataclass(slots=True)
-class SlotModel:
-    """One customer's place for one type: what is in it, and every change that happened.
+class DocumentModel:
+    """One customer's document of one type: its content, and every change that was applied.
 
-    `doubt` is a change that was asked for and has no answer yet.
+    `doubt` is a requested change without a response so far.
     """
 
     customer: str
@@ -71,11 +71,11 @@ class SlotModel:
 
     @property
     def path(self) -> str:
-        """Where staff find the document."""
+        """The document's path in the admin API."""
         return f"/v1/admin/customers/{self.customer}/documents/{self.key}"
 
     def confirm(self) -> None:
-        """Note that the change in doubt has happened."""
+        """Record that the change in doubt was applied."""
         change, self.doubt = self.doubt, None
         assert change is not None
         if change.content is None:
@@ -89,18 +89,18 @@ class SlotModel:
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong, by kind; the kinds are the figures of a test."""
+    """The violations found, by kind; the kinds are figures of a test."""
 
     counts: Counter[str] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
 
     def add(self, kind: str, detail: str) -> None:
-        """Note one."""
+        """Record a violation."""
         self.counts[kind] += 1
         self.details.append(f"{kind}: {detail}")
 
     def __bool__(self) -> bool:
-        """Tell whether anything is wrong."""
+        """Return whether there is any violation."""
         return bool(self.details)
 
 
@@ -108,79 +108,83 @@ KINDS = ("lost", "changed", "resurrected", "orphans", "dangling", "unowned", "au
 
 
 class Ledger:
-    """Every slot that a test has touched."""
+    """Every document that a test has touched."""
 
     def __init__(self) -> None:
-        self.slots: dict[tuple[str, str], SlotModel] = {}
+        self.documents: dict[tuple[str, str], DocumentModel] = {}
         self.erased: set[str] = set()
         self.acknowledged: Counter[str] = Counter()
         self.settled: Counter[str] = Counter()
 
-    def slot(self, customer: str, key: str) -> SlotModel:
-        """Return a slot, empty when nothing was done to it yet."""
-        return self.slots.setdefault((customer, key), SlotModel(customer, key))
+    def document(self, customer: str, key: str) -> DocumentModel:
+        """Return a document, missing if it was not touched yet."""
+        return self.documents.setdefault((customer, key), DocumentModel(customer, key))
 
     def forget(self, customer: str) -> None:
-        """Note that a customer is erased."""
+        """Record that a customer was erased."""
         self.erased.add(customer)
-        self.slots = {place: slot for place, slot in self.slots.items() if place[0] != customer}
+        self.documents = {
+            place: document for place, document in self.documents.items() if place[0] != customer
+        }
 
     async def settle(self, client: httpx.AsyncClient) -> None:
-        """Ask the service how every change without an answer ended."""
-        for slot in [slot for slot in self.slots.values() if slot.doubt is not None]:
-            document = await read(client, slot.path)
-            assert slot.doubt is not None
-            if slot.doubt.content is None:
-                happened = document["upload_state"] == "missing"
+        """Find out whether each change without a response was applied."""
+        for document in [
+            document for document in self.documents.values() if document.doubt is not None
+        ]:
+            body = await read(client, document.path)
+            assert document.doubt is not None
+            if document.doubt.content is None:
+                happened = body["upload_state"] == "missing"
             else:
-                happened = document["version"] == slot.last_version + 1
-            self.settled["happened" if happened else "did not happen"] += 1
+                happened = body["version"] == document.last_version + 1
+            self.settled["applied" if happened else "not applied"] += 1
             if happened:
-                slot.confirm()
-            slot.doubt = None
+                document.confirm()
+            document.doubt = None
 
     async def check_documents(
         self,
         client: httpx.AsyncClient,
         findings: Findings,
-        slots: Iterable[SlotModel] | None = None,
+        documents: Iterable[DocumentModel] | None = None,
     ) -> int:
-        """Read documents back, all by default; return how many bytes that were."""
+        """Read documents back, all by default; return the number of bytes read."""
         read_bytes = 0
-        for slot in list(self.slots.values()) if slots is None else slots:
-            document = await read(client, slot.path)
-            content = await client.get(f"{slot.path}/content")
+        for document in list(self.documents.values()) if documents is None else documents:
+            body = await read(client, document.path)
+            content = await client.get(f"{document.path}/content")
             read_bytes += len(content.content)
-            _compare(slot, document, content, findings)
+            _compare(document, body, content, findings)
         return read_bytes
 
 
 def _compare(
-    slot: SlotModel, document: Mapping[str, Any], content: httpx.Response, findings: Findings
+    document: DocumentModel, body: Mapping[str, Any], content: httpx.Response, findings: Findings
 ) -> None:
-    if slot.current is None:
-        if document["upload_state"] != "missing" or content.status_code != 404:
-            findings.add("resurrected", f"{slot.path} {document['version']}")
+    if document.current is None:
+        if body["upload_state"] != "missing" or content.status_code != 404:
+            findings.add("resurrected", f"{document.path} {body['version']}")
         return
     if content.status_code != 200:
-        findings.add("lost", f"{slot.path} {content.status_code} {content.text[:200]}")
+        findings.add("lost", f"{document.path} {content.status_code} {content.text[:200]}")
         return
-    file = document["files"][0]
+    file = body["files"][0]
     found = Stored(
         hashlib.sha256(content.content).hexdigest(),
         len(content.content),
         file["filename"],
         content.headers["content-type"],
     )
-    if found != slot.current or document["version"] != slot.last_version:
-        findings.add("changed", f"{slot.path} is {found}, was {slot.current}")
+    if found != document.current or body["version"] != document.last_version:
+        findings.add("changed", f"{document.path} is {found}, was {document.current}")
 
 
 async def read(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
     """Return a resource as JSON."""
-    answer = await client.get(path)
-    assert answer.status_code == 200, (path, answer.status_code, answer.text)
-    body: dict[str, Any] = answer.json()
+    response = await client.get(path)
+    assert response.status_code == 200, (path, response.status_code, response.text)
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -202,9 +206,10 @@ WHERE event.action = ANY(%s) AND event.result = 'ok' ORDER BY event.at, event.id
 
 
 def is_idle(connection: psycopg.Connection[Any]) -> bool:
-    """Tell whether no job waits or runs and no blob is in between."""
+    """Return whether no job or preview is due or under way and no blob in a transitional state."""
     row = connection.execute(
         "SELECT NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
+        " AND NOT EXISTS (SELECT FROM document_versions WHERE previews_due_at IS NOT NULL)"
         " AND NOT EXISTS (SELECT FROM blobs WHERE state <> 'stored')"
     ).fetchone()
     return row == (True,)
@@ -213,7 +218,7 @@ def is_idle(connection: psycopg.Connection[Any]) -> bool:
 def check_store(
     connection: psycopg.Connection[Any], keys: Collection[str], findings: Findings
 ) -> None:
-    """Compare rows and bytes both ways; bytes that are announced may be there or not."""
+    """Compare rows and bytes in both directions; reserved bytes may exist or not."""
     rows = dict(connection.execute("SELECT key, state FROM blobs").fetchall())
     for key in set(keys) - rows.keys():
         findings.add("orphans", key)
@@ -223,18 +228,18 @@ def check_store(
     for (key,) in connection.execute(_UNOWNED):
         findings.add("unowned", key)
     for (key,) in connection.execute(_NOT_STORED):
-        findings.add("dangling", f"{key} is referred to and not stored")
+        findings.add("dangling", f"{key} is referenced but not stored")
 
 
 def check_audit(connection: psycopg.Connection[Any], ledger: Ledger, findings: Findings) -> None:
-    """Compare the audit trail with the history of every slot."""
+    """Compare the audit trail with the history of every document."""
     recorded: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for customer, key, action, version in connection.execute(
         _EVENTS, [[UPLOAD, REPLACE, DELETE, COPY]]
     ):
         recorded.setdefault((customer, key), []).append((action, version))
-    for place in recorded.keys() | ledger.slots.keys():
-        slot = ledger.slots.get(place)
-        expected = slot.events if slot else []
+    for place in recorded.keys() | ledger.documents.keys():
+        document = ledger.documents.get(place)
+        expected = document.events if document else []
         if recorded.get(place, []) != expected:
             findings.add("audit gaps", f"{place}: {recorded.get(place)}, not {expected}")

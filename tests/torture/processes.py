@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 POLL_SECONDS = 0.005
 DYING_SECONDS = 2
-_ADDRESS = re.compile(rb"docvault serves (http://\S+)")
+_ADDRESS = re.compile(rb"docvault listens on (http://\S+)")
 
 
-class Zygote:
+class ForkServer:
     """The process that forks docvault processes; see `zygote.py`."""
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Zygote:
         log: Path,
         failpoint: Mapping[str, Any] | None = None,
     ) -> "DocvaultProcess":
-        """Start a command line of docvault."""
+        """Start a docvault command."""
         reply = self._ask(
             arguments=list(arguments),
             environment=dict(environment),
@@ -65,10 +65,10 @@ class Zygote:
         return DocvaultProcess(self, reply["pid"], log)
 
     def wait(self, pid: int) -> int:
-        """Return the exit status of a process; raises when it goes on for too long."""
+        """Return the exit status of a process; raise if it does not exit in time."""
         status: int | None = self._ask(wait=pid)["status"]
         if status is None:
-            raise AssertionError(f"process {pid} does not end")
+            raise AssertionError(f"process {pid} did not exit")
         return status
 
     def _ask(self, **order: Any) -> dict[str, Any]:
@@ -88,15 +88,15 @@ class Zygote:
 
 @dataclass(slots=True)
 class DocvaultProcess:
-    """A running command line of docvault. Its log is that of this process alone."""
+    """A running docvault command with its own log."""
 
-    zygote: Zygote
+    fork_server: ForkServer
     pid: int
     log: Path
     status: int | None = None
 
     def address(self) -> str:
-        """Wait until it says where it serves."""
+        """Wait until the startup banner names the address."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(FileNotFoundError):
@@ -108,7 +108,7 @@ class DocvaultProcess:
         raise AssertionError(f"docvault did not start:\n{self.log.read_text()[-3000:]}")
 
     def has_ended(self) -> bool:
-        """Whether it is over; it may not have been waited for yet."""
+        """Whether it has exited; it may not have been reaped yet."""
         if self.status is not None:
             return True
         with suppress(OSError):
@@ -116,25 +116,25 @@ class DocvaultProcess:
         return True
 
     def was_killed(self) -> bool:
-        """Whether it has been killed, or just is; one that goes on is left alone."""
+        """Whether it has been killed or is dying; does not affect a running process."""
         deadline = time.monotonic() + DYING_SECONDS
         while not self.has_ended() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return self.has_ended() and self.wait() == -signal.SIGKILL
 
     def kill(self) -> None:
-        """End it as a power cut would, and see that it has ended."""
+        """Kill it and wait until it has exited."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
     def stop(self) -> int:
-        """End it in order."""
+        """Stop it gracefully."""
         os.kill(self.pid, signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        """Return its exit status, once it has ended by itself."""
+        """Wait until it exits by itself; return its exit status."""
         if self.status is None:
-            self.status = self.zygote.wait(self.pid)
+            self.status = self.fork_server.wait(self.pid)
         return self.status

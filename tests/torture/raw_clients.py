@@ -1,4 +1,4 @@
-"""Clients that speak HTTP by hand, to stop, trickle or hang up where no library would."""
+"""Raw HTTP clients, to stall, trickle or disconnect where no library would."""
 
 import asyncio
 import socket
@@ -14,28 +14,28 @@ from tests.torture.model import Content
 from tests.torture.outages import POOL, connections, spool_files
 
 BOUNDARY = "t0rture"
-# So small that an answer of some hundred KiB does not fit on its way.
+# So small that a response of some hundred KiB does not fit into the socket buffers.
 RECEIVE_BYTES = 16 * 1024
 QUIET_SECONDS = 20
-# What docvault keeps open to an S3 store at most.
+# The maximum number of connections that docvault keeps open to an S3 store.
 STORE_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """A request as it goes over the line."""
+    """The bytes of a request."""
 
     head: bytes
     body: bytes = b""
 
     @property
     def whole(self) -> bytes:
-        """All of it."""
+        """Head and body."""
         return self.head + self.body
 
 
 def upload_request(deployment: Deployment, path: str, content: Content) -> RawRequest:
-    """Return the upload of one file."""
+    """Return a request that uploads one file."""
     opening = (
         f"--{BOUNDARY}\r\n"
         f'Content-Disposition: form-data; name="file"; filename="{content.filename}"\r\n\r\n'
@@ -51,7 +51,7 @@ def upload_request(deployment: Deployment, path: str, content: Content) -> RawRe
 
 
 def download_request(deployment: Deployment, path: str) -> RawRequest:
-    """Return the download of a document's file."""
+    """Return a request that downloads a document's file."""
     head = (
         f"GET {path}/content HTTP/1.1\r\nHost: docvault.test\r\n"
         f"Authorization: Bearer {deployment.staff_token()}\r\n\r\n"
@@ -79,13 +79,13 @@ class RawConnection:
         return cls(*await asyncio.open_connection(sock=connection, limit=RECEIVE_BYTES))
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; the other side may have hung up."""
+        """Send bytes; ignore that the server may have closed the connection."""
         with suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()
 
-    async def answer(self) -> tuple[int, dict[str, str]] | None:
-        """Return status and headers of the answer, None when there is none."""
+    async def response(self) -> tuple[int, dict[str, str]] | None:
+        """Return status and headers of the response, None if there is none."""
         try:
             head = await self.reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -95,7 +95,7 @@ class RawConnection:
         return int(first.split(" ")[1]), headers
 
     async def read(self, size: int) -> int:
-        """Read so many bytes, or up to the end; return how many."""
+        """Read up to `size` bytes; return how many were read."""
         received = 0
         while received < size:
             with suppress(ConnectionError):
@@ -106,31 +106,31 @@ class RawConnection:
         return received
 
     async def close(self) -> None:
-        """Hang up in order."""
+        """Close the connection."""
         self.writer.close()
         with suppress(ConnectionError):
             await self.writer.wait_closed()
 
     async def reset(self) -> None:
-        """Hang up at once."""
+        """Reset the connection."""
         reset(self.writer)
         with suppress(ConnectionError):
             await self.writer.wait_closed()
 
     def end_sending(self) -> None:
-        """Hang up in our direction alone."""
+        """Half-close the connection: send no more, but keep reading."""
         with suppress(OSError):
             self.writer.write_eof()
 
 
 def server_process(deployment: Deployment) -> psutil.Process:
-    """Return the server's process as the system sees it."""
+    """Return the server's process."""
     assert deployment.process is not None
     return psutil.Process(deployment.process.pid)
 
 
 def descriptors(deployment: Deployment, store_port: int, pool: int) -> int:
-    """Count the server's open files beside its pools, which have bounds of their own."""
+    """Count the server's open files outside its pools, which have limits of their own."""
     process = server_process(deployment)
     to_store = [c for c in process.net_connections() if c.raddr and c.raddr.port == store_port]
     to_database = connections(deployment)
@@ -142,7 +142,7 @@ def descriptors(deployment: Deployment, store_port: int, pool: int) -> int:
 async def settled(
     deployment: Deployment, store_port: int, limit: int | None, *, pool: int = POOL
 ) -> int:
-    """Wait until the server has let go of everything; return how many files it has open."""
+    """Wait until the server has closed everything; return its number of open files."""
     deadline = time.monotonic() + QUIET_SECONDS
     found = descriptors(deployment, store_port, pool)
     while time.monotonic() < deadline:

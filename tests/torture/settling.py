@@ -1,24 +1,26 @@
-"""Doing at once what the worker and the reaper do in time."""
+"""Runs immediately what the worker and the reaper would do over time."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.factories.blobs import leave_bytes
+from tests.factories.previews import MAKE_OVERDUE
 from tests.torture.deployments import Deployment
 from tests.torture.model import is_idle
 
 from docvault.jobs.tasks import queue_app
-from docvault.jobs.worker import settle_leftovers
+from docvault.jobs.worker import recover
 from docvault.repositories.jobs import JobName
+from docvault.server.startup import open_resources
+from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
-from docvault.startup import open_resources
 
 ROUNDS = 5
 
 
 class Settler:
-    """Works in the test's own process, beside a deployment whose processes come and go."""
+    """Works in the test's own process, next to a deployment whose processes start and stop."""
 
     def __init__(self, deployment: Deployment, resources: Resources) -> None:
         self._deployment = deployment
@@ -30,28 +32,32 @@ class Settler:
         return self._resources
 
     async def settle(self) -> None:
-        """Let every claim and intent expire, take over what dead workers had, do every job."""
+        """Expire every claim and reservation, recover the jobs of dead workers, run every job and
+        render every preview."""
         url = self._deployment.own_url
         with self._deployment.connect() as connection:
             connection.execute("UPDATE idempotency_keys SET locked_until = now()")
             for _ in range(ROUNDS):
-                await settle_leftovers(url, self._resources)
+                await recover(url, self._resources)
                 connection.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
                 async with queue_app(url, self._resources).open_async() as app:
                     await app.run_worker_async(
                         wait=False, delete_jobs="always", install_signal_handlers=False
                     )
+                connection.execute(MAKE_OVERDUE)
+                while await render_next_due(self._resources):
+                    pass
                 if is_idle(connection):
                     return
 
-    async def leave_expired_bytes(self) -> None:
-        """Write bytes that nobody will attach, and let their time be over."""
+    async def write_expired_bytes(self) -> None:
+        """Write bytes that are never attached, and expire their reservations."""
         blob_ids = await leave_bytes(self._resources)
         with self._deployment.connect() as connection:
             connection.execute("UPDATE blobs SET expires_at = now() WHERE id = ANY(%s)", [blob_ids])
 
-    async def ask_for_reaper(self) -> None:
-        """Defer the job that otherwise comes every minute."""
+    async def defer_reaper(self) -> None:
+        """Defer the job that otherwise runs every minute."""
         async with queue_app(self._deployment.own_url, self._resources).open_async() as app:
             await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
 

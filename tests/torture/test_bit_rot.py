@@ -1,4 +1,4 @@
-"""Stored bytes that change by themselves are found, and are nobody's complete answer (T07)."""
+"""Silent changes to stored bytes are detected, and never served as complete (T07)."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,9 +9,9 @@ import pytest
 from tests.factories.stored import overwrite, stored_bytes
 from tests.fixtures.storage import use_s3
 from tests.torture.figures import Figure, Size
-from tests.torture.inside import Inside, happened, put, text, unlimited
-from tests.torture.load import make_known
-from tests.torture.model import SlotModel
+from tests.torture.inside import LocalService, acknowledge, put, text, unlimited
+from tests.torture.load import register_customer
+from tests.torture.model import DocumentModel
 
 from docvault.services.resources import Resources
 from docvault.services.verification import verify
@@ -30,7 +30,7 @@ def settings(
 
 
 async def flip(resources: Resources, keys: list[str], chance: Random) -> None:
-    """Turn one bit of each over, anywhere."""
+    """Flip one random bit of each."""
     for key in keys:
         body = bytearray(await stored_bytes(resources, key))
         body[chance.randrange(len(body))] ^= 1 << chance.randrange(8)
@@ -38,7 +38,7 @@ async def flip(resources: Resources, keys: list[str], chance: Random) -> None:
 
 
 async def truncate(resources: Resources, keys: list[str], chance: Random) -> None:
-    """Cut each somewhere."""
+    """Truncate each at a random position."""
     for key in keys:
         body = await stored_bytes(resources, key)
         await overwrite(resources, key, body[: chance.randrange(len(body))])
@@ -51,14 +51,14 @@ async def lose(resources: Resources, keys: list[str], _: Random) -> None:
 
 
 async def swap(resources: Resources, keys: list[str], _: Random) -> None:
-    """Give each the bytes of the next one, which has as many."""
+    """Give each the bytes of the next one, which has the same size."""
     bodies = [await stored_bytes(resources, key) for key in keys]
     for key, body in zip(keys, [*bodies[1:], bodies[0]], strict=True):
         await overwrite(resources, key, body)
 
 
-Damage = Callable[[Resources, list[str], Random], Awaitable[None]]
-DAMAGES: dict[str, Damage] = {
+Corruption = Callable[[Resources, list[str], Random], Awaitable[None]]
+CORRUPTIONS: dict[str, Corruption] = {
     "flipped": flip,
     "truncated": truncate,
     "lost": lose,
@@ -66,69 +66,78 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-async def fill(inside: Inside, kind: str, number: int) -> dict[str, SlotModel]:
-    """Store so many documents of one length; return their slots by key in the store."""
-    slots = {}
+async def fill(local_service: LocalService, kind: str, number: int) -> dict[str, DocumentModel]:
+    """Store `number` documents of the same size; return them by key in the store."""
+    documents = {}
     for place in range(number):
-        slot = inside.ledger.slot(f"{kind}-{place}", "contract")
-        await make_known(inside.client, slot.customer)
+        document = local_service.ledger.document(f"{kind}-{place}", "contract")
+        await register_customer(local_service.client, document.customer)
         content = text(f"{kind} {place:06}")
-        answer = await put(inside.client, slot.path, content)
-        assert answer.status_code == 201, answer.text
-        happened(slot, content)
-        row = inside.database.execute(
+        response = await put(local_service.client, document.path, content)
+        assert response.status_code == 201, response.text
+        acknowledge(document, content)
+        row = local_service.database.execute(
             "SELECT key FROM blobs WHERE state = 'stored' ORDER BY id DESC LIMIT 1"
         ).fetchone()
         assert row is not None
-        slots[row[0]] = slot
-    return slots
+        documents[row[0]] = document
+    return documents
 
 
-async def is_given_out(client: httpx.AsyncClient, slot: SlotModel) -> bool:
-    """Whether the whole length comes as a good answer."""
-    assert slot.current is not None
-    answer = await client.get(f"{slot.path}/content")
-    return answer.status_code == 200 and len(answer.content) >= slot.current.size_bytes
+async def is_served(client: httpx.AsyncClient, document: DocumentModel) -> bool:
+    """Return whether a complete response is served."""
+    assert document.current is not None
+    response = await client.get(f"{document.path}/content")
+    return response.status_code == 200 and len(response.content) >= document.current.size_bytes
 
 
 @pytest.mark.guarantee(
     "T07",
-    promise="Stored bytes that change are found, and never given out as a complete answer.",
-    tried="Among good files some get one bit flipped, are truncated, removed, or have their bytes "
-    "exchanged with those of others of the same length, behind the service's back. `verify` with "
-    "`--rehash` has to name exactly those; a download of each must not be a complete 200, and "
-    "every good file is read back.",
-    not_shown="Files over 32 MiB, ranges and downloads left to the store: of these existence and "
-    "length are looked at while downloading, and `verify --rehash` reads them.",
+    promise="Changes to stored bytes are detected, and changed bytes are never served as a "
+    "complete response.",
+    tried="Among intact files, some have one bit flipped, are truncated, are removed, or have "
+    "their bytes exchanged with those of another file of the same length, without the service's "
+    "knowledge. `verify --rehash` must report exactly those; a download of each must not be a "
+    "complete 200, and every intact file is read back.",
+    not_shown="Files over 32 MiB, ranges and downloads delegated to the store: for these only "
+    "existence and length are checked during the download; `verify --rehash` reads them.",
 )
-async def test_bytes_that_change_are_found(
-    inside: Inside, size: Size, figures: dict[str, Figure]
+async def test_changed_bytes_are_detected(
+    local_service: LocalService, size: Size, figures: dict[str, Figure]
 ) -> None:
     number, good = size.of(ci=3, full=25), size.of(ci=10, full=1000)
     chance = Random(7)
-    await fill(inside, "good", good)
-    damaged: dict[str, SlotModel] = {}
-    for kind, damage in DAMAGES.items():
-        slots = await fill(inside, kind, number)
-        await damage(inside.resources, list(slots), chance)
-        damaged |= slots
-    found = await verify(inside.resources, rehash=True, progress=lambda _: None)
-    named = {*found.missing, *found.damaged}
-    given_out = [slot for slot in damaged.values() if await is_given_out(inside.client, slot)]
-    await inside.ledger.check_documents(
-        inside.client,
-        inside.findings,
-        [slot for slot in inside.ledger.slots.values() if slot.customer.startswith("good")],
+    await fill(local_service, "good", good)
+    corrupted: dict[str, DocumentModel] = {}
+    for kind, corrupt in CORRUPTIONS.items():
+        documents = await fill(local_service, kind, number)
+        await corrupt(local_service.resources, list(documents), chance)
+        corrupted |= documents
+    found = await verify(local_service.resources, rehash=True, progress=lambda _: None)
+    reported = {*found.missing, *found.corrupt}
+    served_documents = [
+        document
+        for document in corrupted.values()
+        if await is_served(local_service.client, document)
+    ]
+    await local_service.ledger.check_documents(
+        local_service.client,
+        local_service.findings,
+        [
+            document
+            for document in local_service.ledger.documents.values()
+            if document.customer.startswith("good")
+        ],
     )
-    for kind in DAMAGES:
-        keys = {key for key, slot in damaged.items() if slot.customer.startswith(kind)}
+    for kind in CORRUPTIONS:
+        keys = {key for key, document in corrupted.items() if document.customer.startswith(kind)}
         figures[kind] = len(keys)
-        figures[f"{kind}, found by verify"] = len(keys & named)
-    figures["of all these, given out whole"] = len(given_out)
-    figures["good files"] = good
-    figures["good files named by verify"] = len(named - damaged.keys())
-    figures["good files that did not come back"] = len(inside.findings.details)
-    assert named == damaged.keys()
-    assert set(found.missing) == {k for k, s in damaged.items() if s.customer.startswith("lost")}
-    assert given_out == []
-    assert not inside.findings
+        figures[f"{kind}, found by verify"] = len(keys & reported)
+    figures["of all these, served as complete"] = len(served_documents)
+    figures["intact files"] = good
+    figures["intact files reported by verify"] = len(reported - corrupted.keys())
+    figures["intact files not read back"] = len(local_service.findings.details)
+    assert reported == corrupted.keys()
+    assert set(found.missing) == {k for k, s in corrupted.items() if s.customer.startswith("lost")}
+    assert served_documents == []
+    assert not local_service.findings

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL breaks at a commit: done or not, a retry makes it once (T03)."""
+"""The connection to PostgreSQL breaks at a commit: a retry applies the change once (T03)."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,24 +13,24 @@ from tests.factories.setups import make_type
 from tests.fixtures.faultproxy import Moment, PostgresProxy
 from tests.torture.deployments import files_below
 from tests.torture.figures import Figure, Size
-from tests.torture.load import make_known
+from tests.torture.load import register_customer
 from tests.torture.model import (
     KINDS,
     Change,
     Content,
+    DocumentModel,
     Findings,
     Ledger,
-    SlotModel,
     check_audit,
     check_store,
     stored,
 )
 
 from docvault.auth.local_tokens import LocalIssuer
+from docvault.server.startup import open_resources
 from docvault.services.blobs import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
-from docvault.startup import open_resources
 
 pytestmark = pytest.mark.torture
 
@@ -40,7 +40,7 @@ WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(slots=True)
 class Bench:
-    """The service in this process, on a database that is reached through a proxy."""
+    """The service in this process, connected to its database through a proxy."""
 
     proxy: PostgresProxy
     client: httpx.AsyncClient
@@ -69,59 +69,59 @@ async def bench(
                 yield Bench(proxy, client, resources, database, Ledger())
 
 
-Request = Callable[[Bench, SlotModel], Awaitable[httpx.Response]]
+Request = Callable[[Bench, DocumentModel], Awaitable[httpx.Response]]
 
 
 def text(name: str) -> Content:
     return Content(f"{name}\n".encode() * 50, f"{name}.txt", "text/plain")
 
 
-async def put(bench: Bench, slot: SlotModel, content: Content) -> httpx.Response:
+async def put(bench: Bench, document: DocumentModel, content: Content) -> httpx.Response:
     """Upload; the same content has the same idempotency key."""
     return await bench.client.put(
-        slot.path,
+        document.path,
         files={"file": (content.filename, content.body)},
-        headers={"Idempotency-Key": f"{slot.customer}-{content.filename}"},
+        headers={"Idempotency-Key": f"{document.customer}-{content.filename}"},
     )
 
 
 class Upload:
-    """A request to be cut off, and the change it makes."""
+    """A request whose commit is interrupted, and the change it makes."""
 
-    async def prepare(self, bench: Bench, slot: SlotModel) -> None:
-        await make_known(bench.client, slot.customer)
+    async def prepare(self, bench: Bench, document: DocumentModel) -> None:
+        await register_customer(bench.client, document.customer)
 
     def change(self) -> Change:
         return Change(stored(text("second")))
 
-    async def ask(self, bench: Bench, slot: SlotModel) -> httpx.Response:
-        return await put(bench, slot, text("second"))
+    async def ask(self, bench: Bench, document: DocumentModel) -> httpx.Response:
+        return await put(bench, document, text("second"))
 
 
 class Replace(Upload):
-    async def prepare(self, bench: Bench, slot: SlotModel) -> None:
-        await super().prepare(bench, slot)
-        answer = await put(bench, slot, text("first"))
-        assert answer.status_code == 201, answer.text
-        slot.doubt = Change(stored(text("first")))
-        slot.confirm()
+    async def prepare(self, bench: Bench, document: DocumentModel) -> None:
+        await super().prepare(bench, document)
+        response = await put(bench, document, text("first"))
+        assert response.status_code == 201, response.text
+        document.doubt = Change(stored(text("first")))
+        document.confirm()
 
 
 class Delete(Replace):
     def change(self) -> Change:
         return Change(None)
 
-    async def ask(self, bench: Bench, slot: SlotModel) -> httpx.Response:
-        return await bench.client.delete(slot.path)
+    async def ask(self, bench: Bench, document: DocumentModel) -> httpx.Response:
+        return await bench.client.delete(document.path)
 
 
 REQUESTS = (Upload(), Replace(), Delete())
 
 
 def settling(round_trips: Sequence[Sequence[str]]) -> list[int]:
-    """Return the places of the round trips that make something durable.
+    """Return the positions of the round trips that make something durable.
 
-    Those are commits, and statements that write outside of a transaction.
+    Those are commits, and statements that write outside a transaction.
     """
     places, inside = [], False
     for place, statements in enumerate(round_trips):
@@ -136,54 +136,54 @@ def settling(round_trips: Sequence[Sequence[str]]) -> list[int]:
     return places
 
 
-async def repeated(bench: Bench, slot: SlotModel, request: Upload) -> list[int]:
-    """Ask until there is an answer, as a client does; return every status on the way."""
+async def repeated(bench: Bench, document: DocumentModel, request: Upload) -> list[int]:
+    """Retry until there is a final response, like a client; return all statuses."""
     statuses = []
     for _ in range(TRIES):
-        answer = await request.ask(bench, slot)
-        statuses.append(answer.status_code)
-        if answer.status_code == 503:
-            assert "retry-after" in answer.headers
-        elif answer.status_code == 409:
-            assert answer.json()["code"] == "request-in-progress"
+        response = await request.ask(bench, document)
+        statuses.append(response.status_code)
+        if response.status_code == 503:
+            assert "retry-after" in response.headers
+        elif response.status_code == 409:
+            assert response.json()["code"] == "request-in-progress"
         else:
             break
-        # The claim of the lost request holds for half a minute.
+        # The claim of the lost request is held for half a minute.
         bench.database.execute("UPDATE idempotency_keys SET locked_until = now()")
     return statuses
 
 
-async def check(bench: Bench, slot: SlotModel, findings: Findings) -> None:
-    """Check one slot, and everything else as a whole."""
+async def check(bench: Bench, document: DocumentModel, findings: Findings) -> None:
+    """Check one document, and the store and the audit trail as a whole."""
     bench.database.execute("UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
     await reap(bench.resources)
-    await bench.ledger.check_documents(bench.client, findings, [slot])
+    await bench.ledger.check_documents(bench.client, findings, [document])
     check_store(bench.database, files_below(bench.resources.store.spool_dir.parent), findings)
     check_audit(bench.database, bench.ledger, findings)
 
 
 @pytest.mark.guarantee(
     "T03",
-    promise="When the database connection breaks at a commit, the answer is true and a retry "
-    "does it once.",
+    promise="When the database connection breaks at a commit, the response is correct and a retry "
+    "applies the change once.",
     tried="A proxy in front of PostgreSQL cuts the connection at a commit of an upload, a "
-    "replacement or a deletion: before the server has it, while it works on it, or when it has "
-    "answered. The client repeats the request with the same idempotency key as long as it gets "
-    "503 or 409.",
-    not_shown="A server that fails over to another with an older state.",
+    "replacement or a deletion: before the server has received it, while the server processes it, "
+    "or after it has responded. The client repeats the request with the same idempotency key as "
+    "long as it receives 503 or 409.",
+    not_shown="A failover to a server with an older state.",
 )
-async def test_a_commit_in_doubt_is_done_once(
+async def test_commit_in_doubt_is_applied_once(
     bench: Bench, size: Size, figures: dict[str, Figure]
 ) -> None:
-    findings, first_answers, cuts = Findings(), Counter[int](), Counter[str]()
+    findings, first_responses, cuts = Findings(), Counter[int](), Counter[str]()
     places: dict[Upload, list[int]] = {}
     for request in REQUESTS:
-        slot = bench.ledger.slot(f"warm-{type(request).__name__}", "contract")
-        await request.prepare(bench, slot)
+        document = bench.ledger.document(f"warm-{type(request).__name__}", "contract")
+        await request.prepare(bench, document)
         seen = bench.proxy.record()
-        assert (await request.ask(bench, slot)).is_success
-        slot.doubt = request.change()
-        slot.confirm()
+        assert (await request.ask(bench, document)).is_success
+        document.doubt = request.change()
+        document.confirm()
         places[request] = settling(seen)
     cases = [
         (request, place, moment)
@@ -192,23 +192,23 @@ async def test_a_commit_in_doubt_is_done_once(
     ]
     rounds = size.of(ci=40, full=400)
     for number, (request, place, moment) in enumerate(islice(cycle(cases), rounds)):
-        slot = bench.ledger.slot(f"c-{number}", "contract")
-        await request.prepare(bench, slot)
+        document = bench.ledger.document(f"c-{number}", "contract")
+        await request.prepare(bench, document)
         cut = bench.proxy.cut_at(lambda _: True, moment, skip=place)
-        statuses = await repeated(bench, slot, request)
+        statuses = await repeated(bench, document, request)
         cuts[moment.name.lower()] += cut.happened.is_set()
-        first_answers[statuses[0]] += 1
-        # A deletion that had happened is a 404 the next time.
+        first_responses[statuses[0]] += 1
+        # A deletion that was already applied is a 404 on retry.
         assert statuses[-1] in {200, 201, 204, 404}, statuses
-        slot.doubt = request.change()
-        slot.confirm()
-        await check(bench, slot, findings)
-    figures["commits cut"] = sum(cuts.values())
+        document.doubt = request.change()
+        document.confirm()
+        await check(bench, document, findings)
+    figures["commits interrupted"] = sum(cuts.values())
     for moment in Moment:
         figures[f"cut {moment.value}"] = cuts[moment.name.lower()]
-    for status, number in sorted(first_answers.items()):
-        figures[f"first answer {status}"] = number
+    for status, number in sorted(first_responses.items()):
+        figures[f"first response {status}"] = number
     figures.update({kind: findings.counts[kind] for kind in KINDS})
     assert not findings, "\n".join(findings.details[:20])
     assert sum(cuts.values()) == rounds
-    assert set(first_answers) <= {200, 201, 204, 503}
+    assert set(first_responses) <= {200, 201, 204, 503}

@@ -1,4 +1,4 @@
-"""Erasure takes everything, also when it is killed in the middle; others lose nothing (T60)."""
+"""Erasure removes everything, even if killed midway; others lose nothing (T60)."""
 
 import json
 import random
@@ -13,7 +13,7 @@ import pytest
 from tests.factories import files
 from tests.factories.setups import make_type
 from tests.fixtures.postgres_programs import postgres_program
-from tests.fixtures.storage import BUCKET, S3Server
+from tests.fixtures.seaweedfs import BUCKET, S3Server
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.model import Change, Content, Findings, Ledger, read, stored
@@ -29,7 +29,7 @@ STEPS = {"filesystem": "unlink", "s3": "S3 DeleteObject"}
 
 @dataclass(slots=True)
 class Canary:
-    """A customer whose every field, file and header has one word in it."""
+    """A customer whose every field, file and header contains one word."""
 
     client: httpx.AsyncClient
     documents: int
@@ -38,70 +38,72 @@ class Canary:
 
     @property
     def path(self) -> str:
-        """Where staff find the customer."""
+        """The customer's path in the admin API."""
         return f"/v1/admin/customers/{self.word}"
 
-    async def settle_in(self) -> None:
-        """Leave the word wherever a customer can leave something."""
+    async def store_word(self) -> None:
+        """Store the word wherever a customer can store something."""
         word = self.word
         known = {"name": f"N {word}", "email": f"{word}@example.org", "tags": [word]}
         assert (await self.client.put(self.path, json=known)).status_code == 201
         for number in range(self.documents):
             await self._fill(f"{self.path}/documents/type-{number}", number)
         await self._send_by_session(f"{self.path}/documents/type-0")
-        answer = await self.client.get("/v1/admin/customers", params={"q": word})
-        assert [item["id"] for item in answer.json()["items"]] == [word]
+        response = await self.client.get("/v1/admin/customers", params={"q": word})
+        assert [item["id"] for item in response.json()["items"]] == [word]
 
     async def _fill(self, path: str, number: int) -> None:
         for version in range(VERSIONS):
-            body = files.pdf(f"{self.word} {number} {version}")
+            body = files.pdf(f"{self.word} {number} {version}", pages=2)
             headers = {"Idempotency-Key": f"{self.word}-{number}-{version}"}
             await self._put(path, body, headers)
-        answer = await self.client.patch(path, json={"field_values": {"note": self.word * 2}})
-        assert answer.status_code == 200, answer.text
+        response = await self.client.patch(path, json={"field_values": {"note": self.word * 2}})
+        assert response.status_code == 200, response.text
         assert (await self.client.get(f"{path}/content")).status_code == 200
         if number % PREVIEW_EVERY == 0:
-            answer = await self.client.get(f"{path}/preview", params={"size": "small"})
-            assert answer.status_code == 200, answer.text
-            self.previews += 1
+            for page in (1, 2):
+                query = {"size": "small", "page": page}
+                response = await self.client.get(f"{path}/preview", params=query)
+                assert response.status_code == 200, response.text
+                self.previews += 1
 
     async def _put(self, path: str, body: bytes, headers: dict[str, str]) -> None:
-        answer = await self.client.put(
+        response = await self.client.put(
             path,
             files={"file": (f"{self.word}.pdf", body, "application/pdf")},
             data={"field_values": json.dumps({"note": self.word})},
             headers={"User-Agent": self.word, **headers},
         )
-        assert answer.status_code in {200, 201}, answer.text
+        assert response.status_code in {200, 201}, response.text
 
     async def _send_by_session(self, path: str) -> None:
         body = files.pdf(f"{self.word} by session")
         content = Content(body, f"{self.word}.pdf", "application/pdf")
-        announced = {
+        declared = {
             "filename": content.filename,
             "size_bytes": len(body),
             "sha256": content.sha256,
         }
-        session = (await self.client.post(f"{path}/uploads", json=announced)).json()
+        session = (await self.client.post(f"{path}/uploads", json=declared)).json()
         url = session["url"]
         if urlsplit(url).path.startswith("/uploads/"):
             url = str(self.client.base_url.join(urlsplit(url).path))
         async with httpx.AsyncClient(trust_env=False, timeout=30) as anyone:
-            answer = await anyone.put(url, content=body, headers=session["headers"])
-        assert answer.is_success, answer.text
+            response = await anyone.put(url, content=body, headers=session["headers"])
+        assert response.is_success, response.text
         done = await self.client.post(f"{path}/uploads/{session['id']}/complete")
         assert done.status_code == 200, done.text
 
 
 class Search:
-    """Looks for a word in everything that a deployment keeps."""
+    """Searches for a word in everything that a deployment stores."""
 
     def __init__(self, deployment: Deployment, server: S3Server | None) -> None:
         self._deployment = deployment
         self._server = server
 
-    def places_of(self, word: str) -> set[str]:
-        """Return where the word is, as text or as the bytes of a binary column."""
+    def describe_blobs(self, word: str) -> set[str]:
+        """Return where the word occurs, as text or as bytes of a binary column."""
         needles = (word.encode(), word.encode().hex().encode())
         return {
             place.split("/")[0]
@@ -123,8 +125,8 @@ class Search:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
             for page in pages:
                 for item in page.get("Contents", []):
-                    answer = client.get_object(Bucket=BUCKET, Key=item["Key"])
-                    yield f"files/{item['Key']}", answer["Body"].read()
+                    response = client.get_object(Bucket=BUCKET, Key=item["Key"])
+                    yield f"files/{item['Key']}", response["Body"].read()
 
 
 async def fill_others(client: httpx.AsyncClient, ledger: Ledger) -> None:
@@ -133,20 +135,20 @@ async def fill_others(client: httpx.AsyncClient, ledger: Ledger) -> None:
         customer = f"other-{number}"
         assert (await client.put(f"/v1/admin/customers/{customer}", json={})).is_success
         for key in ("type-0", "type-1"):
-            slot = ledger.slot(customer, key)
+            document = ledger.document(customer, key)
             content = Content(files.pdf(f"{customer} {key}"), f"{key}.pdf", "application/pdf")
-            slot.doubt = Change(stored(content))
+            document.doubt = Change(stored(content))
             part = (content.filename, content.body)
-            assert (await client.put(slot.path, files={"file": part})).status_code == 201
-            slot.confirm()
+            assert (await client.put(document.path, files={"file": part})).status_code == 201
+            document.confirm()
 
 
 async def erase_with_a_kill(
     deployment: Deployment, settler: Settler, canary: Canary, step: str, call: int
 ) -> tuple[dict[str, Any], bool]:
-    """Erase, kill the worker at one of its deletions; return the erasure and whether it died."""
-    answer = await canary.client.delete(canary.path)
-    assert answer.status_code == 202, answer.text
+    """Erase, killing the worker at one of its deletions; return the erasure and whether it died."""
+    response = await canary.client.delete(canary.path)
+    assert response.status_code == 202, response.text
     armed = deployment.folder / "armed"
     armed.touch()
     worker = deployment.start_worker(
@@ -155,24 +157,24 @@ async def erase_with_a_kill(
     died = worker.wait() == -9
     armed.unlink()
     await settler.settle()
-    return await read(canary.client, answer.headers["location"]), died
+    return await read(canary.client, response.headers["location"]), died
 
 
 @pytest.mark.guarantee(
     "T60",
-    promise="An erased customer leaves no trace, and nobody else loses anything.",
-    tried="A customer has one random word in the id, name, e-mail, tags, field values, file names, "
-    "file contents, idempotency keys, headers and a search, with three versions of each document, "
-    "previews, and an upload by session. Staff erase it; the worker gets SIGKILL at one of the "
-    "deletions, any of them, and the next one goes on. Then the word is looked for in a dump of "
-    "the database, in every file and object, in the spool and in every log; before the erasure "
-    "the same search has to find it in the first two. The documents of three other customers are "
-    "read back.",
-    not_shown="Pages of the database's files and of the store that are free and not yet "
-    "overwritten; backups.",
+    promise="An erased customer leaves no trace, and no other customer loses anything.",
+    tried="A customer has one random word in its id, name, e-mail address, tags, field values, "
+    "file names, file contents, idempotency keys, headers and a search, with three versions of "
+    "each document, previews, and an upload through a session. Staff erase the customer; the "
+    "worker receives SIGKILL at a random deletion, and the next worker continues. The word is "
+    "then searched for in a dump of the database, in every file and object, in the spool and in "
+    "every log; before the erasure the same search must find it in the first two. The documents "
+    "of three other customers are read back.",
+    not_shown="Free pages of the database's files and of the store that are not yet overwritten; "
+    "backups.",
 )
 @pytest.mark.parametrize("store", ["filesystem", "s3"])
-async def test_an_erased_customer_leaves_no_trace(
+async def test_erased_customer_leaves_no_trace(
     store: str,
     request: pytest.FixtureRequest,
     make_deployment: MakeDeployment,
@@ -180,7 +182,7 @@ async def test_an_erased_customer_leaves_no_trace(
     figures: dict[str, Figure],
 ) -> None:
     documents, rounds = size.of(ci=3, full=50), size.of(ci=2, full=20)
-    deployment = make_deployment(store, DOCVAULT_WORKER="separate", DOCVAULT_LOG_LEVEL="info")
+    deployment = make_deployment(store, DOCVAULT_WORKER="external", DOCVAULT_LOG_LEVEL="info")
     server = request.getfixturevalue("s3_server") if store == "s3" else None
     search, ledger, findings, chance = (
         Search(deployment, server),
@@ -196,31 +198,31 @@ async def test_an_erased_customer_leaves_no_trace(
         await fill_others(client, ledger)
         for _ in range(rounds):
             canary = Canary(client, documents)
-            await canary.settle_in()
-            assert search.places_of(canary.word) == {"database", "files"}
+            await canary.store_word()
+            assert search.describe_blobs(canary.word) == {"database", "files"}
             call = chance.randint(1, documents * VERSIONS)
             erasure, died = await erase_with_a_kill(deployment, settler, canary, STEPS[store], call)
             assert erasure["state"] == "completed"
             kills += died
             previews += canary.previews
-            found = search.places_of(canary.word)
+            found = search.describe_blobs(canary.word)
             traces += len(found)
             for place in found:
                 findings.add("traces", f"{canary.word} in {place}")
             await ledger.check_documents(client, findings)
         events = (await client.get("/v1/admin/audit-events?action=customer.erase")).json()["items"]
-    told = [
+    audited = [
         e for e in events if e["actor"]["id"] == "staff-1" and e["customer"].startswith("anon-")
     ]
     figures["customers erased"] = rounds
-    figures["versions of each"] = documents * VERSIONS + 1
-    figures["previews in all"] = previews
-    figures["kills among the deletions"] = kills
-    figures["erasures that were not completed"] = 0
+    figures["versions per customer"] = documents * VERSIONS + 1
+    figures["previews in total"] = previews
+    figures["kills during the deletions"] = kills
+    figures["erasures not completed"] = 0
     figures["places with a trace"] = traces
-    figures["documents of others that were lost or changed"] = (
+    figures["other customers' documents lost or changed"] = (
         findings.counts["lost"] + findings.counts["changed"]
     )
-    figures["erasures in the trail, under a pseudonym"] = len(told)
+    figures["erasures in the audit trail, under a pseudonym"] = len(audited)
     assert not findings, "\n".join(findings.details[:20])
-    assert (kills, len(told)) == (rounds, rounds)
+    assert (kills, len(audited)) == (rounds, rounds)

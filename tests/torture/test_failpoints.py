@@ -1,4 +1,4 @@
-"""kill -9 at each point where something durable is about to happen or has just happened (T02)."""
+"""kill -9 before and after each durable step of an operation (T02)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,18 +10,19 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.factories import files
+from tests.factories.previews import MAKE_OVERDUE
 from tests.torture.deployments import Deployment, MakeDeployment
-from tests.torture.failpoints import STATEMENT
+from tests.torture.failpoints import AUTOCOMMITTED, STATEMENT
 from tests.torture.figures import Figure, Size
-from tests.torture.load import make_known, make_types
+from tests.torture.load import make_types, register_customer
 from tests.torture.model import (
     COPY,
     KINDS,
     Change,
     Content,
+    DocumentModel,
     Findings,
     Ledger,
-    SlotModel,
     check_audit,
     check_store,
     is_idle,
@@ -36,20 +37,20 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where to die: the how-manieth time a name is passed, and on which side of it."""
+    """Where to die: the name of a point, its occurrence, and whether before or after it."""
 
     name: str
     call: int
     before: bool
 
     def failpoint(self) -> dict[str, Any]:
-        """Return it as `failpoints.py` takes it."""
+        """Return it in the format of `failpoints.py`."""
         return asdict(self)
 
 
 @dataclass(slots=True)
 class Bench:
-    """One deployment, what it should hold, and the customer of this round."""
+    """One deployment, its expected state, and the customer of this round."""
 
     deployment: Deployment
     settler: Settler
@@ -58,44 +59,44 @@ class Bench:
 
     @property
     def client(self) -> httpx.AsyncClient:
-        """The client of the server that runs now."""
+        """The client of the running server."""
         assert self.deployment.client is not None
         return self.deployment.client
 
     @property
     def customer(self) -> str:
-        """A customer of this round's own."""
+        """The customer of this round."""
         return f"c-{self.round}"
 
-    def slot(self, key: str = "type-0") -> SlotModel:
-        """A slot of this round's customer."""
-        return self.ledger.slot(self.customer, key)
+    def document(self, key: str = "type-0") -> DocumentModel:
+        """A document of this round's customer."""
+        return self.ledger.document(self.customer, key)
 
     async def upload(self, content: Content) -> None:
-        """Upload under an idempotency key of this round and content."""
-        slot = self.slot()
-        slot.doubt = Change(stored(content))
-        answer = await self.client.put(
-            slot.path,
+        """Upload with an idempotency key specific to this round and content."""
+        document = self.document()
+        document.doubt = Change(stored(content))
+        response = await self.client.put(
+            document.path,
             files={"file": (content.filename, content.body, content.media_type)},
             headers=self.key(content.filename),
         )
-        assert answer.status_code in {200, 201}, answer.text
+        assert response.status_code in {200, 201}, response.text
 
     async def delete(self) -> None:
-        """Delete the document, if it is there."""
-        slot = self.slot()
-        slot.doubt = None if slot.current is None else Change(None)
-        answer = await self.client.delete(slot.path)
-        assert answer.status_code in {204, 404}, answer.text
+        """Delete the document if it exists."""
+        document = self.document()
+        document.doubt = None if document.current is None else Change(None)
+        response = await self.client.delete(document.path)
+        assert response.status_code in {204, 404}, response.text
 
     def key(self, name: str) -> dict[str, str]:
-        """Return the header under which a request of this round can be repeated."""
+        """Return the header that lets a request of this round be repeated."""
         return {"Idempotency-Key": f"{self.round}-{name}"}
 
 
 def text(name: str) -> Content:
-    """A document without a preview, so that no job comes with it."""
+    """Return a document without a preview, so that it causes no job."""
     return Content(f"{name}\n".encode() * 100, f"{name}.txt", "text/plain")
 
 
@@ -105,18 +106,18 @@ def picture() -> Content:
 
 
 class Operation:
-    """Something to be interrupted. A request can be repeated, and then has happened once."""
+    """An operation to interrupt. Its request can be repeated and takes effect once."""
 
     async def prepare(self, bench: Bench) -> None:
-        """Make what the operation needs."""
-        await make_known(bench.client, bench.customer)
+        """Create what the operation needs."""
+        await register_customer(bench.client, bench.customer)
 
     async def run(self, bench: Bench) -> None:
-        """Do it; the process may die at any moment."""
+        """Perform it; the process may die at any moment."""
         raise NotImplementedError
 
     async def settle(self, bench: Bench) -> None:
-        """Find out whether it happened."""
+        """Find out whether it was applied."""
         await bench.ledger.settle(bench.client)
 
 
@@ -126,12 +127,12 @@ class Upload(Operation):
 
 
 class Replace(Operation):
-    """Where one version is kept, the one before goes."""
+    """Replaces a document; with one version retained, the previous one is deleted."""
 
     async def prepare(self, bench: Bench) -> None:
         await super().prepare(bench)
         await bench.upload(text("first"))
-        bench.slot().confirm()
+        bench.document().confirm()
 
     async def run(self, bench: Bench) -> None:
         await bench.upload(text("second"))
@@ -144,32 +145,32 @@ class Delete(Replace):
 
 class Erase(Replace):
     async def run(self, bench: Bench) -> None:
-        answer = await bench.client.delete(f"/v1/admin/customers/{bench.customer}")
-        assert answer.status_code in {202, 404}, answer.text
+        response = await bench.client.delete(f"/v1/admin/customers/{bench.customer}")
+        assert response.status_code in {202, 404}, response.text
 
     async def settle(self, bench: Bench) -> None:
-        """Once the worker is done the customer is there as before, or unknown."""
-        answer = await bench.client.get(f"/v1/admin/customers/{bench.customer}")
-        if answer.status_code == 404:
+        """When the worker is done, the customer is unchanged or unknown."""
+        response = await bench.client.get(f"/v1/admin/customers/{bench.customer}")
+        if response.status_code == 404:
             bench.ledger.forget(bench.customer)
 
 
 class UploadBySession(Operation):
-    """Announce, send, complete."""
+    """Create an upload session, send the bytes, complete it."""
 
     async def run(self, bench: Bench) -> None:
-        slot, sent = bench.slot(), text("first")
-        announced = {
+        document, sent = bench.document(), text("first")
+        declared = {
             "filename": sent.filename,
             "size_bytes": len(sent.body),
             "sha256": sent.sha256,
         }
-        uploads = f"{slot.path}/uploads"
-        opened = await bench.client.post(uploads, json=announced, headers=bench.key("open"))
+        uploads = f"{document.path}/uploads"
+        opened = await bench.client.post(uploads, json=declared, headers=bench.key("open"))
         assert opened.status_code == 201, opened.text
         session = opened.json()
         await self._send(bench, session, sent)
-        slot.doubt = Change(stored(sent))
+        document.doubt = Change(stored(sent))
         done = await bench.client.post(f"{uploads}/{session['id']}/complete")
         assert done.status_code in {200, 201}, done.text
 
@@ -177,28 +178,28 @@ class UploadBySession(Operation):
         url = session["url"]
         path = urlsplit(url).path
         if path.startswith("/uploads/"):
-            # Our own address, which may have another port since.
+            # The server's own address, whose port may have changed since.
             url = str(bench.client.base_url.join(path))
         async with httpx.AsyncClient(trust_env=False, timeout=30) as anyone:
-            answer = await anyone.put(url, content=sent.body, headers=session["headers"])
-        # 412: the bytes are there from the first try.
-        assert answer.status_code in {200, 201, 204, 412}, answer.text
+            response = await anyone.put(url, content=sent.body, headers=session["headers"])
+        # 412: the bytes were stored by the first attempt.
+        assert response.status_code in {200, 201, 204, 412}, response.text
 
 
 class CopyFiles(Replace):
     async def run(self, bench: Bench) -> None:
-        target = bench.slot("type-1")
-        target.doubt = Change(bench.slot().current, COPY)
-        answer = await bench.client.post(
+        target = bench.document("type-1")
+        target.doubt = Change(bench.document().current, COPY)
+        response = await bench.client.post(
             f"{target.path}/copy",
             json={"from": {"key": "type-0"}},
             headers=bench.key("copy"),
         )
-        assert answer.status_code in {200, 201}, answer.text
+        assert response.status_code in {200, 201}, response.text
 
 
 class Job(Operation):
-    """Something the worker does with what `prepare` has left for it."""
+    """A job that the worker runs on what `prepare` has created."""
 
 
 class DeleteBlobs(Job):
@@ -206,7 +207,7 @@ class DeleteBlobs(Job):
         await super().prepare(bench)
         for change in (bench.upload(text("first")), bench.delete()):
             await change
-            bench.slot().confirm()
+            bench.document().confirm()
 
 
 class FinishErasure(Job):
@@ -221,15 +222,17 @@ class RenderPreviews(Job):
     async def prepare(self, bench: Bench) -> None:
         await super().prepare(bench)
         await bench.upload(picture())
-        bench.slot().confirm()
+        bench.document().confirm()
+        with bench.deployment.connect() as connection:
+            connection.execute(MAKE_OVERDUE)
 
 
 class Reap(Job):
-    """Bytes were announced and written, and then nobody attached them."""
+    """Bytes were reserved and written, but never attached."""
 
     async def prepare(self, bench: Bench) -> None:
-        await bench.settler.leave_expired_bytes()
-        await bench.settler.ask_for_reaper()
+        await bench.settler.write_expired_bytes()
+        await bench.settler.defer_reaper()
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -246,8 +249,8 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-class Executioner:
-    """Interrupts one operation at each of its points, and looks what is left each time."""
+class Interrupter:
+    """Interrupts one operation at each of its points, and checks the state each time."""
 
     def __init__(self, bench: Bench, operation: Operation) -> None:
         self._bench = bench
@@ -257,12 +260,12 @@ class Executioner:
         self.unreached: list[Point] = []
 
     async def find_points(self, *, everything: bool) -> list[Point]:
-        """Return every point on the way, found by going it once undisturbed.
+        """Return every point of the operation, recorded in one uninterrupted run.
 
-        Behind a point is before the next one: only CI leaves that side out, but for the last.
+        The end of a point is close to the start of the next: CI tests only the end of the last.
         """
         await self._restart({"trace": str(self._trace)})
-        # The first time makes folders that then stay; what counts is the second.
+        # The first run creates directories that remain; the second is recorded.
         await self._attempt({"trace": str(self._trace)})
         await self._look()
         self._trace.unlink()
@@ -277,7 +280,7 @@ class Executioner:
         return points if everything else [*points[::2], *points[-1:]]
 
     async def visit(self, points: Sequence[Point]) -> None:
-        """Die at each point; the server that comes next is asked what is left."""
+        """Die at each point; the next server reports the resulting state."""
         for point in points:
             await self._restart(point.failpoint())
             await self._look()
@@ -287,7 +290,7 @@ class Executioner:
         await self._look()
 
     async def _reach(self, point: Point) -> bool:
-        """Go there; which folders have to be made depends on the random id of the customer."""
+        """Run up to a point; which directories are created depends on the customer's random id."""
         for _ in range(ATTEMPTS):
             if await self._attempt(point.failpoint()):
                 return True
@@ -295,7 +298,7 @@ class Executioner:
         return False
 
     async def _attempt(self, failpoint: dict[str, Any]) -> bool:
-        """Go the way with a new customer; return whether the process died."""
+        """Run the operation with a new customer; return whether the process died."""
         bench = self._bench
         bench.round += 1
         await self._operation.prepare(bench)
@@ -311,7 +314,7 @@ class Executioner:
             self._armed.unlink()
 
     async def _look(self) -> None:
-        """Check that it has happened or has not, and that it can be repeated."""
+        """Check that it was applied completely or not at all, and that it can be repeated."""
         bench, findings = self._bench, Findings()
         if bench.round == 0:
             return
@@ -327,27 +330,31 @@ class Executioner:
 
     async def _check(self, findings: Findings) -> None:
         bench = self._bench
-        slots = [slot for slot in bench.ledger.slots.values() if slot.customer == bench.customer]
-        await bench.ledger.check_documents(bench.client, findings, slots)
+        documents = [
+            document
+            for document in bench.ledger.documents.values()
+            if document.customer == bench.customer
+        ]
+        await bench.ledger.check_documents(bench.client, findings, documents)
         with bench.deployment.connect() as connection:
             check_store(connection, bench.deployment.list_keys(), findings)
             check_audit(connection, bench.ledger, findings)
         assert not findings, "\n".join(findings.details)
 
     async def _restart(self, failpoint: dict[str, Any] | None) -> None:
-        """Start a server in place of the dead one; jobs are interrupted in a worker instead."""
+        """Start a server to replace the dead one; jobs are interrupted in a worker instead."""
         deployment = self._bench.deployment
         if isinstance(self._operation, Job):
             failpoint = None
             if deployment.process is not None:
                 return
         deployment.kill_process()
-        await deployment.hang_up()
+        await deployment.close_client()
         deployment.start(self._with_trigger(failpoint))
         deployment.wait_for_dead_clients()
 
     def _run_worker(self, failpoint: dict[str, Any]) -> bool:
-        """Run a worker until it dies or has nothing left to do."""
+        """Run a worker until it dies or is idle."""
         deployment = self._bench.deployment
         worker = deployment.start_worker(self._with_trigger(failpoint))
         with deployment.connect() as connection:
@@ -363,33 +370,35 @@ class Executioner:
 
 @pytest.mark.guarantee(
     "T02",
-    promise="Whatever a process was just doing when it died, it has happened or it has not.",
-    tried="Each operation is run once to learn the points it passes: commits, statements, spool, "
-    "flushes, links, unlinks, folders, requests to S3, previews, ends of jobs, answers. Then "
-    "it is run once for each point, and the process ends by SIGKILL before or behind it. The "
-    "next process has to hold the old state or the new one, without stray bytes; the request, "
-    "repeated under its idempotency key, has to have happened once.",
+    promise="Whatever a process is doing when it dies, the operation is applied completely or not "
+    "at all.",
+    tried="Each operation is run once to record the points it passes: commits, statements, spool, "
+    "flushes, links, unlinks, directories, S3 requests, previews, ends of jobs, responses. It is "
+    "then run once for each point, and the process is ended by SIGKILL before or after that "
+    "point. The next process must find the old state or the new one, without stray bytes; the "
+    "request, repeated with its idempotency key, must take effect exactly once.",
     not_shown="Points inside the kernel, PostgreSQL or the store.",
 )
 @pytest.mark.parametrize("store", ["filesystem", "s3"])
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_an_operation_happens_whole_or_not_at_all(
+async def test_operations_are_atomic(
     store: str,
     name: str,
     make_deployment: MakeDeployment,
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
-    deployment = make_deployment(store, DOCVAULT_KEEP_VERSIONS="1", DOCVAULT_WORKER="separate")
+    deployment = make_deployment(store, DOCVAULT_KEEP_VERSIONS="1", DOCVAULT_WORKER="external")
     async with settler_of(deployment) as settler:
         bench = Bench(deployment, settler, Ledger())
         await make_types(deployment.start())
-        executioner = Executioner(bench, OPERATIONS[name])
+        executioner = Interrupter(bench, OPERATIONS[name])
         points = await executioner.find_points(everything=size.is_full)
         await executioner.visit(points)
     figures["points"] = len({(point.name, point.call) for point in points})
     figures["kills"] = len(points) - len(executioner.unreached)
     figures["points not reached"] = len(executioner.unreached)
     figures.update(dict.fromkeys(KINDS, 0))
-    # How many folders are new depends on random ids and on those that are there already.
-    assert {point.name for point in executioner.unreached} <= {"new folder"}
+    # The number of new directories depends on random ids and on existing directories. An upload
+    # reserves its blob in the first statement, or in one of its own after an unused reservation.
+    assert {point.name for point in executioner.unreached} <= {"new folder", AUTOCOMMITTED}

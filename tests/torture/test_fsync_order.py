@@ -1,4 +1,4 @@
-"""What the kernel is told, in which order, before an upload is acknowledged (T04)."""
+"""The order of system calls before an upload is acknowledged (T04)."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.factories.setups import make_type
 from tests.torture.figures import Figure, Size
-from tests.torture.load import make_known
+from tests.torture.load import register_customer
 from tests.torture.processes import ROOT
 
 pytestmark = pytest.mark.torture
@@ -31,7 +31,7 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 @dataclass(frozen=True, slots=True)
 class SystemCall:
-    """One call; `began` and `ended` are places in the trace."""
+    """One call; `began` and `ended` are positions in the trace."""
 
     name: str
     arguments: str
@@ -46,7 +46,7 @@ class SystemCall:
 
 
 def read_trace(lines: Sequence[str]) -> list[SystemCall]:
-    """Return the calls in the order in which they began; calls of threads overlap."""
+    """Return the calls in order of their start; calls of different threads overlap."""
     calls: list[SystemCall] = []
     unfinished: dict[str, tuple[int, str, str]] = {}
     for place, line in enumerate(lines):
@@ -67,7 +67,7 @@ def read_trace(lines: Sequence[str]) -> list[SystemCall]:
 
 @contextmanager
 def traced_server(data_dir: Path, trace: Path) -> Iterator[str]:
-    """Run docvault with its own PostgreSQL under strace; give its address."""
+    """Run docvault with its own PostgreSQL under strace; yield its address."""
     options = ["-f", "--seccomp-bpf", "-y", "-qq", "-s", "48", "-o", str(trace), "-e", CALLS]
     log = data_dir.with_suffix(".log")
     with log.open("wb") as output:
@@ -80,13 +80,13 @@ def traced_server(data_dir: Path, trace: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not (found := re.search(r"docvault serves (\S+)", log.read_text())):
+        while not (found := re.search(r"docvault listens on (\S+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
         yield found[1]
     finally:
-        # strace lets nothing interrupt it; it ends with the process it traces.
+        # strace ignores signals; it exits with the process it traces.
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             os.kill(int((data_dir / "lock").read_text()), signal.SIGTERM)
         process.wait()
@@ -104,31 +104,32 @@ def token(data_dir: Path) -> str:
 
 
 def check_upload(calls: Sequence[SystemCall]) -> None:
-    """Check the calls up to one acknowledgement; each step ends before the next begins."""
+    """Check the calls up to an acknowledgement; each step must end before the next starts."""
     link = next(c for c in calls if c.name in {"link", "linkat"} and "/blobs/" in c.arguments)
     source, target = _QUOTED.findall(link.arguments)
     flushed = [c for c in calls if c.name in {"fsync", "fdatasync"}]
     assert any(c.path == source and c.ended < link.began for c in flushed), "the bytes"
     folders = [c for c in flushed if c.path == str(Path(target).parent) and c.began > link.ended]
     assert folders, "the name"
-    answer = calls[-1]
+    response = calls[-1]
     committed = [
         c
         for c in flushed
-        if "/pg_wal/" in c.path and c.began > folders[0].ended and c.ended < answer.began
+        if "/pg_wal/" in c.path and c.began > folders[0].ended and c.ended < response.began
     ]
     assert committed, "the rows"
 
 
 @pytest.mark.guarantee(
     "T04",
-    promise="An upload is acknowledged after its bytes, their name and its rows are flushed.",
-    tried="docvault with its own PostgreSQL under strace. For each upload the trace has to show, "
-    "one after the other: fsync of the file, link to its name, fsync of the folder, fdatasync of "
-    "the database's log, and then the write of 201.",
-    not_shown="Whether the disk tells the truth about a flush.",
+    promise="An upload is acknowledged only after its bytes, its directory entry and its rows are "
+    "flushed.",
+    tried="docvault with its own PostgreSQL under strace. For each upload the trace must show, in "
+    "this order: fsync of the file, link to its final name, fsync of the directory, fdatasync of "
+    "the database's log, and then the write of the 201 response.",
+    not_shown="Disks that report a flush before it is complete.",
 )
-async def test_an_upload_is_flushed_before_it_is_acknowledged(
+async def test_upload_is_flushed_before_it_is_acknowledged(
     data_dir: Path, size: Size, figures: dict[str, Figure]
 ) -> None:
     uploads = size.of(ci=20, full=100)
@@ -140,12 +141,12 @@ async def test_an_upload_is_flushed_before_it_is_acknowledged(
         ) as client:
             await make_type(client, "Contract")
             for number in range(uploads):
-                await make_known(client, f"c-{number}")
+                await register_customer(client, f"c-{number}")
                 path = f"/v1/admin/customers/c-{number}/documents/contract"
-                answer = await client.put(path, files={"file": ("a.txt", b"some text\n" * 1000)})
-                assert answer.status_code == 201, answer.text
+                response = await client.put(path, files={"file": ("a.txt", b"some text\n" * 1000)})
+                assert response.status_code == 201, response.text
     calls = read_trace(trace.read_text(errors="replace").splitlines())
-    # Customers are created with 201 too, so an upload is what links.
+    # Creating a customer is 201 too, so uploads are identified by their link.
     links = [
         place
         for place, call in enumerate(calls)

@@ -1,4 +1,4 @@
-"""The disk is full, can only be read, or is not ours: refused, nothing half-written (T32)."""
+"""The disk is full, read-only or replaced: uploads are rejected, nothing is partial (T32)."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests.torture.deployments import MakeDeployment, files_below
 from tests.torture.figures import Figure, Size
-from tests.torture.load import TYPES, make_known, make_types
+from tests.torture.load import TYPES, make_types, register_customer
 from tests.torture.model import Change, Content, Ledger, stored
 from tests.torture.outages import check_afterwards
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.torture
 
 @pytest.fixture
 def disk(data_dir: Path) -> Iterator[Path]:
-    """A disk of 16 MiB, in memory, where the store is."""
+    """A disk of 16 MiB, in memory, that holds the store."""
     place = data_dir.parent / "disk"
     place.mkdir()
     mount("-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "docvault", str(place))
@@ -37,21 +37,21 @@ def disk(data_dir: Path) -> Iterator[Path]:
 
 
 def mount(*arguments: str) -> None:
-    """Mount, or leave the test out where that is not allowed."""
+    """Mount, or skip the test where that is not permitted."""
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if os.geteuid() != 0 or "permission denied" in done.stderr:
-        pytest.skip("only an account that may mount can make a small disk")
+        pytest.skip("mounting a small disk requires root")
     assert done.returncode == 0, done.stderr
 
 
 def unmount(place: Path, *options: str) -> None:
-    """Take away what was mounted last."""
+    """Unmount the last mount."""
     subprocess.run(["umount", *options, str(place)], check=True)
 
 
 @contextmanager
 def read_only(disk: Path) -> Iterator[None]:
-    """Let the disk be read and not written, for a while."""
+    """Make the disk read-only within the block."""
     mount("--bind", str(disk), str(disk))
     mount("-o", "remount,bind,ro", str(disk))
     try:
@@ -61,8 +61,8 @@ def read_only(disk: Path) -> Iterator[None]:
 
 
 @contextmanager
-def gone(disk: Path) -> Iterator[None]:
-    """Let an empty disk be there instead, on which nothing may appear."""
+def empty_disk(disk: Path) -> Iterator[None]:
+    """Mount an empty disk over it, which must stay empty."""
     mount("-t", "tmpfs", "docvault", str(disk))
     try:
         yield
@@ -72,54 +72,56 @@ def gone(disk: Path) -> Iterator[None]:
 
 
 class Uploads:
-    """Uploads one file after the other, as long as the disk takes them."""
+    """Uploads one file after another until the disk is full."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self._number = 0
         self.ledger = Ledger()
-        self.answers: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
 
     async def another(self) -> bool:
-        """Upload one more; return whether it was stored. Any refusal has `Retry-After`."""
+        """Upload one more; return whether it was stored. A rejection must have `Retry-After`."""
         customer, key = divmod(self._number, len(TYPES))
         self._number += 1
-        await make_known(self._client, f"c-{customer}")
-        slot = self.ledger.slot(f"c-{customer}", TYPES[key])
+        await register_customer(self._client, f"c-{customer}")
+        document = self.ledger.document(f"c-{customer}", TYPES[key])
         body = f"{self._number}\n".encode() * (FILE_BYTES // len(f"{self._number}\n"))
         content = Content(body, "a.txt", "text/plain")
         part = (content.filename, content.body)
-        answer = await self._client.put(slot.path, files={"file": part})
-        if answer.status_code == 201:
-            self.answers["stored"] += 1
-            slot.doubt = Change(stored(content))
-            slot.confirm()
+        response = await self._client.put(document.path, files={"file": part})
+        if response.status_code == 201:
+            self.responses["stored"] += 1
+            document.doubt = Change(stored(content))
+            document.confirm()
             return True
-        problem = answer.json()
-        assert (answer.status_code, problem["code"]) == (503, "storage-unavailable"), problem
-        assert int(answer.headers["retry-after"]) > 0
-        self.answers["refused"] += 1
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (503, "storage-unavailable"), problem
+        assert int(response.headers["retry-after"]) > 0
+        self.responses["rejected"] += 1
         return False
 
     async def deletion(self, disk: Path) -> None:
-        """Delete the first document, and wait until its bytes are gone from the disk."""
+        """Delete the first document, and wait until its bytes are deleted."""
         stored_before = len(files_below(disk))
         await self.delete()
         deadline = time.monotonic() + BACK_SECONDS
         while len(files_below(disk)) >= stored_before:
-            assert time.monotonic() < deadline, "the bytes stay"
+            assert time.monotonic() < deadline, "the bytes were not deleted"
             await asyncio.sleep(WATCH_SECONDS)
 
     async def delete(self) -> None:
         """Delete the first document."""
-        slot = next(slot for slot in self.ledger.slots.values() if slot.current is not None)
-        answer = await self._client.delete(slot.path)
-        assert answer.status_code == 204, answer.text
-        slot.doubt = Change(None)
-        slot.confirm()
+        document = next(
+            document for document in self.ledger.documents.values() if document.current is not None
+        )
+        response = await self._client.delete(document.path)
+        assert response.status_code == 204, response.text
+        document.doubt = Change(None)
+        document.confirm()
 
     async def until_stored(self) -> float:
-        """Upload until one is stored; return after how many seconds."""
+        """Upload until one is stored; return the seconds this took."""
         began = time.monotonic()
         while not await self.another():
             assert time.monotonic() < began + BACK_SECONDS
@@ -128,22 +130,22 @@ class Uploads:
 
 @pytest.mark.guarantee(
     "T32",
-    promise="A store whose disk is full, can only be read, or is gone refuses uploads, keeps no "
-    "part of them, and takes them again afterwards.",
+    promise="A store whose disk is full, read-only or missing rejects uploads, keeps no partial "
+    "data, and accepts uploads again afterwards.",
     tried="The store is on a disk of 16 MiB. Files of 1.5 MiB are uploaded until it is full, then "
     "one is deleted; the disk is made read-only and writable again; an empty disk is mounted over "
-    "it, a document is deleted, and that disk is taken away. Refusals have to be 503 "
-    "`storage-unavailable` with `Retry-After`. Documents stay readable where their disk is, and "
-    "are 503 where it is not. Everything is read back, and store, rows and audit trail are "
-    "compared.",
-    not_shown="A disk that fails while it is read; missing and damaged files have tests of their "
-    "own. An account without permission: these tests run as root.",
+    "it, a document is deleted, and the empty disk is unmounted. Rejections must be 503 "
+    "`storage-unavailable` with `Retry-After`. Documents stay readable while their disk is "
+    "mounted, and get 503 otherwise. Everything is read back, and the store, the rows and the "
+    "audit trail are compared.",
+    not_shown="A disk that fails during reads; missing and corrupt files have tests of their own. "
+    "An account without permission: these tests run as root.",
 )
-async def test_a_disk_that_takes_nothing_refuses_uploads_and_recovers(
+async def test_full_disk_rejects_uploads_and_recovers(
     disk: Path, make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
     deployment = make_deployment(
-        "filesystem", DOCVAULT_WORKER="inside", DOCVAULT_STORAGE_URL=disk.as_uri()
+        "filesystem", DOCVAULT_WORKER="embedded", DOCVAULT_STORAGE_URL=disk.as_uri()
     )
     client = deployment.start()
     await make_types(client)
@@ -155,28 +157,30 @@ async def test_a_disk_that_takes_nothing_refuses_uploads_and_recovers(
         await check_refusing(client, uploads, reads=200)
         await uploads.deletion(disk)
         back.append(await uploads.until_stored())
-        # Room, so that what comes next is not refused for want of it.
+        # Free space, so that later uploads are not rejected for lack of it.
         await uploads.deletion(disk)
         with read_only(disk):
             await check_refusing(client, uploads, reads=200)
         back.append(await uploads.until_stored())
         await uploads.deletion(disk)
-        with gone(disk):
+        with empty_disk(disk):
             await check_refusing(client, uploads, reads=503)
             await uploads.delete()
         back.append(await uploads.until_stored())
-    figures["uploads stored"] = uploads.answers["stored"]
-    figures["uploads refused with 503"] = uploads.answers["refused"]
-    figures["slowest first upload afterwards, seconds"] = round(max(back), 2)
+    figures["uploads stored"] = uploads.responses["stored"]
+    figures["uploads rejected with 503"] = uploads.responses["rejected"]
+    figures["longest wait for the next stored upload, seconds"] = round(max(back), 2)
     await check_afterwards(deployment, uploads.ledger, figures)
 
 
 async def check_refusing(client: httpx.AsyncClient, uploads: Uploads, *, reads: int) -> None:
-    """Check that uploads are refused, and what is said of documents."""
+    """Check that uploads are rejected, and the status of downloads."""
     for _ in range(2):
         assert not await uploads.another()
-    slot = next(slot for slot in uploads.ledger.slots.values() if slot.current is not None)
-    assert (await client.get(slot.path)).status_code == 200
-    content = await client.get(f"{slot.path}/content")
+    document = next(
+        document for document in uploads.ledger.documents.values() if document.current is not None
+    )
+    assert (await client.get(document.path)).status_code == 200
+    content = await client.get(f"{document.path}/content")
     assert content.status_code == reads, content.text
     assert (await client.get("/livez")).status_code == 200

@@ -1,4 +1,4 @@
-"""One idempotency key, used by many at once: the request is done once (T05)."""
+"""One idempotency key in many concurrent requests: the request is processed once (T05)."""
 
 import asyncio
 from collections import Counter
@@ -8,8 +8,8 @@ import httpx
 import pytest
 from tests.fixtures.callers import with_headers
 from tests.torture.figures import Figure, Size
-from tests.torture.inside import Inside, happened, put, text, unlimited
-from tests.torture.load import make_known
+from tests.torture.inside import LocalService, acknowledge, put, text, unlimited
+from tests.torture.load import register_customer
 from tests.torture.model import Content
 
 from docvault.auth.local_tokens import LocalIssuer
@@ -17,7 +17,7 @@ from docvault.settings import Settings
 
 pytestmark = pytest.mark.torture
 
-AT_ONCE = 20
+CONCURRENT = 20
 CHECK_EVERY = 50
 
 
@@ -27,95 +27,103 @@ def settings(tmp_path: Path) -> Settings:
 
 
 class Round:
-    """One key, and all that can be done with it."""
+    """One key, and all its possible uses."""
 
-    def __init__(self, inside: Inside, other_staff: httpx.AsyncClient, number: int) -> None:
-        self._inside = inside
+    def __init__(
+        self, local_service: LocalService, other_staff: httpx.AsyncClient, number: int
+    ) -> None:
+        self._local_service = local_service
         self._other_staff = other_staff
-        self._customer = inside.customer_of(f"c-{number}")
-        self.slot = inside.ledger.slot(f"c-{number}", "contract")
+        self._customer = local_service.customer_of(f"c-{number}")
+        self.document = local_service.ledger.document(f"c-{number}", "contract")
         self._key = f"key-{number}"
         self._content = text(f"first {number}")
         self.statuses: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Use it in every way; one way after the other, the first by many at once."""
-        await make_known(self._inside.client, self.slot.customer)
-        first = await self._at_once()
-        again = await self._put(self._inside.client)
+        """Use the key concurrently first, then in every other way in turn."""
+        await register_customer(self._local_service.client, self.document.customer)
+        first = await self._concurrently()
+        again = await self._put(self._local_service.client)
         assert (again.status_code, again.json()) == (201, first.json())
         assert again.headers["idempotency-replayed"] == "true"
         other = text(f"other {self._key}")
-        refused = await self._put(self._inside.client, other)
+        refused = await self._put(self._local_service.client, other)
         assert (refused.status_code, refused.json()["code"]) == (422, "idempotency-key-reused")
-        own_path = f"/v1/customer/documents/{self.slot.key}"
-        for client, path in ((self._other_staff, self.slot.path), (self._customer, own_path)):
-            answer = await self._put(client, other, path)
-            assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
-            happened(self.slot, other)
+        own_path = f"/v1/customer/documents/{self.document.key}"
+        for client, path in ((self._other_staff, self.document.path), (self._customer, own_path)):
+            response = await self._put(client, other, path)
+            assert (response.status_code, "idempotency-replayed" in response.headers) == (
+                200,
+                False,
+            )
+            acknowledge(self.document, other)
         await self._a_day_later()
 
-    async def _at_once(self) -> httpx.Response:
-        answers = await asyncio.gather(*(self._put(self._inside.client) for _ in range(AT_ONCE)))
-        done = [a for a in answers if a.is_success and "idempotency-replayed" not in a.headers]
-        assert [answer.status_code for answer in done] == [201]
-        happened(self.slot, self._content)
-        for answer in answers:
-            if answer.is_success:
-                assert (answer.status_code, answer.json()) == (201, done[0].json())
-                replayed = "idempotency-replayed" in answer.headers
-                self.statuses["answered alike" if replayed else "done"] += 1
+    async def _concurrently(self) -> httpx.Response:
+        responses = await asyncio.gather(
+            *(self._put(self._local_service.client) for _ in range(CONCURRENT))
+        )
+        done = [a for a in responses if a.is_success and "idempotency-replayed" not in a.headers]
+        assert [response.status_code for response in done] == [201]
+        acknowledge(self.document, self._content)
+        for response in responses:
+            if response.is_success:
+                assert (response.status_code, response.json()) == (201, done[0].json())
+                replayed = "idempotency-replayed" in response.headers
+                self.statuses["same response replayed" if replayed else "processed"] += 1
             else:
-                assert answer.json()["code"] == "request-in-progress", answer.text
-                self.statuses["told to wait"] += 1
+                assert response.json()["code"] == "request-in-progress", response.text
+                self.statuses["409 request-in-progress"] += 1
         return done[0]
 
     async def _a_day_later(self) -> None:
-        self._inside.database.execute(
+        self._local_service.database.execute(
             "UPDATE idempotency_keys SET expires_at = expires_at - interval '25 hours'"
         )
-        answer = await self._put(self._inside.client)
-        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
-        happened(self.slot, self._content)
+        response = await self._put(self._local_service.client)
+        assert (response.status_code, "idempotency-replayed" in response.headers) == (200, False)
+        acknowledge(self.document, self._content)
 
     async def _put(
         self, client: httpx.AsyncClient, content: Content | None = None, path: str | None = None
     ) -> httpx.Response:
         headers = {"Idempotency-Key": self._key}
-        return await put(client, path or self.slot.path, content or self._content, headers)
+        return await put(client, path or self.document.path, content or self._content, headers)
 
 
 @pytest.mark.guarantee(
     "T05",
-    promise="A request with an idempotency key is done once, however often and by however many at "
-    "once it is sent.",
-    tried="Twenty identical uploads with one key at once: one is done, each other gets the same "
-    "answer or is told to wait. Sent again, it is answered alike; with another body it is refused; "
-    "another member of staff and the customer have the key for themselves; 25 hours later it is a "
-    "new request. After every fiftieth round and at the end documents, store, rows and audit trail "
+    promise="A request with an idempotency key is processed once, however often and however "
+    "concurrently it is sent.",
+    tried="Twenty identical uploads with one key at once: one is processed; each of the others "
+    "receives the same response or 409 `request-in-progress`. Repeated later, the request "
+    "receives the stored response; with another body it is rejected; other members of staff and "
+    "the customer can use the same key independently; after 25 hours it is a new request. After "
+    "every fiftieth round and at the end the documents, the store, the rows and the audit trail "
     "are compared.",
-    not_shown="A process killed in the middle: see T02, where each request is repeated under its "
-    "key. The 25 hours pass by moving what is stored.",
+    not_shown="A process killed during the request: see T02, where each request is repeated with "
+    "its key. The 25 hours are simulated by moving the stored times.",
 )
-async def test_a_request_with_a_key_is_done_once(
-    inside: Inside, issuer: LocalIssuer, size: Size, figures: dict[str, Figure]
+async def test_request_with_key_is_processed_once(
+    local_service: LocalService, issuer: LocalIssuer, size: Size, figures: dict[str, Figure]
 ) -> None:
     token = issuer.admin_token("staff-2")
-    other_staff = with_headers(inside.client, {"Authorization": f"Bearer {token}"})
+    other_staff = with_headers(local_service.client, {"Authorization": f"Bearer {token}"})
     statuses: Counter[str] = Counter()
     rounds = size.of(ci=10, full=1000)
-    slots = []
+    documents = []
     for number in range(1, rounds + 1):
-        one = Round(inside, other_staff, number)
+        one = Round(local_service, other_staff, number)
         await one.run()
         statuses += one.statuses
-        slots.append(one.slot)
+        documents.append(one.document)
         if number % CHECK_EVERY == 0 or number == rounds:
-            await inside.check(slots)
-            slots = []
+            await local_service.check(documents)
+            documents = []
     figures["keys"] = rounds
-    figures["requests at once, each"] = AT_ONCE
+    figures["concurrent requests per key"] = CONCURRENT
     for what, number in sorted(statuses.items()):
         figures[f"of those, {what}"] = number
-    figures.update(inside.report())
-    assert statuses["done"] == rounds
+    figures.update(local_service.report())
+    assert statuses["processed"] == rounds

@@ -1,4 +1,4 @@
-"""Two want what only one can have: one of them gets it, and nothing is left between (T08)."""
+"""Concurrent claims on one resource: exactly one succeeds, and the state is consistent (T08)."""
 
 import asyncio
 import dataclasses
@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from sqlalchemy import text as sql
 from tests.factories.setups import make_type
 from tests.torture.figures import Figure, Size
-from tests.torture.inside import Inside, happened, put, text, unlimited
-from tests.torture.load import make_known
-from tests.torture.model import SlotModel
+from tests.torture.inside import LocalService, acknowledge, put, text, unlimited
+from tests.torture.load import register_customer
+from tests.torture.model import DocumentModel
 
 from docvault.services.blobs import delete_queued_blobs, reap
 from docvault.settings import Settings
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.torture
 
 _Result = TypeVar("_Result")
 CHECK_EVERY = 25
-AT_ONCE = 20
+CONCURRENT = 20
 LATEST_SECONDS = 0.02
 _LET_EXPIRE = "UPDATE blobs SET expires_at = now() WHERE state = 'pending'"
 
@@ -36,133 +36,137 @@ def settings(tmp_path: Path) -> Settings:
 
 
 class Race:
-    """Two or more operations on one customer, begun at about the same moment."""
+    """Two or more operations on one customer, started at about the same time."""
 
-    def __init__(self, app: FastAPI, inside: Inside) -> None:
+    def __init__(self, app: FastAPI, local_service: LocalService) -> None:
         self.app = app
-        self.inside = inside
-        self.client = inside.client
+        self.local_service = local_service
+        self.client = local_service.client
         self.chance = Random(8)
-        self.ends: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
 
     async def prepare(self) -> None:
-        """Make what all rounds need."""
+        """Create what all rounds need."""
 
-    async def run(self, slot: SlotModel) -> None:
-        """Run one round in a slot of its own; fail unless it ends as it may."""
+    async def run(self, document: DocumentModel) -> None:
+        """Run one round on its own document; fail on an unexpected outcome."""
         raise NotImplementedError
 
     async def soon(self, operation: Awaitable[_Result], latest: float = LATEST_SECONDS) -> _Result:
-        """Do it in a moment, a little earlier or later each time."""
+        """Run an operation after a short random delay."""
         await asyncio.sleep(self.chance.uniform(0, latest))
         return await operation
 
-    async def upload(self, slot: SlotModel, name: str) -> str:
+    async def upload(self, document: DocumentModel, name: str) -> str:
         """Upload before the race; return the entity tag of the document."""
-        content = text(f"{slot.customer} {name}")
-        answer = await put(self.client, slot.path, content)
-        assert answer.is_success, answer.text
-        happened(slot, content)
-        return answer.headers["etag"]
+        content = text(f"{document.customer} {name}")
+        response = await put(self.client, document.path, content)
+        assert response.is_success, response.text
+        acknowledge(document, content)
+        return response.headers["etag"]
 
-    async def replace(self, slot: SlotModel, name: str, tag: str) -> bool:
-        """Replace what has the tag; return whether it happened."""
-        content = text(f"{slot.customer} {name}")
-        answer = await put(self.client, slot.path, content, {"If-Match": tag})
-        assert answer.status_code in {200, 412}, answer.text
-        if answer.is_success:
-            happened(slot, content)
-        return answer.is_success
+    async def replace(self, document: DocumentModel, name: str, tag: str) -> bool:
+        """Replace the document if it has the tag; return whether it was replaced."""
+        content = text(f"{document.customer} {name}")
+        response = await put(self.client, document.path, content, {"If-Match": tag})
+        assert response.status_code in {200, 412}, response.text
+        if response.is_success:
+            acknowledge(document, content)
+        return response.is_success
 
-    async def delete(self, slot: SlotModel, tag: str = "*") -> bool:
-        """Delete what has the tag; return whether it happened."""
-        answer = await self.client.delete(slot.path, headers={"If-Match": tag})
-        assert answer.status_code in {204, 412}, answer.text
-        if answer.is_success:
-            happened(slot, None)
-        return answer.is_success
+    async def delete(self, document: DocumentModel, tag: str = "*") -> bool:
+        """Delete the document if it has the tag; return whether it was deleted."""
+        response = await self.client.delete(document.path, headers={"If-Match": tag})
+        assert response.status_code in {204, 412}, response.text
+        if response.is_success:
+            acknowledge(document, None)
+        return response.is_success
 
 
 class TwoReplacements(Race):
-    """Both replace what both have seen."""
+    """Two replacements with the same entity tag."""
 
-    async def run(self, slot: SlotModel) -> None:
-        tag = await self.upload(slot, "first")
-        both = [self.soon(self.replace(slot, f"by {name}", tag)) for name in ("one", "two")]
+    async def run(self, document: DocumentModel) -> None:
+        tag = await self.upload(document, "first")
+        both = [self.soon(self.replace(document, f"by {name}", tag)) for name in ("one", "two")]
         won = await asyncio.gather(*both)
         assert sum(won) == 1
-        self.ends["the first won" if won[0] else "the second won"] += 1
+        self.outcomes["the first won" if won[0] else "the second won"] += 1
 
 
 class ReplacementAndDeletion(Race):
-    """One replaces and one deletes what both have seen."""
+    """A replacement and a deletion with the same entity tag."""
 
-    async def run(self, slot: SlotModel) -> None:
-        tag = await self.upload(slot, "first")
+    async def run(self, document: DocumentModel) -> None:
+        tag = await self.upload(document, "first")
         won = await asyncio.gather(
-            self.soon(self.replace(slot, "second", tag)), self.soon(self.delete(slot, tag))
+            self.soon(self.replace(document, "second", tag)), self.soon(self.delete(document, tag))
         )
         assert sum(won) == 1
-        self.ends["replaced" if won[0] else "deleted"] += 1
+        self.outcomes["replaced" if won[0] else "deleted"] += 1
 
 
 class DeletionAndDownload(Race):
-    """One downloads while another deletes, and the bytes go at once."""
+    """A download during a deletion whose bytes are deleted immediately."""
 
-    async def run(self, slot: SlotModel) -> None:
-        await self.upload(slot, "first")
+    async def run(self, document: DocumentModel) -> None:
+        await self.upload(document, "first")
 
         async def delete() -> None:
-            await self.delete(slot)
-            await delete_queued_blobs(self.inside.resources)
+            await self.delete(document)
+            await delete_queued_blobs(self.local_service.resources)
 
-        _, answer = await asyncio.gather(
+        _, response = await asyncio.gather(
             self.soon(delete()),
-            self.soon(self.client.get(f"{slot.path}/content"), 3 * LATEST_SECONDS),
+            self.soon(self.client.get(f"{document.path}/content"), 3 * LATEST_SECONDS),
         )
-        assert answer.status_code in {200, 404}, answer.text
-        if answer.status_code == 200:
-            assert answer.content == text(f"{slot.customer} first").body
-        self.ends["given out whole" if answer.status_code == 200 else "not there any more"] += 1
+        assert response.status_code in {200, 404}, response.text
+        if response.status_code == 200:
+            assert response.content == text(f"{document.customer} first").body
+        self.outcomes["served complete" if response.status_code == 200 else "already deleted"] += 1
 
 
 class ErasureAndUpload(Race):
     """A customer uploads while being erased."""
 
-    async def run(self, slot: SlotModel) -> None:
-        await self.upload(slot, "first")
+    async def run(self, document: DocumentModel) -> None:
+        await self.upload(document, "first")
         uploads = [
-            self.soon(put(self.client, slot.path, text(f"{slot.customer} {n}"))) for n in range(3)
+            self.soon(put(self.client, document.path, text(f"{document.customer} {n}")))
+            for n in range(3)
         ]
-        erased, *answers = await asyncio.gather(
-            self.soon(self.client.delete(f"/v1/admin/customers/{slot.customer}")), *uploads
+        erased, *responses = await asyncio.gather(
+            self.soon(self.client.delete(f"/v1/admin/customers/{document.customer}")), *uploads
         )
         assert erased.status_code == 202
-        for answer in answers:
-            assert answer.status_code in {200, 404, 409}, answer.text
-            self.ends["uploaded before" if answer.is_success else "refused"] += 1
-        self.inside.ledger.forget(slot.customer)
-        await self.inside.check([])
-        answer = await self.client.get(erased.headers["location"])
-        assert answer.json()["state"] == "completed"
+        for response in responses:
+            assert response.status_code in {200, 404, 409}, response.text
+            self.outcomes["uploaded before" if response.is_success else "rejected"] += 1
+        self.local_service.ledger.forget(document.customer)
+        await self.local_service.check([])
+        response = await self.client.get(erased.headers["location"])
+        assert response.json()["state"] == "completed"
 
 
 class TwoReapers(Race):
-    """Two reapers at once, while others upload."""
+    """Two concurrent reapers during uploads."""
 
-    async def run(self, slot: SlotModel) -> None:
-        await self.upload(slot, "first")
-        await self.delete(slot)
-        reapers = [self.soon(reap(self.inside.resources)) for _ in range(2)]
-        content = text(f"{slot.customer} second")
-        answer, *_ = await asyncio.gather(self.soon(put(self.client, slot.path, content)), *reapers)
-        assert answer.status_code == 201, answer.text
-        happened(slot, content)
-        self.ends["uploaded beside two reapers"] += 1
+    async def run(self, document: DocumentModel) -> None:
+        await self.upload(document, "first")
+        await self.delete(document)
+        reapers = [self.soon(reap(self.local_service.resources)) for _ in range(2)]
+        content = text(f"{document.customer} second")
+        response, *_ = await asyncio.gather(
+            self.soon(put(self.client, document.path, content)), *reapers
+        )
+        assert response is not None
+        assert response.status_code == 201, response.text
+        acknowledge(document, content)
+        self.outcomes["uploaded while two reapers ran"] += 1
 
 
 class SlowStore:
-    """A store that takes its time to say that it has written."""
+    """A store that delays the confirmation of a write."""
 
     def __init__(self, inner: BlobStore, wait: Callable[[], Awaitable[None]]) -> None:
         self._inner = inner
@@ -172,16 +176,16 @@ class SlowStore:
         return getattr(self._inner, name)
 
     async def put(self, key: str, source: Path) -> None:
-        """Write, and say so in a moment."""
+        """Write, and return after a delay."""
         await self._inner.put(key, source)
         await self._wait()
 
 
 class ReaperAndLateUpload(Race):
-    """The bytes are written, their time is over, and the reaper comes before they are attached."""
+    """The reaper runs on expired bytes between their write and their attachment."""
 
     async def prepare(self) -> None:
-        resources = self.inside.resources
+        resources = self.local_service.resources
         slow = SlowStore(resources.store, self._begin_to_reap)
         self.app.state.resources = dataclasses.replace(resources, store=slow)
 
@@ -190,47 +194,50 @@ class ReaperAndLateUpload(Race):
         await asyncio.sleep(self.chance.uniform(0, LATEST_SECONDS))
 
     async def _let_expire(self) -> None:
-        async with self.inside.resources.database.transaction() as session:
+        async with self.local_service.resources.database.transaction() as session:
             await session.execute(sql(_LET_EXPIRE))
-        await reap(self.inside.resources)
+        await reap(self.local_service.resources)
 
-    async def run(self, slot: SlotModel) -> None:
-        content = text(f"{slot.customer} first")
-        answer = await put(self.client, slot.path, content)
+    async def run(self, document: DocumentModel) -> None:
+        content = text(f"{document.customer} first")
+        response = await put(self.client, document.path, content)
         await self._reaper
-        assert answer.status_code in {201, 503}, answer.text
-        if answer.is_success:
-            happened(slot, content)
+        assert response.status_code in {201, 503}, response.text
+        if response.is_success:
+            acknowledge(document, content)
         else:
-            assert "retry-after" in answer.headers
-        self.ends["in time" if answer.is_success else "late, and refused"] += 1
+            assert "retry-after" in response.headers
+        self.outcomes["in time" if response.is_success else "late, rejected"] += 1
 
 
 class LastPlace(Race):
-    """Twenty want the last place that the quota leaves."""
+    """Twenty uploads compete for the last file that the quota allows."""
 
     async def prepare(self) -> None:
-        for number in range(AT_ONCE):
+        for number in range(CONCURRENT):
             await make_type(self.client, f"T {number}")
-        resources = self.inside.resources
+        resources = self.local_service.resources
         limited = resources.settings.model_copy(update={"customer_max_files": 2})
         self.app.state.resources = dataclasses.replace(resources, settings=limited)
 
-    async def run(self, slot: SlotModel) -> None:
-        await self.upload(slot, "first")
-        base = slot.path.rpartition("/")[0]
-        slots = [self.inside.ledger.slot(slot.customer, f"t-{n}") for n in range(AT_ONCE)]
-        content = text(f"{slot.customer} last")
-        answers = await asyncio.gather(
-            *(self.soon(put(self.client, f"{base}/{other.key}", content)) for other in slots)
+    async def run(self, document: DocumentModel) -> None:
+        await self.upload(document, "first")
+        base = document.path.rpartition("/")[0]
+        documents = [
+            self.local_service.ledger.document(document.customer, f"t-{n}")
+            for n in range(CONCURRENT)
+        ]
+        content = text(f"{document.customer} last")
+        responses = await asyncio.gather(
+            *(self.soon(put(self.client, f"{base}/{other.key}", content)) for other in documents)
         )
-        for other, answer in zip(slots, answers, strict=True):
-            if answer.is_success:
-                happened(other, content)
+        for other, response in zip(documents, responses, strict=True):
+            if response.is_success:
+                acknowledge(other, content)
             else:
-                assert answer.json()["code"] == "quota-exceeded", answer.text
-        assert sum(answer.is_success for answer in answers) == 1
-        self.ends["one of twenty had it"] += 1
+                assert response.json()["code"] == "quota-exceeded", response.text
+        assert sum(response.is_success for response in responses) == 1
+        self.outcomes["one of twenty accepted"] += 1
 
 
 RACES: dict[str, type[Race]] = {
@@ -246,33 +253,39 @@ RACES: dict[str, type[Race]] = {
 
 @pytest.mark.guarantee(
     "T08",
-    promise="Of those who want what only one can have, one gets it, and the others are told.",
-    tried="Each race is run again and again, its sides beginning up to 20 ms apart, in this "
-    "process against a real PostgreSQL. Two with the same `If-Match`: one succeeds, the other "
-    "gets 412. A download beside a deletion is whole or 404. An upload beside an erasure leaves "
-    "nothing. An upload whose time is over is 503, and its bytes go. With a quota of two files, "
-    "twenty uploads beside the first: one succeeds. No answer is a 500; after every 25th round "
-    "and at the end documents, store, rows and audit trail are compared.",
+    promise="Concurrent claims on one resource have exactly one winner, and the others receive an "
+    "error.",
+    tried="Each race is repeated many times, its sides starting up to 20 ms apart, in this "
+    "process against a real PostgreSQL. Two requests with the same `If-Match`: one succeeds, the "
+    "other gets 412. A download concurrent with a deletion is complete or 404. An upload "
+    "concurrent with an erasure leaves nothing behind. An upload whose reservation has expired "
+    "gets 503, and its bytes are deleted. With a quota of two files, one of twenty uploads after "
+    "the first succeeds. No response is a 500; after every 25th round and at the end the "
+    "documents, the store, the rows and the audit trail are compared.",
     not_shown="Sides in different processes: see T01, several processes.",
 )
 @pytest.mark.parametrize("name", RACES)
-async def test_a_race_has_one_winner(
-    name: str, app: FastAPI, inside: Inside, size: Size, figures: dict[str, Figure]
+async def test_races_have_one_winner(
+    name: str, app: FastAPI, local_service: LocalService, size: Size, figures: dict[str, Figure]
 ) -> None:
-    race = RACES[name](app, inside)
+    race = RACES[name](app, local_service)
     await race.prepare()
     rounds = size.of(ci=5, full=500)
-    slots = []
+    documents = []
     for number in range(1, rounds + 1):
-        slot = inside.ledger.slot(f"c-{number}", "contract")
-        await make_known(inside.client, slot.customer)
-        await race.run(slot)
-        slots.append(slot)
+        document = local_service.ledger.document(f"c-{number}", "contract")
+        await register_customer(local_service.client, document.customer)
+        await race.run(document)
+        documents.append(document)
         if number % CHECK_EVERY == 0 or number == rounds:
-            await inside.check(
-                [slot for slot in slots if slot.customer not in inside.ledger.erased]
+            await local_service.check(
+                [
+                    document
+                    for document in documents
+                    if document.customer not in local_service.ledger.erased
+                ]
             )
-            slots = []
+            documents = []
     figures["rounds"] = rounds
-    figures.update(sorted(race.ends.items()))
-    figures.update(inside.report())
+    figures.update(sorted(race.outcomes.items()))
+    figures.update(local_service.report())

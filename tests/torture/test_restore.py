@@ -1,4 +1,4 @@
-"""An older copy of the database or of the store: nothing dangles, the erased stay erased (T62)."""
+"""Restoring an older database or store: nothing dangles, erased customers stay erased (T62)."""
 
 import dataclasses
 import time
@@ -12,8 +12,8 @@ import pytest
 from tests.fixtures.postgres_programs import postgres_program
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
-from tests.torture.load import make_known, make_types
-from tests.torture.model import Change, Content, Ledger, SlotModel, stored
+from tests.torture.load import make_types, register_customer
+from tests.torture.model import Change, Content, DocumentModel, Ledger, stored
 from tests.torture.model import Findings as Differences
 from tests.torture.settling import Settler, settler_of
 
@@ -35,7 +35,7 @@ ERASED = 5
 
 @dataclass(slots=True)
 class Bench:
-    """A deployment under way, and what it should hold."""
+    """A running deployment and its expected state."""
 
     deployment: Deployment
     settler: Settler
@@ -43,38 +43,38 @@ class Bench:
     ledger: Ledger = field(default_factory=Ledger)
     findings: Differences = field(default_factory=Differences)
 
-    async def upload(self, customer: str, text: str) -> SlotModel:
-        """Upload a document whose bytes nobody else has, without previews."""
+    async def upload(self, customer: str, text: str) -> DocumentModel:
+        """Upload a document with unique bytes and without previews."""
         client = self.deployment.client
         assert client is not None
-        await make_known(client, customer)
-        slot = self.ledger.slot(customer, "type-0")
+        await register_customer(client, customer)
+        document = self.ledger.document(customer, "type-0")
         content = Content(f"{customer} {text}\n".encode(), f"{text}.txt", "text/plain")
-        slot.doubt = Change(stored(content))
-        answer = await client.put(slot.path, files={"file": (content.filename, content.body)})
-        assert answer.is_success, answer.text
-        slot.confirm()
-        return slot
+        document.doubt = Change(stored(content))
+        response = await client.put(document.path, files={"file": (content.filename, content.body)})
+        assert response.is_success, response.text
+        document.confirm()
+        return document
 
-    async def ask_to_delete(self, path: str) -> None:
+    async def request_deletion(self, path: str) -> None:
         """Delete a document or a customer."""
         assert self.deployment.client is not None
         assert (await self.deployment.client.delete(path)).is_success
 
-    async def check(self, slots: list[SlotModel]) -> None:
+    async def check(self, documents: list[DocumentModel]) -> None:
         """Read documents back."""
         assert self.deployment.client is not None
-        await self.ledger.check_documents(self.deployment.client, self.findings, slots)
+        await self.ledger.check_documents(self.deployment.client, self.findings, documents)
 
     async def known(self, customers: list[str]) -> int:
-        """Return how many of these the service knows."""
+        """Return how many of these customers exist."""
         client = self.deployment.client
         assert client is not None
-        answers = [await client.get(f"/v1/admin/customers/{customer}") for customer in customers]
-        return sum(answer.status_code != 404 for answer in answers)
+        responses = [await client.get(f"/v1/admin/customers/{customer}") for customer in customers]
+        return sum(response.status_code != 404 for response in responses)
 
     def run(self, *arguments: str) -> int:
-        """Run a command of docvault's own; return its exit status."""
+        """Run a docvault command; return its exit status."""
         return self.deployment.run(list(arguments)).wait()
 
 
@@ -84,7 +84,7 @@ async def bench_of(deployment: Deployment) -> AsyncIterator[Bench]:
         deployment.start()
         yield Bench(deployment, settler, settler.resources)
         deployment.kill_process()
-        await deployment.hang_up()
+        await deployment.close_client()
 
 
 def customers(kind: str, number: int) -> list[str]:
@@ -92,7 +92,7 @@ def customers(kind: str, number: int) -> list[str]:
 
 
 async def copy_of_store(resources: Resources) -> dict[str, bytes]:
-    """Return what is in the store, the ledger included."""
+    """Return the content of the store, including the ledger."""
     keys = [blob.key async for blob in resources.store.list_blobs()]
     keys += [record.key async for record in resources.store.list_folder(LEDGER_FOLDER)]
     copied = {}
@@ -103,8 +103,8 @@ async def copy_of_store(resources: Resources) -> dict[str, bytes]:
     return copied
 
 
-async def bring_back(resources: Resources, copied: dict[str, bytes]) -> None:
-    """Leave in the store exactly what was in it then."""
+async def restore_store(resources: Resources, copied: dict[str, bytes]) -> None:
+    """Reset the store to exactly that content."""
     now = await copy_of_store(resources)
     for key in now.keys() - copied.keys():
         await resources.store.delete(key)
@@ -118,37 +118,37 @@ async def bring_back(resources: Resources, copied: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def a_day_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is stored is old enough for `verify` to tell an orphan."""
+    """Stored files are old enough for `verify` to report orphans."""
     clock = SimpleNamespace(time=lambda: time.time() + DAY + 60)
     monkeypatch.setattr(verification, "time", clock)
 
 
 @pytest.mark.guarantee(
     "T62",
-    promise="A database that is restored from an older dump finds every byte, and nobody who was "
-    "erased.",
-    tried="Customers upload; the database is dumped. After that documents are deleted, replaced "
-    "and uploaded and customers are erased, one of them known again under the same id; the worker "
-    "does all it has to. The dump is restored into a new database on the same store, with "
-    "`DOCVAULT_BACKUP_WINDOW_HOURS` set; `docvault erasures reapply`, the worker, `docvault "
-    "verify --rehash`. Every document of the time of the dump is read back; the orphans have to "
-    "be exactly the files that came after it.",
-    not_shown="A dump that is older than the window: what was deleted meanwhile is `missing` then.",
+    promise="A database restored from an older dump finds every byte, and no erased customer.",
+    tried="Customers upload; the database is dumped. Then documents are deleted, replaced and "
+    "uploaded and customers are erased, one of which is registered again with the same id; the "
+    "worker completes all jobs. The dump is restored into a new database on the same store, with "
+    "`DOCVAULT_DELETED_BLOB_RETENTION_HOURS` set, followed by `docvault erasures reapply`, the "
+    "worker and `docvault verify --rehash`. Every document from the time of the dump is read "
+    "back; the orphans must be exactly the files uploaded after it.",
+    not_shown="A dump older than the retention time: what was deleted since is reported as "
+    "`missing`.",
 )
 @pytest.mark.parametrize("store", ["filesystem", "s3"])
 @pytest.mark.usefixtures("a_day_later")
-async def test_an_older_database_finds_every_byte_and_no_erased_customer(
+async def test_older_database_has_all_bytes_and_no_erased_customer(
     store: str,
     make_deployment: MakeDeployment,
     postgres: EmbeddedPostgres,
     size: Size,
     figures: dict[str, Figure],
 ) -> None:
-    number = size.of(ci=5, full=25)
+    number = size.of(ci=3, full=25)
     settings = {
-        "DOCVAULT_WORKER": "separate",
+        "DOCVAULT_WORKER": "external",
         "DOCVAULT_KEEP_VERSIONS": "1",
-        "DOCVAULT_BACKUP_WINDOW_HOURS": WINDOW_HOURS,
+        "DOCVAULT_DELETED_BLOB_RETENTION_HOURS": WINDOW_HOURS,
     }
     deployment = make_deployment(store, **settings)
     erased = customers("erased", ERASED)
@@ -164,13 +164,13 @@ async def test_an_older_database_finds_every_byte_and_no_erased_customer(
         for customer in erased:
             await bench.upload(customer, "before")
         postgres_program("pg_dump", deployment.database_url, "--format=custom", f"--file={dump}")
-        then = [dataclasses.replace(slot) for slot in kept]
-        for slot in kept[number : 2 * number]:
-            await bench.ask_to_delete(slot.path)
+        then = [dataclasses.replace(document) for document in kept]
+        for document in kept[number : 2 * number]:
+            await bench.request_deletion(document.path)
         for customer in customers("replaced", number):
             await bench.upload(customer, "after")
         for customer in erased:
-            await bench.ask_to_delete(f"/v1/admin/customers/{customer}")
+            await bench.request_deletion(f"/v1/admin/customers/{customer}")
         await bench.settler.settle()
         for customer in [*customers("later", number), erased[0]]:
             await bench.upload(customer, "after")
@@ -187,43 +187,43 @@ async def test_an_older_database_finds_every_byte_and_no_erased_customer(
         after = await check_rows(bench)
         assert bench.run("verify", "--rehash") == 0
         await bench.check(then)
-        figures["documents of the time of the dump"] = len(then)
-        figures["of those deleted or replaced after it"] = 2 * number
+        figures["documents at the time of the dump"] = len(then)
+        figures["of those, deleted or replaced after it"] = 2 * number
         figures["lost or changed"] = len(bench.findings.details)
         figures["dangling"] = len(after.missing)
-        figures["damaged"] = len(after.damaged)
-        figures["files that came after the dump"] = len(expected)
+        figures["corrupt"] = len(after.corrupt)
+        figures["files uploaded after the dump"] = len(expected)
         figures["reported as orphans"] = len(after.orphaned)
         figures["customers erased after the dump"] = ERASED
-        figures["reported as to be erased again"] = len(before.unapplied)
-        figures["of the erased, still known after that"] = await bench.known(erased)
+        figures["reported as pending erasure"] = len(before.unapplied)
+        figures["erased customers still registered after that"] = await bench.known(erased)
     assert not bench.findings, "\n".join(bench.findings.details)
-    assert (after.missing, after.damaged, after.unapplied) == ([], [], [])
+    assert (after.missing, after.corrupt, after.unapplied) == ([], [], [])
     assert len(expected) == 2 * number + 1
     assert set(after.orphaned) == expected
     assert len(before.unapplied) == ERASED
-    assert figures["of the erased, still known after that"] == 0
+    assert figures["erased customers still registered after that"] == 0
 
 
 @pytest.mark.guarantee(
     "T62",
-    promise="A store that is restored from an older copy is told apart exactly, and holds nobody "
-    "who was erased.",
-    tried="Customers upload; the store is copied, ledger included. After that documents are "
-    "deleted and uploaded and customers are erased, and the worker does all it has to. The store "
-    "is brought back to the copy under the newer database. `verify` has to report as missing "
-    "exactly what was uploaded and as orphaned exactly what was deleted since; after `docvault "
-    "erasures reapply` and the worker no byte of the erased may be there, and their records have "
-    "to be in the ledger again.",
-    not_shown="How a vendor's store restores.",
+    promise="The differences of a store restored from an older copy are reported exactly, and it "
+    "contains no erased customer.",
+    tried="Customers upload; the store is copied, including the ledger. Then documents are "
+    "deleted and uploaded and customers are erased, and the worker completes all jobs. The store "
+    "is reset to the copy under the newer database. `verify` must report as missing exactly what "
+    "was uploaded and as orphaned exactly what was deleted since; after `docvault erasures "
+    "reapply` and the worker no byte of an erased customer may remain, and the records of the "
+    "erasures must be in the ledger again.",
+    not_shown="The restore procedure of a particular vendor's store.",
 )
 @pytest.mark.parametrize("store", ["filesystem", "s3"])
 @pytest.mark.usefixtures("a_day_later")
-async def test_an_older_store_is_told_apart_exactly(
+async def test_older_store_differences_are_reported_exactly(
     store: str, make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    number = size.of(ci=5, full=25)
-    deployment = make_deployment(store, DOCVAULT_WORKER="separate")
+    number = size.of(ci=3, full=25)
+    deployment = make_deployment(store, DOCVAULT_WORKER="external")
     erased = customers("erased", ERASED)
     async with bench_of(deployment) as bench:
         assert deployment.client is not None
@@ -235,16 +235,16 @@ async def test_an_older_store_is_told_apart_exactly(
             await bench.upload(customer, "before")
         of_erased = stored_keys(deployment) - with_deleted
         copied = await copy_of_store(bench.resources)
-        for slot in deleted:
-            await bench.ask_to_delete(slot.path)
+        for document in deleted:
+            await bench.request_deletion(document.path)
         for customer in erased:
-            await bench.ask_to_delete(f"/v1/admin/customers/{customer}")
+            await bench.request_deletion(f"/v1/admin/customers/{customer}")
         await bench.settler.settle()
         of_kept = stored_keys(deployment)
         for customer in customers("later", number):
             await bench.upload(customer, "after")
         of_later = stored_keys(deployment) - of_kept
-        await bring_back(bench.resources, copied)
+        await restore_store(bench.resources, copied)
         before = await check_rows(bench)
         assert bench.run("erasures", "reapply") == 0
         await bench.settler.settle()
@@ -258,8 +258,8 @@ async def test_an_older_store_is_told_apart_exactly(
     figures["files deleted after the copy"] = number
     figures["reported as orphans"] = len(after.orphaned)
     figures["customers erased after the copy"] = ERASED
-    figures["reported as to be erased again"] = len(before.unapplied)
-    figures["of the erased, with bytes after that"] = len(owners & left)
+    figures["reported as pending erasure"] = len(before.unapplied)
+    figures["erased customers with bytes after that"] = len(owners & left)
     figures["other documents lost or changed"] = len(bench.findings.details)
     assert not bench.findings, "\n".join(bench.findings.details)
     assert (len(of_later), len(with_deleted - of_kept)) == (number, number)
@@ -271,12 +271,12 @@ async def test_an_older_store_is_told_apart_exactly(
 
 
 def stored_keys(deployment: Deployment) -> set[str]:
-    """Return the keys that the database says are stored."""
+    """Return the keys that are stored according to the database."""
     with deployment.connect() as connection:
         rows = connection.execute("SELECT key FROM blobs WHERE state = 'stored'").fetchall()
     return {key for (key,) in rows}
 
 
 async def check_rows(bench: Bench) -> Findings:
-    """Do what `docvault verify --rehash` does, a day later."""
+    """Run `docvault verify --rehash` a day later."""
     return await verify(bench.resources, rehash=True, progress=lambda _: None)

@@ -1,4 +1,4 @@
-"""Two API processes and two workers on one database and one bucket, killed in turns under load."""
+"""Two API processes and two workers on one database and bucket, killed in turn under load."""
 
 import asyncio
 import dataclasses
@@ -10,23 +10,17 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from tests.factories.previews import MAKE_OVERDUE
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import Writer, make_types, start_writers
-from tests.torture.model import (
-    KINDS,
-    Findings,
-    Ledger,
-    check_audit,
-    check_store,
-    is_idle,
-)
+from tests.torture.model import KINDS, Findings, Ledger, check_audit, check_store, is_idle
 from tests.torture.processes import DocvaultProcess
 from tests.torture.settling import settler_of
 
 WRITERS = 2
-# Of each client, at a kill. With all of them every reading would take longer than the one before:
-# meanwhile the clients of the other process write more than is read.
+# Changes per client after a kill. Reading all of them back would take longer each time, because
+# the clients of the other process keep writing.
 READ_BACK = 30
 IDLE_SECONDS = 120
 DYING_SECONDS = 30
@@ -36,7 +30,7 @@ pytestmark = pytest.mark.torture
 
 @dataclass(slots=True)
 class ApiProcess:
-    """One of the API processes, with the clients that talk to it and to no other."""
+    """One API process, with its own clients."""
 
     name: str
     deployment: Deployment
@@ -46,7 +40,7 @@ class ApiProcess:
 
     @classmethod
     def of(cls, name: str, deployment: Deployment) -> "ApiProcess":
-        """Return a process of a deployment that others share."""
+        """Return a process that shares the deployment with others."""
         url = f"{deployment.database_url}&application_name={name}"
         own = {**deployment.environment, "DOCVAULT_DATABASE_URL": url}
         made = cls(name, dataclasses.replace(deployment, environment=own))
@@ -60,22 +54,22 @@ class ApiProcess:
         return self.deployment.client
 
     def start_load(self) -> None:
-        """Let its clients go on."""
+        """Start its clients."""
         self.load = start_writers(self.writers, self.client)
 
     async def kill_and_start(self) -> None:
-        """Kill it under load, start it again, and ask it how what had no answer ended."""
+        """Kill it under load, restart it, and settle the changes without a response."""
         self.deployment.kill_process()
         assert self.load is not None
         await self.load
-        await self.deployment.hang_up()
+        await self.deployment.close_client()
         killed_at = time.time()
         self.deployment.start()
-        await self._outlive_statements(killed_at)
+        await self._wait_for_statements(killed_at)
         await self.ledger.settle(self.client)
 
-    async def _outlive_statements(self, killed_at: float) -> None:
-        """Wait until nothing that the killed process asked the database for still runs."""
+    async def _wait_for_statements(self, killed_at: float) -> None:
+        """Wait until the database has finished the statements of the killed process."""
         left = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name = %s AND backend_start < to_timestamp(%s)"
@@ -83,41 +77,43 @@ class ApiProcess:
         deadline = time.monotonic() + DYING_SECONDS
         with self.deployment.connect() as connection:
             while connection.execute(left, [self.name, killed_at]).fetchone() != (0,):
-                assert time.monotonic() < deadline, "a dead client's backend goes on"
+                assert time.monotonic() < deadline, "the backend of a dead client is still running"
                 await asyncio.sleep(0.01)
 
 
 class Reader:
-    """Reads lists and documents from one process after the other, whoever wrote them."""
+    """Reads lists and documents from each process in turn, whichever process wrote them."""
 
     def __init__(self, processes: list[ApiProcess]) -> None:
         self._processes = processes
-        self.answers: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Read until cancelled."""
         for process, owner in itertools.cycle(itertools.product(self._processes, repeat=2)):
-            for slot in random.Random(len(owner.ledger.slots)).sample(
-                list(owner.ledger.slots.values()), min(3, len(owner.ledger.slots))
+            for document in random.Random(len(owner.ledger.documents)).sample(
+                list(owner.ledger.documents.values()), min(3, len(owner.ledger.documents))
             ):
-                await self._get(process, f"/v1/admin/customers/{slot.customer}/documents", {200})
-                await self._get(process, f"{slot.path}/content", {200, 404})
+                await self._get(
+                    process, f"/v1/admin/customers/{document.customer}/documents", {200}
+                )
+                await self._get(process, f"{document.path}/content", {200, 404})
             await self._get(process, "/v1/admin/customers?has_documents=true", {200})
 
     async def _get(self, process: ApiProcess, path: str, expected: set[int]) -> None:
         try:
-            answer = await process.client.get(path)
+            response = await process.client.get(path)
         except (httpx.TransportError, RuntimeError, AssertionError):
-            # Killed at this moment; its next client is not there yet.
-            self.answers["no answer"] += 1
+            # The process was just killed; its next client does not exist yet.
+            self.responses["none"] += 1
             await asyncio.sleep(0.05)
             return
-        assert answer.status_code in expected, (path, answer.status_code, answer.text)
-        self.answers["answered"] += 1
+        assert response.status_code in expected, (path, response.status_code, response.text)
+        self.responses["expected"] += 1
 
 
-class Torment:
-    """Loads both, and kills one of each kind in turns while the others go on."""
+class KillLoop:
+    """Loads both, and kills one of each kind in turn while the others continue."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -129,7 +125,7 @@ class Torment:
         self._seconds = 0.0
 
     async def run(self, rounds: int) -> None:
-        """Do it so many times, then let everything come to rest and compare all of it."""
+        """Kill `rounds` times, then wait until everything is idle and compare everything."""
         began = time.monotonic()
         await self._start()
         chance = random.Random(0)
@@ -144,7 +140,7 @@ class Torment:
         for index in (0, 1):
             await self._kill_one_of_each(index, goes_on=False)
         self._seconds = time.monotonic() - began
-        await self._come_to_rest()
+        await self._wait_until_idle()
         await self._compare()
 
     async def _start(self) -> None:
@@ -161,14 +157,14 @@ class Torment:
         self._workers[index] = self._deployment.start_worker()
         await api.kill_and_start()
         self._kills += 1
-        # Read from the process that was not there when they were written.
+        # Read through the process that did not write them.
         touched = {s.path: s for writer in api.writers for s in writer.touched[-READ_BACK:]}
         await api.ledger.check_documents(other.client, self._findings, touched.values())
         if goes_on:
             api.start_load()
 
-    async def _come_to_rest(self) -> None:
-        """Let a quarter of an hour pass, as far as the database can tell, and wait."""
+    async def _wait_until_idle(self) -> None:
+        """Move stored times back by a quarter of an hour, and wait until the workers are idle."""
         async with settler_of(self._deployment) as settler:
             with self._deployment.connect() as connection:
                 connection.execute("UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
@@ -176,23 +172,24 @@ class Torment:
                     "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'"
                 )
                 connection.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
-                await settler.ask_for_reaper()
+                connection.execute(MAKE_OVERDUE)
+                await settler.defer_reaper()
                 deadline = time.monotonic() + IDLE_SECONDS
                 while not is_idle(connection):
-                    assert time.monotonic() < deadline, "the workers do not become idle"
+                    assert time.monotonic() < deadline, "the workers did not become idle"
                     await asyncio.sleep(0.1)
 
     async def _compare(self) -> None:
         whole = Ledger()
         for api in self._apis:
-            whole.slots |= api.ledger.slots
+            whole.documents |= api.ledger.documents
         with self._deployment.connect() as connection:
             check_store(connection, self._deployment.list_keys(), self._findings)
             check_audit(connection, whole, self._findings)
         await whole.check_documents(self._apis[1].client, self._findings)
 
     def report(self, figures: dict[str, Figure]) -> None:
-        """Note the figures; fail when anything is wrong."""
+        """Record the figures; fail on any violation."""
         acknowledged = sum((api.ledger.acknowledged for api in self._apis), Counter())
         settled = sum((api.ledger.settled for api in self._apis), Counter())
         figures["API processes killed"] = self._kills
@@ -200,41 +197,42 @@ class Torment:
         figures["seconds under load"] = round(self._seconds)
         for name in ("uploads", "replacements", "deletions"):
             figures[f"acknowledged {name}"] = acknowledged[name]
-        figures["reads answered as expected"] = self._reader.answers["answered"]
-        figures["reads without an answer"] = self._reader.answers["no answer"]
-        figures["changes without an answer, had happened"] = settled["happened"]
-        figures["changes without an answer, had not happened"] = settled["did not happen"]
+        figures["reads with the expected response"] = self._reader.responses["expected"]
+        figures["reads without a response"] = self._reader.responses["none"]
+        figures["changes without a response, applied"] = settled["applied"]
+        figures["changes without a response, not applied"] = settled["not applied"]
         figures.update({kind: self._findings.counts[kind] for kind in KINDS})
         assert not self._findings, "\n".join(self._findings.details[:20])
 
     async def stop(self) -> None:
-        """End every process."""
+        """Kill every process."""
         for worker in self._workers:
             worker.kill()
         for api in self._apis:
             api.deployment.kill_process()
             if api.load is not None:
                 await asyncio.gather(api.load, return_exceptions=True)
-            await api.deployment.hang_up()
+            await api.deployment.close_client()
 
 
 @pytest.mark.guarantee(
     "T01",
     promise="The same holds for several API processes and workers on one database and one store.",
-    tried="Two API processes and two workers; two clients of each API process upload, replace and "
-    "delete as above, and one reads lists and files from both. In turns one API process and one "
-    "worker get SIGKILL and are started anew while the others go on. What the clients of a killed "
-    f"process did last, {READ_BACK} changes of each, is read back through the other one. At the "
-    "end all are killed once more, the time of what they left behind is set to be over, and once "
-    "the workers are idle, store, rows, audit trail and every document are compared.",
-    not_shown="Several machines: all processes, the database and the store share two cores and one "
-    "disk. The database and the store go on running.",
+    tried="Two API processes and two workers. Two clients of each API process upload, replace and "
+    "delete as above, and one client reads lists and files from both. In turn, one API process "
+    "and one worker receive SIGKILL and are restarted while the others continue. The last "
+    f"{READ_BACK} changes of each client of the killed process are read back through the other "
+    "one. At the end all processes are killed once more, everything they left behind is made to "
+    "expire, and once the workers are idle the store, the rows, the audit trail and every "
+    "document are compared.",
+    not_shown="Several machines: all processes, the database and the store share two cores and "
+    "one disk. The database and the store keep running.",
 )
 @pytest.mark.parametrize("store", ["filesystem", "s3"])
-async def test_killed_processes_among_several_lose_nothing(
+async def test_killed_processes_lose_nothing(
     store: str, make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    test = Torment(make_deployment(store, DOCVAULT_WORKER="separate"))
+    test = KillLoop(make_deployment(store, DOCVAULT_WORKER="external"))
     try:
         await test.run(size.of(ci=2, full=100))
         test.report(figures)

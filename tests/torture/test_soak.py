@@ -14,13 +14,8 @@ from tests.fixtures.faultproxy import Faults
 from tests.fixtures.s3proxy import S3Fault, S3Proxy
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
-from tests.torture.outages import POOL, Load, check_afterwards, end_at_once, load_on
-from tests.torture.raw_clients import (
-    RawConnection,
-    download_request,
-    server_process,
-    settled,
-)
+from tests.torture.outages import POOL, Load, check_afterwards, load_on, stop_immediately
+from tests.torture.raw_clients import RawConnection, download_request, server_process, settled
 
 from docvault.embedded.postgres import EmbeddedPostgres
 
@@ -28,15 +23,15 @@ MEBIBYTE = 1024 * 1024
 LARGEST = 64 * 1024
 PAUSE_SECONDS = 0.4
 ABORTS = 20
-# Less than the shortest answer, which would be waited for.
+# Shorter than the shortest response.
 LEFT_WITHIN_BYTES = 400
 SAMPLE_SECONDS = 0.5
-# The pool of the requests, and what the worker inside has of its own.
+# The pool for requests, and the connections of the embedded worker.
 CONNECTIONS = POOL + 10
 BACK_SECONDS = 15
 
 MEMORY = 512 * MEBIBYTE
-# Memory is still taken for the first time in a shorter run.
+# In a shorter run, caches and pools are still being filled.
 SLOPE_FROM_SECONDS = 3600
 MIB_IN_TEN_MINUTES = 1
 
@@ -45,7 +40,7 @@ pytestmark = pytest.mark.torture
 
 @dataclass(slots=True)
 class Soak:
-    """A deployment under load, its faults, and its size over time."""
+    """A deployment under load, its faults, and its memory over time."""
 
     deployment: Deployment
     proxy: S3Proxy
@@ -57,21 +52,21 @@ class Soak:
     samples: list[tuple[float, int]] = field(default_factory=list)
 
     async def sample(self) -> None:
-        """Note the server's size until the load is over."""
+        """Record the server's memory until the load ends."""
         process = server_process(self.deployment)
         while not self.load.is_over:
             self.samples.append((time.monotonic(), process.memory_info().rss))
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def run(self, seconds: float) -> None:
-        """Let one fault follow the other, each for a third of its time."""
+        """Inject one fault after another, each for a third of its interval."""
         ends_at = time.monotonic() + seconds
         faults: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
             ("the store refused", lambda: self._faults(Faults(refuse=True))),
             ("the database died", self._database_dies),
             ("the store was silent", lambda: self._faults(Faults(blackhole=True))),
             ("clients hung up", self._clients_hang_up),
-            ("the store was a second late", lambda: self._faults(Faults(latency_seconds=1))),
+            ("the store was slow by a second", lambda: self._faults(Faults(latency_seconds=1))),
             ("the store failed one in ten times", self._store_fails),
         )
         for name, happen in itertools.cycle(faults):
@@ -94,31 +89,31 @@ class Soak:
         self.proxy.heal()
 
     async def _database_dies(self) -> None:
-        await asyncio.to_thread(end_at_once, self.deployment)
+        await asyncio.to_thread(stop_immediately, self.deployment)
         await asyncio.sleep(self.fault_seconds)
         await asyncio.to_thread(self.postgres.revive)
 
     async def _clients_hang_up(self) -> None:
         for _ in range(ABORTS):
-            slot = self.chance.choice(list(self.load.ledger.slots.values()))
+            document = self.chance.choice(list(self.load.ledger.documents.values()))
             connection = await RawConnection.open(self.deployment)
-            await connection.send(download_request(self.deployment, slot.path).whole)
+            await connection.send(download_request(self.deployment, document.path).whole)
             await connection.read(self.chance.randrange(LEFT_WITHIN_BYTES))
             await connection.reset()
 
 
 @pytest.mark.guarantee(
     "T39",
-    promise="Under hours of load and one fault after the other, the process keeps its size, its "
-    "open files and every document.",
+    promise="Under hours of load with one fault after another, the process keeps its memory size, "
+    "its open files and every document.",
     tried="Eight clients upload, replace and delete, and four read, on an S3 store and a "
-    "PostgreSQL of the test's own. By turns the store refuses, the database dies, the store is "
-    "silent, clients hang up, the store is late, and fails one request in ten; each for a third of "
-    "the time to the next. At the end everything is read back, and store, rows and audit trail are "
-    "compared.",
-    not_shown="Weeks; the growth of the database itself.",
+    "PostgreSQL dedicated to the test. In turn the store refuses connections, the database dies, "
+    "the store is silent, clients disconnect, the store is slow, and it fails one request in ten; "
+    "each fault lasts a third of the interval to the next. At the end everything is read back, "
+    "and the store, the rows and the audit trail are compared.",
+    not_shown="Weeks of operation; the growth of the database itself.",
 )
-async def test_nothing_grows_and_nothing_is_lost(
+async def test_resources_do_not_grow_and_nothing_is_lost(
     own_postgres: EmbeddedPostgres,
     s3_proxy: S3Proxy,
     make_deployment: MakeDeployment,
@@ -127,7 +122,7 @@ async def test_nothing_grows_and_nothing_is_lost(
 ) -> None:
     seconds = size.of(ci=3, full=7200)
     deployment = make_deployment(
-        "s3", own=own_postgres, DOCVAULT_WORKER="inside", DOCVAULT_S3_ENDPOINT_URL=s3_proxy.url
+        "s3", own=own_postgres, DOCVAULT_WORKER="embedded", DOCVAULT_S3_ENDPOINT_URL=s3_proxy.url
     )
     async with load_on(deployment, largest=LARGEST, pause=PAUSE_SECONDS) as load:
         soak = Soak(deployment, s3_proxy, own_postgres, load, 10 if size.is_full else 0.2)
@@ -143,9 +138,9 @@ async def test_nothing_grows_and_nothing_is_lost(
     load.report(figures)
     times, sizes = zip(*soak.samples[len(soak.samples) // 3 :], strict=True)
     slope = statistics.linear_regression(times, sizes).slope * 600 / MEBIBYTE
-    figures["largest size of the process, MiB"] = round(max(sizes) / MEBIBYTE)
-    figures["growth after the first third, MiB in ten minutes"] = round(slope, 2)
-    figures["open files at rest, beside pools"] = files_at_rest
+    figures["peak memory of the process, MiB"] = round(max(sizes) / MEBIBYTE)
+    figures["growth after the first third, MiB per ten minutes"] = round(slope, 2)
+    figures["open files when idle, outside the pools"] = files_at_rest
     await check_afterwards(deployment, load.ledger, figures)
     assert load.changes.broken_off == 0
     assert files_at_rest < 30

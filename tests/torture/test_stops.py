@@ -1,4 +1,4 @@
-"""An orderly stop under load loses nothing and breaks off nothing (T37)."""
+"""A graceful stop under load loses nothing and interrupts nothing (T37)."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import pytest
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.load import Writer, make_types, start_writers
-from tests.torture.model import KINDS, Findings, Ledger, SlotModel, check_audit, check_store
+from tests.torture.model import KINDS, DocumentModel, Findings, Ledger, check_audit, check_store
 from tests.torture.processes import DocvaultProcess
 from tests.torture.settling import settler_of
 
@@ -24,15 +24,15 @@ pytestmark = pytest.mark.torture
 WRITERS = 6
 POLL_SECONDS = 0.02
 STOP_SECONDS = 35
-# A second is what is aimed at, and what the figures say; a busy machine answers later.
+# One second is the goal, and the figures report it; a busy machine takes longer.
 READY_SECONDS = 10
-# No connection; or one on which the server had not begun to read when it stopped listening.
+# The connection was refused, or accepted but not read before the server stopped listening.
 NOT_ACCEPTED = {"ConnectError", "ReadError", "RemoteProtocolError"}
 NEW_CONNECTION = {"Connection": "close"}
 
 
 async def seconds_until(happens: Callable[[], Awaitable[bool]], limit: float) -> float:
-    """Return how long it takes until something is so."""
+    """Return the time until a condition holds."""
     began = time.monotonic()
     while not await happens():
         assert time.monotonic() - began < limit, f"not within {limit} s"
@@ -40,14 +40,14 @@ async def seconds_until(happens: Callable[[], Awaitable[bool]], limit: float) ->
     return time.monotonic() - began
 
 
-async def given_up(answer: httpx.Response) -> None:
-    """Take it as no answer that the service has stopped waiting for the request."""
-    if answer.status_code == 503:
-        raise httpx.RemoteProtocolError("given up")
+async def raise_on_shutdown(response: httpx.Response) -> None:
+    """Treat a 503 for shutdown as no response."""
+    if response.status_code == 503:
+        raise httpx.RemoteProtocolError("shutting down")
 
 
 async def seconds_to_end(process: DocvaultProcess) -> float:
-    """Return how long a process that was told to stop takes."""
+    """Return the time until a process that received a signal has exited."""
 
     async def has_ended() -> bool:
         return process.has_ended()
@@ -60,7 +60,7 @@ async def is_not_ready(client: httpx.AsyncClient) -> bool:
 
 
 class Stops:
-    """Loads a server and stops it in order, again and again."""
+    """Loads a server and stops it gracefully, repeatedly."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -71,23 +71,23 @@ class Stops:
         self.longest = self.longest_ready = 0.0
 
     async def run(self, stops: int, *, is_hurried: bool) -> None:
-        """Do it so many times; a hurried one is told twice."""
+        """Stop it repeatedly; a hurried stop receives two signals."""
         client = self._deployment.start()
         await make_types(client)
         for _ in range(stops):
             client.headers.update(NEW_CONNECTION)
-            client.event_hooks = {"response": [given_up] if is_hurried else []}
+            client.event_hooks = {"response": [raise_on_shutdown] if is_hurried else []}
             load = start_writers(self._writers, client)
             await asyncio.sleep(self._chance.uniform(0.3, 1))
             await self._stop(client, is_hurried=is_hurried)
             await load
             self.ends.update(type(writer.cut_off_by).__name__ for writer in self._writers)
-            await self._deployment.hang_up()
+            await self._deployment.close_client()
             client = self._deployment.start()
             self._deployment.wait_for_dead_clients()
             await self._ledger.settle(client)
-            await self._compare(client, [slot for w in self._writers for slot in w.touched])
-        await self._compare(client, list(self._ledger.slots.values()))
+            await self._compare(client, [document for w in self._writers for document in w.touched])
+        await self._compare(client, list(self._ledger.documents.values()))
 
     async def _stop(self, client: httpx.AsyncClient, *, is_hurried: bool) -> None:
         process = self._deployment.process
@@ -102,9 +102,9 @@ class Stops:
         self.longest = max(self.longest, await seconds_to_end(process))
         assert process.wait() in ({0, -signal.SIGTERM} if is_hurried else {0})
 
-    async def _compare(self, client: httpx.AsyncClient, slots: list[SlotModel]) -> None:
+    async def _compare(self, client: httpx.AsyncClient, documents: list[DocumentModel]) -> None:
         findings = Findings()
-        await self._ledger.check_documents(client, findings, slots)
+        await self._ledger.check_documents(client, findings, documents)
         async with settler_of(self._deployment) as settler:
             await settler.settle()
         with self._deployment.connect() as connection:
@@ -113,49 +113,50 @@ class Stops:
         assert not findings, "\n".join(findings.details[:20])
 
     def report(self, figures: dict[str, Figure]) -> None:
-        """Note the figures."""
+        """Record the figures."""
         for name in ("uploads", "replacements", "deletions"):
             figures[f"acknowledged {name}"] = self._ledger.acknowledged[name]
         for name, number in sorted(self.ends.items()):
             figures[f"clients that ended with {name}"] = number
-        figures["requests without an answer, had happened"] = self._ledger.settled["happened"]
+        figures["requests without a response, applied"] = self._ledger.settled["applied"]
         figures["longest stop, seconds"] = round(self.longest, 1)
         figures.update(dict.fromkeys(KINDS, 0))
 
 
 @pytest.mark.guarantee(
     "T37",
-    promise="An orderly stop under load finishes what it has accepted.",
+    promise="A graceful stop under load finishes every request it has accepted.",
     tried="Six clients upload, replace and delete, each request on a connection of its own, while "
-    "`docvault serve` with its worker gets SIGTERM. How long it takes until `/readyz` is 503 is "
-    "measured; the exit status has to be 0 within 35 s. A request that has no answer must not have "
-    "happened: its connection was refused, or closed before anything was read from it. After each "
-    "stop a new server is started, and documents, store, rows and audit trail are compared.",
-    not_shown="Requests that take longer than the 25 s they are given.",
+    "`docvault serve` and its embedded worker receive SIGTERM. The time until `/readyz` returns "
+    "503 is measured; the exit status must be 0 within 35 s. A request without a response must "
+    "not have been applied: its connection was refused, or closed before anything was read from "
+    "it. After each stop a new server is started, and the documents, the store, the rows and the "
+    "audit trail are compared.",
+    not_shown="Requests that take longer than the 25 s allowed.",
 )
-async def test_an_orderly_stop_finishes_what_it_has_accepted(
+async def test_graceful_stop_finishes_accepted_requests(
     make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    test = Stops(make_deployment("filesystem", DOCVAULT_WORKER="inside"))
+    test = Stops(make_deployment("filesystem", DOCVAULT_WORKER="embedded"))
     stops = size.of(ci=1, full=50)
     await test.run(stops, is_hurried=False)
     figures["stops"] = stops
     test.report(figures)
-    figures["longest until not ready, seconds"] = round(test.longest_ready, 2)
-    assert figures["requests without an answer, had happened"] == 0
+    figures["longest time until not ready, seconds"] = round(test.longest_ready, 2)
+    assert figures["requests without a response, applied"] == 0
     assert set(test.ends) <= NOT_ACCEPTED
 
 
 @pytest.mark.guarantee(
     "T37",
-    promise="Told twice, it stops at once and loses nothing it acknowledged.",
-    tried="The same load; a second SIGTERM comes up to a second after the first.",
+    promise="A second signal stops it at once, without losing anything it acknowledged.",
+    tried="The same load; a second SIGTERM follows up to a second after the first.",
     not_shown="",
 )
-async def test_a_hurried_stop_loses_nothing(
+async def test_hurried_stop_loses_nothing(
     make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    test = Stops(make_deployment("filesystem", DOCVAULT_WORKER="inside"))
+    test = Stops(make_deployment("filesystem", DOCVAULT_WORKER="embedded"))
     stops = size.of(ci=1, full=25)
     await test.run(stops, is_hurried=True)
     figures["stops"] = stops
@@ -163,7 +164,7 @@ async def test_a_hurried_stop_loses_nothing(
 
 
 class Balancer(httpx.AsyncBaseTransport):
-    """Sends each request to one of the instances that said just now that they are ready."""
+    """Sends each request to one of the instances that reported to be ready."""
 
     def __init__(self, instances: list[Deployment]) -> None:
         self._instances = instances
@@ -171,7 +172,7 @@ class Balancer(httpx.AsyncBaseTransport):
         self.ready: list[httpx.URL] = []
 
     async def watch(self) -> None:
-        """Ask every instance again and again, as a load balancer does."""
+        """Probe every instance repeatedly, like a load balancer."""
         async with httpx.AsyncClient(transport=self._network) as client:
             while True:
                 running = [i.client.base_url for i in self._instances if i.client is not None]
@@ -184,42 +185,43 @@ class Balancer(httpx.AsyncBaseTransport):
 
     async def _is_ready(self, client: httpx.AsyncClient, url: httpx.URL) -> bool:
         with suppress(httpx.TransportError):
-            answer = await client.get(url.join("/readyz"), headers=NEW_CONNECTION)
-            return answer.status_code == 200
+            response = await client.get(url.join("/readyz"), headers=NEW_CONNECTION)
+            return response.status_code == 200
         return False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass a request on."""
+        """Forward a request."""
         url = random.choice(self.ready)
         request.url = request.url.copy_with(host=url.host, port=url.port)
         return await self._network.handle_async_request(request)
 
 
 async def restart(instance: Deployment, balancer: Balancer) -> None:
-    """Stop one and start it anew, once the balancer sends requests to both, and until it does."""
+    """Wait until both instances are balanced, restart one, and wait again."""
     await seconds_until(balancer.has_both, STOP_SECONDS)
     assert instance.process is not None
     os.kill(instance.process.pid, signal.SIGTERM)
     await seconds_to_end(instance.process)
     assert instance.process.wait() == 0
-    await instance.hang_up()
+    await instance.close_client()
     await asyncio.to_thread(instance.start)
     await seconds_until(balancer.has_both, STOP_SECONDS)
 
 
 @pytest.mark.guarantee(
     "T37",
-    promise="Restarting two instances in turn refuses no request.",
-    tried="Two instances on one database and one store. A balancer asks `/readyz` of both every "
-    "20 ms and sends each request, on a connection of its own, to one that is ready. Six clients "
-    "upload, replace and delete while the instances get SIGTERM and are started anew in turns. Not "
-    "one request may fail. At the end documents, store, rows and audit trail are compared.",
+    promise="Restarting two instances in turn rejects no request.",
+    tried="Two instances share one database and one store. A balancer probes `/readyz` of both "
+    "every 20 ms and sends each request, on a connection of its own, to a ready one. Six clients "
+    "upload, replace and delete while the instances receive SIGTERM and are restarted in turn. No "
+    "request may fail. At the end the documents, the store, the rows and the audit trail are "
+    "compared.",
     not_shown="A balancer that takes longer than two seconds to notice.",
 )
-async def test_instances_restarted_in_turn_refuse_nothing(
+async def test_rolling_restart_rejects_nothing(
     make_deployment: MakeDeployment, size: Size, figures: dict[str, Figure]
 ) -> None:
-    deployment = make_deployment("filesystem", DOCVAULT_WORKER="separate")
+    deployment = make_deployment("filesystem", DOCVAULT_WORKER="external")
     instances = [replace(deployment), replace(deployment)]
     ledger, findings = Ledger(), Findings()
     writers = [Writer(f"w{n}", ledger, n) for n in range(WRITERS)]
@@ -245,7 +247,7 @@ async def test_instances_restarted_in_turn_refuse_nothing(
     finally:
         for instance in instances:
             instance.kill_process()
-            await instance.hang_up()
+            await instance.close_client()
     async with settler_of(deployment) as settler:
         await settler.settle()
     with deployment.connect() as connection:
@@ -254,7 +256,7 @@ async def test_instances_restarted_in_turn_refuse_nothing(
     figures["restarts"] = restarts
     for name in ("uploads", "replacements", "deletions"):
         figures[f"acknowledged {name}"] = ledger.acknowledged[name]
-    figures["requests that failed"] = sum(writer.cut_off_by is not None for writer in writers)
+    figures["failed requests"] = sum(writer.cut_off_by is not None for writer in writers)
     figures.update({kind: findings.counts[kind] for kind in KINDS})
     assert not findings, "\n".join(findings.details[:20])
-    assert figures["requests that failed"] == 0
+    assert figures["failed requests"] == 0

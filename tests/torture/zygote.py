@@ -1,8 +1,8 @@
-"""Starts docvault processes by forking one that has imported everything already.
+"""Starts docvault processes by forking one that has already imported everything.
 
-Importing takes seconds, and these tests start docvault some thousand times. Orders come as lines
-of JSON on standard input, answers go out the same way; at its end every process it started is
-killed. Run by `processes.py`.
+Importing takes seconds, and these tests start docvault thousands of times. Commands arrive as lines
+of JSON on standard input, and responses are written as JSON lines to standard output. On exit it
+kills every process it started. Run by `processes.py`.
 """
 
 import json
@@ -17,33 +17,35 @@ from typing import Any, NoReturn
 from fastapi import FastAPI
 from tests.torture import failpoints
 
-from docvault import cli, server
-from docvault.app import OpenResources, create_app
+import docvault.cli.serve  # noqa: F401 - the command imports it when it is called
+from docvault.api.app import OpenResources, create_app
+from docvault.cli import main as cli
+from docvault.server import serve
 
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.005
 
 
 class Prebuilt:
-    """The application, built once: that is most of what a start costs."""
+    """The application, built once: building it dominates the start-up time."""
 
     def __init__(self) -> None:
-        # What is to be opened is not known yet.
+        # The resources are not known yet.
         self._app = create_app(lambda: self._open_resources())  # noqa: PLW0108
 
     def __call__(self, open_resources: OpenResources, **_: object) -> FastAPI:
-        """Return the application with what it is to open, in place of `create_app`."""
+        """Return the prebuilt application with its resources; replaces `create_app`."""
         self._open_resources = open_resources
         return self._app
 
 
 def main() -> None:
-    """Obey until standard input ends."""
-    server.create_app = Prebuilt()
+    """Execute commands until standard input ends."""
+    setattr(serve, "create_app", Prebuilt())  # noqa: B010 - a type checker would refuse it
     # A thread would not survive the fork, and a lock it holds would stay locked.
     assert threading.active_count() == 1
     children: set[int] = set()
-    answer({"ready": os.getpid()})
+    response({"ready": os.getpid()})
     try:
         for line in sys.stdin:
             order = json.loads(line)
@@ -51,24 +53,24 @@ def main() -> None:
                 status = wait(order["wait"])
                 if status is not None:
                     children.discard(order["wait"])
-                answer({"status": status})
+                response({"status": status})
             else:
                 pid = start(order)
                 children.add(pid)
-                answer({"pid": pid})
+                response({"pid": pid})
     finally:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
 
 
-def answer(message: dict[str, Any]) -> None:
-    """Write one line."""
+def response(message: dict[str, Any]) -> None:
+    """Write one JSON line."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 def start(order: dict[str, Any]) -> int:
-    """Fork a process that runs a command line of docvault; return its id."""
+    """Fork a process that runs a docvault command; return its id."""
     pid = os.fork()
     if pid == 0:
         become(order)
@@ -76,7 +78,7 @@ def start(order: dict[str, Any]) -> int:
 
 
 def become(order: dict[str, Any]) -> NoReturn:
-    """Run the command line; never returns."""
+    """Run a docvault command; never returns."""
     status = 1
     try:
         redirect(order["log"])
@@ -98,7 +100,7 @@ def become(order: dict[str, Any]) -> NoReturn:
 
 
 def redirect(log: str) -> None:
-    """Send both outputs to a file, and nothing in."""
+    """Redirect both outputs to a file and standard input to nothing."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor, number in ((nothing, 0), (file, 1), (file, 2)):
@@ -108,7 +110,7 @@ def redirect(log: str) -> None:
 
 
 def wait(pid: int) -> int | None:
-    """Return the exit status, negative for a signal; None when it goes on for too long."""
+    """Return the exit status, negative for a signal; None if it does not exit in time."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)

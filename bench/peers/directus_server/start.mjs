@@ -1,5 +1,4 @@
-// `directus start` without its look for updates on the internet, in one process or several that
-// share the port.
+// `directus start` without its update check, in one process or several that share the port.
 import cluster from 'node:cluster'
 
 const processes = Number(process.argv[2])

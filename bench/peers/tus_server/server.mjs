@@ -1,4 +1,4 @@
-// @tus/server as its documentation shows it: files in a folder, nobody is asked who they are.
+// @tus/server as in its documentation: files in a folder, no authentication.
 import { FileStore } from '@tus/file-store'
 import { Server } from '@tus/server'
 

@@ -1,22 +1,23 @@
-"""Whether the process lives, and whether it can serve."""
+"""Liveness and readiness checks."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import text
 
-from docvault.api.problems import error_responses
-from docvault.api.responses import JsonResponse
+from docvault.api.http.problems import error_responses
+from docvault.api.http.responses import JsonResponse
+from docvault.auth.tokens import TokenVerifier
+from docvault.db.health import read_database_state
 from docvault.errors import (
     DatabaseUnavailable,
-    Overloaded,
     ScannerUnavailable,
+    ServiceUnavailable,
     StorageUnavailable,
 )
-from docvault.migrations import current_revision, head_revision
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
 
@@ -24,50 +25,58 @@ router = APIRouter()
 
 DATABASE_SECONDS = 1
 STORE_SECONDS = 2
-# How long the store and the scanner count as there once they were.
+# How long a successful check of the store or the scanner is trusted.
 CHECK_SECONDS = 5
 
 
-@router.get("/livez", summary="Is the process alive?", operation_id="read_liveness")
+@router.get("/livez", summary="Check liveness", operation_id="read_liveness")
 async def read_liveness() -> Response:
-    """Touch nothing: 200 as long as the process answers."""
+    """Respond with 200 while the process is running. Checks nothing else."""
     return JsonResponse(b'{"status":"ok"}')
 
 
 @router.get(
     "/readyz",
-    summary="Can the process serve?",
+    summary="Check readiness",
     operation_id="read_readiness",
     responses=error_responses(
-        [DatabaseUnavailable, StorageUnavailable, ScannerUnavailable, Overloaded]
+        [DatabaseUnavailable, StorageUnavailable, ScannerUnavailable, ServiceUnavailable]
     ),
 )
 async def read_readiness(request: Request) -> Response:
-    """Ask the database, its migrations, the blob store and the malware scanner, if there is one."""
+    """Check that the database is migrated and writable, the blob store and the scanner, if any.
+
+    The trusted issuers whose keys cannot be fetched are listed. Without the keys of any issuer the
+    process is not ready.
+    """
     resources: Resources = request.app.state.resources
     if getattr(request.app.state, "stopping", False):
-        raise Overloaded("The process is stopping.")
+        raise ServiceUnavailable("The process is shutting down.")
     await _check_database(resources)
     await _check(request, "store", partial(_check_store, resources.store))
     if resources.scanner is not None:
         await _check(request, "scanner", resources.scanner.version)
+    failures = _check_issuers(resources.tokens)
+    if failures:
+        return JsonResponse(json.dumps({"status": "degraded", "issuers": failures}).encode())
     return JsonResponse(b'{"status":"ok"}')
 
 
 async def _check_database(resources: Resources) -> None:
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
-            async with resources.database.transaction() as session:
-                await session.execute(text("SELECT 1"))
-                revision = await current_revision(session)
+            state = await read_database_state(resources.database)
     except TimeoutError:
-        raise DatabaseUnavailable from None
-    if revision != head_revision():
+        raise DatabaseUnavailable(cause="it did not respond in time") from None
+    if state.is_read_only:
+        # After a failover to a standby, or when the server protects a full disk.
+        raise DatabaseUnavailable("The database is read-only.", cause="it is read-only")
+    if not state.is_migrated:
         raise DatabaseUnavailable("The database is not migrated to this version.")
 
 
 async def _check(request: Request, name: str, check: Callable[[], Awaitable[object]]) -> None:
-    """Check at most every five seconds what is slow to answer."""
+    """Run a slow check unless it succeeded within the last `CHECK_SECONDS`."""
     state = request.app.state
     checked_at = getattr(state, f"{name}_checked_at", -CHECK_SECONDS)
     if time.monotonic() - checked_at >= CHECK_SECONDS:
@@ -75,9 +84,21 @@ async def _check(request: Request, name: str, check: Callable[[], Awaitable[obje
         setattr(state, f"{name}_checked_at", time.monotonic())
 
 
+def _check_issuers(verifier: TokenVerifier) -> dict[str, str]:
+    """Return why the keys of issuers could not be fetched, by name.
+
+    It fetches nothing. One issuer without keys does not stop the callers of the others.
+    """
+    failures = {one.issuer.name: one.keys.failure for one in verifier.trusted if one.keys.failure}
+    if not any(one.keys.is_usable for one in verifier.trusted) and failures:
+        causes = ", ".join(f"{name}: {cause}" for name, cause in failures.items())
+        raise ServiceUnavailable(f"The identity provider's keys cannot be fetched ({causes}).")
+    return failures
+
+
 async def _check_store(store: BlobStore) -> None:
     try:
         async with asyncio.timeout(STORE_SECONDS):
             await store.check()
     except TimeoutError:
-        raise StorageUnavailable from None
+        raise StorageUnavailable(cause="it did not respond in time") from None

@@ -1,1 +1,1 @@
-"""Who is calling."""
+"""Authentication: tokens, API keys and the keys derived from the deployment's secret."""

@@ -1,9 +1,9 @@
-"""API keys: how one is made, recognised and checked (D13). No HTTP, no SQL.
+"""API keys: creating, parsing and checking them (D13). No HTTP, no SQL.
 
     dv_live_<8 characters of id>_<43 characters of secret><6 characters of CRC-32>
 
-All in base 62. 43 characters of base 62 are 256 bits; the checksum finds a mistyped key
-before the database is asked.
+All parts are in base 62. 43 characters of base 62 are 256 bits. The checksum detects a mistyped key
+without a query to the database.
 """
 
 import hashlib
@@ -27,47 +27,46 @@ _PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
-    """A key whose form and checksum are right; whether it is valid the database knows."""
+    """A key with a correct form and checksum; only the database knows whether it is valid."""
 
     public_id: str
     secret: str
 
 
 def generate_key() -> tuple[str, PresentedKey]:
-    """Return a new key as shown once to its owner, and its parts."""
-    public_id = _random(ID_LENGTH)
-    secret = _random(SECRET_LENGTH)
+    """Create a key; return its text, which is shown once, and its parts."""
+    public_id = _generate_text(ID_LENGTH)
+    secret = _generate_text(SECRET_LENGTH)
     body = f"{PREFIX}{public_id}_{secret}"
-    return body + _checksum(body), PresentedKey(public_id, secret)
+    return body + _compute_checksum(body), PresentedKey(public_id, secret)
 
 
 def parse_key(text: str) -> PresentedKey | None:
-    """Return the parts of a key, or None when its form or checksum is wrong."""
+    """Return the parts of a key, or None if its form or checksum is wrong."""
     match = _PATTERN.fullmatch(text)
     if match is None:
         return None
     public_id, secret, checksum = match.groups()
-    if not hmac.compare_digest(_checksum(text[:-CHECKSUM_LENGTH]), checksum):
+    if not hmac.compare_digest(_compute_checksum(text[:-CHECKSUM_LENGTH]), checksum):
         return None
     return PresentedKey(public_id, secret)
 
 
 def hash_secret(pepper: bytes, secret: str) -> bytes:
-    """Return the keyed hash that is stored. The secret has 256 bits, so no slow hash is needed."""
+    """Return the keyed hash to store. A secret of 256 bits needs no slow hash."""
     return hmac.digest(pepper, secret.encode(), hashlib.sha256)
 
 
-def secret_matches(pepper: bytes, secret: str, stored: bytes | None) -> bool:
-    """Compare in constant time, and just as long when there is nothing to compare with."""
-    presented = hash_secret(pepper, secret)
-    return hmac.compare_digest(presented, stored or bytes(len(presented))) and stored is not None
+def secret_matches(pepper: bytes, secret: str, stored: bytes) -> bool:
+    """Compare a secret with a stored hash in constant time."""
+    return hmac.compare_digest(hash_secret(pepper, secret), stored)
 
 
-def _random(length: int) -> str:
+def _generate_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def _checksum(text: str) -> str:
+def _compute_checksum(text: str) -> str:
     value = zlib.crc32(text.encode())
     digits = []
     for _ in range(CHECKSUM_LENGTH):

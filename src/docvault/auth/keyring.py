@@ -1,4 +1,4 @@
-"""Keys derived from the one secret of a deployment."""
+"""Keys derived from the deployment's single secret."""
 
 import hashlib
 import hmac
@@ -15,56 +15,102 @@ _UPLOAD_TOKEN = re.compile(r"[0-9a-f]{96}")
 
 
 class Keyring:
-    """Separate keys for separate purposes, so that one cannot stand in for another."""
+    """A separate key for each purpose, so that none can be used for another purpose.
 
-    def __init__(self, secret: bytes) -> None:
-        if len(secret) < SECRET_BYTES:
-            raise SettingsError(f"DOCVAULT_SECRET_KEY needs at least {SECRET_BYTES} bytes")
-        self._secret = secret
-        self.api_key_pepper = self._derive("api-key-pepper")
-        self.cursor_key = self._derive("cursor")
-        self._pseudonym_key = self._derive("pseudonym")
-        self._idempotency_key = self._derive("idempotency")
-        self._upload_key = self._derive("upload")
-        self._rate_limit_key = self._derive("rate-limit")
+    While the secret is being replaced there are two: what is made uses the first one, and what
+    either has made is accepted.
+    """
+
+    def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
+        self._keys = _Keys(secret)
+        self._all = (self._keys,) if previous is None else (self._keys, _Keys(previous))
+        self.api_key_peppers = tuple(keys.api_key_pepper for keys in self._all)
+        self.cursor_keys = tuple(keys.cursor for keys in self._all)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
-        """Take the configured secret, or the one made at first start inside the data directory."""
-        return cls(secret_key(settings).encode())
+        """Use the configured secrets, or the one created in the data directory at first start."""
+        secret, previous = secret_key(settings), settings.secret_key_previous
+        if previous is None:
+            return cls(secret.encode())
+        return cls(secret.encode(), previous.get_secret_value().encode())
+
+    @property
+    def api_key_pepper(self) -> bytes:
+        """Return the pepper of what is stored from now on."""
+        return self._keys.api_key_pepper
+
+    @property
+    def cursor_key(self) -> bytes:
+        """Return the key of new cursors."""
+        return self._keys.cursor
 
     def pseudonym(self, external_id: str) -> str:
-        """Return what stands for a customer id where the id itself must not stay (A-28)."""
-        digest = hmac.digest(self._pseudonym_key, external_id.encode(), hashlib.sha256)
-        return f"anon-{digest[:16].hex()}"
+        """Return the replacement of a customer id that must not be kept after an erasure."""
+        return self._keys.pseudonymize(external_id)
+
+    def pseudonyms(self, external_id: str) -> tuple[str, ...]:
+        """Return all pseudonyms that an id may be stored under."""
+        return tuple(keys.pseudonymize(external_id) for keys in self._all)
 
     def idempotency_id(self, *parts: str) -> bytes:
-        """Return the row id of an idempotency key: 32 bytes over all that it is scoped to."""
-        message = "\x00".join(parts).encode()
-        return hmac.digest(self._idempotency_key, message, hashlib.sha256)
+        """Return the row id of an idempotency key: 32 bytes derived from the key and its scope."""
+        return _digest(self._keys.idempotency, parts)
+
+    def idempotency_ids(self, *parts: str) -> tuple[bytes, ...]:
+        """Return all ids that a key may be stored under, that of a new one first."""
+        return tuple(_digest(keys.idempotency, parts) for keys in self._all)
 
     def rate_limit_id(self, *parts: str) -> bytes:
-        """Return what a count is kept under: 32 bytes that tell nothing about whom it counts."""
-        message = "\x00".join(parts).encode()
-        return hmac.digest(self._rate_limit_key, message, hashlib.sha256)
+        """Return the row id of a counter: 32 bytes that do not reveal whom it counts."""
+        return _digest(self._keys.rate_limit, parts)
 
     def upload_token(self, session_id: UUID) -> str:
-        """Return what lets its holder send the bytes of an upload session, 96 characters."""
-        return session_id.hex + hmac.digest(self._upload_key, session_id.bytes, "sha256").hex()
+        """Return the token (96 characters) that allows to upload the bytes of a session."""
+        return self._keys.make_upload_token(session_id)
 
     def session_of(self, token: str) -> UUID | None:
-        """Return the session of an upload token; None when the token is not one of ours."""
+        """Return the session of an upload token, or None if the token is invalid."""
         if _UPLOAD_TOKEN.fullmatch(token) is None:
             return None
         session_id = UUID(token[:32])
-        return session_id if hmac.compare_digest(token, self.upload_token(session_id)) else None
+        valid = [
+            hmac.compare_digest(token, keys.make_upload_token(session_id)) for keys in self._all
+        ]
+        return session_id if any(valid) else None
 
-    def _derive(self, purpose: str) -> bytes:
-        return hmac.digest(self._secret, f"docvault/{purpose}".encode(), hashlib.sha256)
+
+class _Keys:
+    """The keys derived from one secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < SECRET_BYTES:
+            raise SettingsError(f"DOCVAULT_SECRET_KEY must have at least {SECRET_BYTES} bytes")
+        self.api_key_pepper = _derive(secret, "api-key-pepper")
+        self.cursor = _derive(secret, "cursor")
+        self.idempotency = _derive(secret, "idempotency")
+        self.rate_limit = _derive(secret, "rate-limit")
+        self._pseudonym = _derive(secret, "pseudonym")
+        self._upload = _derive(secret, "upload")
+
+    def pseudonymize(self, external_id: str) -> str:
+        digest = hmac.digest(self._pseudonym, external_id.encode(), hashlib.sha256)
+        return f"anon-{digest[:16].hex()}"
+
+    def make_upload_token(self, session_id: UUID) -> str:
+        return session_id.hex + hmac.digest(self._upload, session_id.bytes, "sha256").hex()
+
+
+def _derive(secret: bytes, purpose: str) -> bytes:
+    return hmac.digest(secret, f"docvault/{purpose}".encode(), hashlib.sha256)
+
+
+def _digest(key: bytes, parts: tuple[str, ...]) -> bytes:
+    return hmac.digest(key, "\x00".join(parts).encode(), hashlib.sha256)
 
 
 def secret_key(settings: Settings) -> str:
-    """Return the configured secret, or the one made at first start inside the data directory."""
+    """Return the configured secret, or the one created at the first start in the data directory."""
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     path = secrets_dir(settings.data_dir) / "secret-key"
@@ -72,7 +118,7 @@ def secret_key(settings: Settings) -> str:
 
 
 def secrets_dir(data_dir: Path) -> Path:
-    """Return the folder for secrets, made for its owner alone."""
+    """Create the private folder for secrets; return its path."""
     path = data_dir / "secrets"
     data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
@@ -80,7 +126,7 @@ def secrets_dir(data_dir: Path) -> Path:
 
 
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """Return the content of a secret file, creating it (0600) when it is not there."""
+    """Return the content of a secret file; create it (0600) if it does not exist."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -91,7 +137,7 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
         file.flush()
         os.fsync(file.fileno())
     try:
-        # A link does not replace: of two processes that start at once, one wins for both.
+        # A link does not replace a file: two processes that start together use the same secret.
         path.hardlink_to(draft)
     except FileExistsError:
         pass

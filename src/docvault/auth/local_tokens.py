@@ -1,4 +1,4 @@
-"""Tokens of our own, for trying docvault out without an identity provider."""
+"""Tokens signed locally, for trying docvault out without an identity provider."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from docvault.auth.keyring import read_or_create, secrets_dir
-from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
+from docvault.domain.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
 from docvault.settings import Settings
 
 LOCAL_ISSUER = "docvault"
@@ -17,11 +17,11 @@ CUSTOMER_SECONDS = 3600
 
 
 class LocalIssuer:
-    """Signs tokens with a key made at first start inside the data directory."""
+    """Signs tokens with a key that is created at the first start in the data directory."""
 
     def __init__(self, settings: Settings) -> None:
         path = secrets_dir(settings.data_dir) / "jwt-signing-key.json"
-        self._key = ECKey.import_key(json.loads(read_or_create(path, _new_key)))
+        self._key = ECKey.import_key(json.loads(read_or_create(path, _generate_key)))
         self._audience = settings.jwt_audience
         self._type = settings.jwt_types[0]
         self.issuer = settings.jwt_issuer or LOCAL_ISSUER
@@ -31,11 +31,11 @@ class LocalIssuer:
         return {"keys": [self._key.as_dict(private=False)]}
 
     def admin_token(self, subject: str) -> str:
-        """Return a token for staff, good for twelve hours."""
+        """Return a token for staff, valid for twelve hours."""
         return self._sign(subject, ADMIN_SCOPE, ADMIN_SECONDS)
 
     def customer_token(self, customer_id: str) -> str:
-        """Return a token for one customer, good for an hour."""
+        """Return a token for a customer, valid for one hour."""
         return self._sign(customer_id, CUSTOMER_SCOPE, CUSTOMER_SECONDS)
 
     def _sign(self, subject: str, scope: str, seconds: int) -> str:
@@ -52,6 +52,6 @@ class LocalIssuer:
         return jwt.encode(header, claims, self._key, algorithms=["ES256"])
 
 
-def _new_key() -> str:
+def _generate_key() -> str:
     key = ECKey.generate_key("P-256", auto_kid=True)
     return json.dumps(key.as_dict(private=True))

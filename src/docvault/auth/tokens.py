@@ -1,4 +1,4 @@
-"""Bearer tokens: JWTs of the host's identity provider, checked as RFC 8725 asks (D10 to D12)."""
+"""Bearer tokens: JWTs of trusted issuers, verified according to RFC 8725 (D10 to D12)."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,34 +15,48 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
-from docvault.auth.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
+from docvault.auth.claims import has_any, read_seconds, read_subject, read_values
 from docvault.errors import InvalidToken, TokenExpired
-from docvault.settings import Settings
+from docvault.issuers import CustomerRule, Issuer
 
 MAX_TOKEN_LENGTH = 8 * 1024
 MAX_LIFETIME_SECONDS = 24 * 3600
 LEEWAY_SECONDS = 60
-MAX_SUBJECT_LENGTH = 255
-# So that the next requests of a caller need not verify the signature; 32 bytes and the claims each.
-REMEMBERED_TOKENS = 10_000
+# Cached, so that further requests of a caller need no signature check; each takes 32 bytes and the
+# claims.
+CACHED_TOKENS = 10_000
 SEGMENTS = 3
+_FOREIGN = "The token has a different issuer or audience."
 
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What docvault takes from a valid token."""
+    """The claims of a valid token that docvault uses.
+
+    The subject of an issuer of `DOCVAULT_ISSUERS` begins with its name: two issuers may use one
+    `sub` for two people.
+    """
 
     subject: str
     customer: str | None
-    issued_at: int
+    issued_at: float
     is_admin: bool
     is_customer: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
-    """A token whose signature was right, and with which key."""
+class TrustedIssuer:
+    """An issuer and its keys, which verify no other issuer's tokens."""
 
+    issuer: Issuer
+    keys: "KeySource"
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """The claims of a token with a valid signature, and the issuer's key that verified it."""
+
+    trusted: TrustedIssuer
     key_id: str | None
     algorithm: str
     signer: Key
@@ -50,115 +64,174 @@ class _Verified:
 
 
 class KeySource(Protocol):
-    """Where the keys that verify tokens come from."""
+    """The source of the keys that verify tokens of one issuer."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the keys could not be fetched at the last try, None if they could."""
+        ...
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether tokens can be verified at all."""
+        ...
+
+    async def refresh(self) -> None:
+        """Fetch the keys, unless that was tried a moment ago."""
+        ...
 
     async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
-        """Return the public keys that may have signed with this algorithm; none is an answer."""
+        """Return the public keys for this algorithm that may verify the token; possibly none."""
         ...
 
 
 class TokenVerifier:
-    """Checks a token against the keys and the settings of this deployment."""
+    """Verifies tokens, each with the keys and by the rules of the issuer that it names."""
 
-    def __init__(self, settings: Settings, issuer: str, keys: KeySource) -> None:
-        self._issuer = issuer
-        self._audience = settings.jwt_audience
-        self._algorithms = settings.jwt_algorithms
-        self._types = {_token_type(name) for name in settings.jwt_types}
-        self._customer_claim = settings.jwt_customer_claim
-        self._keys = keys
-        # A signature stays right for as long as its key is one of ours; everything else about
-        # a token is checked each time.
+    def __init__(self, trusted: Iterable[TrustedIssuer]) -> None:
+        self.trusted = tuple(trusted)
+        self._by_issuer = {one.issuer.issuer: one for one in self.trusted}
+        # No subject of the simple settings may pass for one of another issuer.
+        self._prefixes = tuple(f"{one.issuer.name}:" for one in self.trusted)
+        # A signature stays valid as long as its key is in use; everything else is checked again for
+        # each request.
         self._verified: dict[bytes, _Verified] = {}
 
     async def verify(self, token: str) -> TokenClaims:
-        """Return the claims of a valid token.
-
-        Raises `TokenExpired` for one that was valid, `InvalidToken` for any other.
-        """
+        """Return the claims of a valid token; raises `TokenExpired` or `InvalidToken`."""
         if len(token) > MAX_TOKEN_LENGTH or token.count(".") != SEGMENTS - 1 or not token.isascii():
             raise InvalidToken
         digest = hashlib.sha256(token.encode()).digest()
         verified = self._verified.get(digest)
-        if verified is None or not await self._is_trusted(verified):
+        if verified is None or not await _is_still_trusted(verified):
             verified = await self._verify_signature(token)
             self._remember(digest, verified)
-        return self._check_claims(verified.claims)
-
-    def _check_header(self, header: dict[str, Any]) -> None:
-        if header.get("alg") not in self._algorithms or "crit" in header:
-            raise InvalidToken
-        if _token_type(header.get("typ")) not in self._types:
-            raise InvalidToken("The token is not of an accepted type.")
-        if not isinstance(header.get("kid", ""), str):
-            raise InvalidToken
+        issuer, claims = verified.trusted.issuer, verified.claims
+        issued_at = _check_claims(issuer, claims)
+        return self._read_caller(issuer, claims, issued_at)
 
     async def _verify_signature(self, token: str) -> "_Verified":
-        header = _decode_header(token)
-        self._check_header(header)
+        header_segment, payload_segment, _ = token.split(".")
+        header = _decode_object(header_segment)
+        # Not verified yet: this only selects whose keys and rules apply, so that a token of an
+        # unknown issuer causes no request to anybody.
+        trusted = self._find_issuer(_decode_object(payload_segment).get("iss"))
+        _check_header(trusted.issuer, header)
         key_id, algorithm = header.get("kid"), header["alg"]
-        for key in await self._keys.find(key_id, algorithm):
-            payload = _verified_payload(token, key, algorithm)
+        for key in await trusted.keys.find(key_id, algorithm):
+            payload = _verify_payload(token, key, algorithm)
             if payload is not None:
-                return _Verified(key_id, algorithm, key, _parse_object(payload))
+                return _Verified(trusted, key_id, algorithm, key, _parse_object(payload))
         raise InvalidToken
 
-    async def _is_trusted(self, verified: "_Verified") -> bool:
-        return verified.signer in await self._keys.find(verified.key_id, verified.algorithm)
+    def _find_issuer(self, name: object) -> TrustedIssuer:
+        trusted = self._by_issuer.get(name) if isinstance(name, str) else None
+        if trusted is None:
+            raise InvalidToken(_FOREIGN)
+        return trusted
 
     def _remember(self, digest: bytes, verified: "_Verified") -> None:
-        if len(self._verified) >= REMEMBERED_TOKENS:
-            # The oldest: a dictionary keeps the order of insertion.
+        if len(self._verified) >= CACHED_TOKENS:
+            # The oldest, since a dictionary keeps the order of insertion.
             del self._verified[next(iter(self._verified))]
         self._verified[digest] = verified
 
-    def _check_claims(self, claims: Mapping[str, Any]) -> TokenClaims:
-        if claims.get("iss") != self._issuer or not self._is_audience(claims.get("aud")):
-            raise InvalidToken("The token is not meant for this service.")
-        issued_at, expires_at = _seconds(claims, "iat"), _seconds(claims, "exp")
-        now = time.time()
-        if issued_at > now + LEEWAY_SECONDS or expires_at - issued_at > MAX_LIFETIME_SECONDS:
-            raise InvalidToken("The token's life time is not accepted.")
-        if "nbf" in claims and _seconds(claims, "nbf") > now + LEEWAY_SECONDS:
-            raise InvalidToken("The token is not valid yet.")
-        if expires_at <= now - LEEWAY_SECONDS:
-            raise TokenExpired
-        return self._identity(claims, issued_at)
-
-    def _identity(self, claims: Mapping[str, Any], issued_at: int) -> TokenClaims:
-        scopes = _scopes(claims)
-        is_admin, is_customer = ADMIN_SCOPE in scopes, CUSTOMER_SCOPE in scopes
+    def _read_caller(
+        self, issuer: Issuer, claims: Mapping[str, Any], issued_at: float
+    ) -> TokenClaims:
+        staff, customers = issuer.staff, issuer.customers
+        is_admin = staff is not None and has_any(claims, staff.claim, staff.admin)
+        is_customer = customers is not None and _is_customer(customers, claims)
         if is_admin and is_customer:
-            raise InvalidToken("A token is for staff or for a customer, not for both.")
-        subject = _text(claims.get("sub"))
-        customer = _text(claims.get(self._customer_claim)) if is_customer else None
+            raise InvalidToken("The token must not be both staff's and a customer's.")
+        subject = self._qualify(issuer, read_subject(claims, "sub"))
+        customer = read_subject(claims, customers.id) if customers and is_customer else None
         return TokenClaims(subject, customer, issued_at, is_admin, is_customer)
 
-    def _is_audience(self, audience: object) -> bool:
-        if isinstance(audience, list):
-            return self._audience in audience
-        return audience == self._audience
+    def _qualify(self, issuer: Issuer, subject: str) -> str:
+        if not issuer.is_simple:
+            return f"{issuer.name}:{subject}"
+        if subject.startswith(self._prefixes):
+            raise InvalidToken("The token has no valid subject.")
+        return subject
 
 
-def _verified_payload(token: str, key: Key, algorithm: str) -> bytes | None:
+async def _is_still_trusted(verified: _Verified) -> bool:
+    found = await verified.trusted.keys.find(verified.key_id, verified.algorithm)
+    return verified.signer in found
+
+
+def _is_customer(rule: CustomerRule, claims: Mapping[str, Any]) -> bool:
+    return rule.claim is None or has_any(claims, rule.claim, rule.values or ())
+
+
+def _check_header(issuer: Issuer, header: Mapping[str, Any]) -> None:
+    if header.get("alg") not in issuer.algorithms or "crit" in header:
+        raise InvalidToken
+    if not _is_accepted_type(issuer, header):
+        raise InvalidToken("The token type is not accepted.")
+    if not isinstance(header.get("kid", ""), str):
+        raise InvalidToken
+
+
+def _is_accepted_type(issuer: Issuer, header: Mapping[str, Any]) -> bool:
+    if "typ" not in header:
+        # Then the claim, which is checked after the signature, has to tell.
+        return issuer.access_token_claim is not None
+    return _normalize_type(header["typ"]) in map(_normalize_type, issuer.types)
+
+
+def _check_claims(issuer: Issuer, claims: Mapping[str, Any]) -> float:
+    """Return when the token was issued; raises `TokenExpired` or `InvalidToken`."""
+    if claims.get("iss") != issuer.issuer or not _is_audience(issuer, claims):
+        raise InvalidToken(_FOREIGN)
+    if not _is_access_token(issuer, claims):
+        raise InvalidToken("The token type is not accepted.")
+    issued_at, expires_at = read_seconds(claims, "iat"), read_seconds(claims, "exp")
+    now = time.time()
+    if issued_at > now + LEEWAY_SECONDS or expires_at - issued_at > MAX_LIFETIME_SECONDS:
+        raise InvalidToken("The token was issued in the future, or its lifetime is too long.")
+    if "nbf" in claims and read_seconds(claims, "nbf") > now + LEEWAY_SECONDS:
+        raise InvalidToken("The token is not yet valid.")
+    if expires_at <= now - LEEWAY_SECONDS:
+        raise TokenExpired
+    return issued_at
+
+
+def _is_audience(issuer: Issuer, claims: Mapping[str, Any]) -> bool:
+    found = claims.get(issuer.audience_claim)
+    names = found if isinstance(found, list) else [found]
+    return any(name in issuer.audience for name in names)
+
+
+def _is_access_token(issuer: Issuer, claims: Mapping[str, Any]) -> bool:
+    rule = issuer.access_token_claim
+    if rule is None:
+        return True
+    if rule.values is not None:
+        return has_any(claims, [rule.claim], rule.values)
+    return any(read_values(claims, rule.claim))
+
+
+def _verify_payload(token: str, key: Key, algorithm: str) -> bytes | None:
+    """Return the payload, or None if the signature is not valid."""
     with warnings.catch_warnings():
         # RFC 9864 renames EdDSA; identity providers still sign under the old name.
         warnings.simplefilter("ignore", SecurityWarning)
         try:
-            return jws.deserialize_compact(token, key, registry=_registry(algorithm)).payload
+            return jws.deserialize_compact(token, key, registry=_make_registry(algorithm)).payload
         except (JoseError, ValueError, TypeError):
             return None
 
 
-def _registry(algorithm: str) -> JWSRegistry:
-    """Return what reads a token: parameters it does not know are ignored (RFC 7515, section 4)."""
+def _make_registry(algorithm: str) -> JWSRegistry:
+    """Return a registry that ignores unknown header parameters (RFC 7515, section 4)."""
     registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     registry.max_header_length = MAX_TOKEN_LENGTH
     return registry
 
 
-def _decode_header(token: str) -> dict[str, Any]:
-    segment = token.split(".", 1)[0]
+def _decode_object(segment: str) -> dict[str, Any]:
     try:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -176,34 +249,8 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _token_type(value: object) -> str | None:
-    """Return the `typ` in lower case without the `application/` that may be left out."""
+def _normalize_type(value: object) -> str | None:
+    """Return the `typ` in lower case, without the optional `application/`."""
     if not isinstance(value, str):
         return None
     return value.lower().removeprefix("application/")
-
-
-def _seconds(claims: Mapping[str, Any], name: str) -> int:
-    value = claims.get(name)
-    if type(value) is not int or not 0 <= value < 2**40:
-        raise InvalidToken(f"The token has no usable {name}.")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_SUBJECT_LENGTH:
-        raise InvalidToken("The token names nobody.")
-    if not value.isprintable():
-        raise InvalidToken("The token names nobody.")
-    return value
-
-
-def _scopes(claims: Mapping[str, Any]) -> set[str]:
-    """Return the scopes of `scope` (RFC 8693, space-separated) and of the list `scp` together."""
-    scopes: set[str] = set()
-    for value in (claims.get("scope"), claims.get("scp")):
-        if isinstance(value, str):
-            scopes |= set(value.split(" "))
-        elif isinstance(value, list):
-            scopes |= {item for item in value if isinstance(item, str)}
-    return scopes

@@ -1,4 +1,4 @@
-"""The database of a deployment: the configured one, or our own inside the data directory."""
+"""The database of a deployment: the configured one, or the embedded one in the data directory."""
 
 import logging
 import threading
@@ -11,16 +11,13 @@ from docvault.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# How often a server that died is noticed, and tried again when it does not start.
+# How often to check whether the server has died, and to retry when it does not start.
 WATCH_SECONDS = 0.5
 
 
 @contextmanager
 def exclusive_data_dir(settings: Settings) -> Iterator[None]:
-    """Keep other docvaults off the data directory of the embedded mode.
-
-    Raises `DataDirInUse` when one runs there already.
-    """
+    """Lock the data directory in embedded mode; raises `DataDirInUse` if it is locked already."""
     if not settings.embedded:
         yield
         return
@@ -30,48 +27,47 @@ def exclusive_data_dir(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def running_database(settings: Settings) -> Iterator[str]:
-    """Give the database URL; our own PostgreSQL is started, and stopped at the end.
+    """Yield the database URL; in embedded mode, run PostgreSQL until the block ends.
 
-    One that was left behind by a kill is taken over. One that dies meanwhile is started again;
-    until it answers, so does every request: with 503.
+    A server left running by a killed docvault is adopted. A server that dies is restarted; until
+    it is back, requests fail with 503.
     """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    with EmbeddedPostgres(settings.data_dir) as postgres, _kept_running(postgres):
+    with EmbeddedPostgres(settings.data_dir) as postgres, _restart_when_dead(postgres):
         yield postgres.url
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether there is a database to work on; of the embedded mode, whether one was ever made."""
+    """Return whether a database is configured or, in embedded mode, was ever created."""
     return not settings.embedded or (settings.data_dir / "postgres").exists()
 
 
 @contextmanager
-def borrowed_database(settings: Settings) -> Iterator[str]:
-    """Give the database URL to a command, whether or not a server runs beside it."""
+def connect_or_start_database(settings: Settings) -> Iterator[str]:
+    """Yield the database URL to a command, whether or not `docvault serve` is running."""
     try:
         with exclusive_data_dir(settings), running_database(settings) as url:
             yield url
             return
     except DataDirInUse:
         pass
-    # Found running, and left running.
+    # Adopted from the running docvault, so never stopped here.
     yield EmbeddedPostgres(settings.data_dir).start()
 
 
 @contextmanager
-def _kept_running(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Start a server that dies again, until the block ends."""
+def _restart_when_dead(postgres: EmbeddedPostgres) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
             try:
                 if postgres.revive():
-                    log.error("PostgreSQL had died and was started again")
+                    log.error("PostgreSQL died and was restarted")
             except EmbeddedPostgresError:
-                log.exception("PostgreSQL died and does not start; its log says why")
+                log.exception("PostgreSQL died and cannot be restarted; see its log")
 
     watcher = threading.Thread(target=watch, name="postgres watch")
     watcher.start()

@@ -1,4 +1,4 @@
-"""One docvault at a time on a data directory."""
+"""The lock that keeps two docvaults off the same data directory."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class DataDirInUse(Exception):
-    """Another docvault runs on this data directory; `pid` is its process id when it is known."""
+    """Another docvault runs on this data directory; `pid` is its process id, if known."""
 
     def __init__(self, data_dir: Path, pid: str) -> None:
         self.pid = pid
@@ -16,15 +16,14 @@ class DataDirInUse(Exception):
 
 
 class DataDirLock:
-    """Holds the data directory until it is released or the process ends.
+    """A lock on a data directory, held from construction until the `with` block ends.
 
-    The kernel lets go of the lock when the process dies, so a file that was left behind by a
-    kill locks nobody out.
+    The kernel releases it when the process dies, so a leftover lock file does no harm.
     """
 
     def __init__(self, data_dir: Path) -> None:
-        # Everything inside is for its owner alone; the folder itself can be passed through, for
-        # PostgreSQL's unprivileged account when docvault runs as root.
+        # Everything inside is private. The folder itself can be traversed by other accounts: when
+        # docvault runs as root, PostgreSQL runs as another one.
         data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -37,7 +36,6 @@ class DataDirLock:
         os.write(self._descriptor, str(os.getpid()).encode())
 
     def __enter__(self) -> "DataDirLock":
-        """Nothing more to do: making it took the lock."""
         return self
 
     def __exit__(
@@ -46,5 +44,4 @@ class DataDirLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go."""
         os.close(self._descriptor)

@@ -1,1 +1,1 @@
-"""What the worker does; jobs are committed with the rows they belong to."""
+"""The worker and its tasks. Jobs are committed with the rows they belong to."""

@@ -1,32 +1,34 @@
-"""The tasks of the worker. Arguments are internal ids; everything else is read when it runs."""
+"""The tasks of the worker. Arguments are internal ids; everything else is read when a job runs."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
 from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
-from docvault import metrics
-from docvault.database import POOL_WAIT_SECONDS, connection_options, libpq_url
+from docvault.db.engine import POOL_WAIT_SECONDS, connection_options, libpq_url
+from docvault.observability import metrics
 from docvault.repositories.jobs import JobName
-from docvault.services.blobs import delete_queued_blobs, reap
+from docvault.services.blobs import abort_stale_uploads, delete_queued_blobs, reap
 from docvault.services.erasures import finish_erasure, finish_erasures
-from docvault.services.previews import render_version
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
 
 log = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 300
-# A worker that has not shown itself for so long is dead; its jobs are taken over.
+# A worker without a heartbeat for this long is dead; its jobs are retried.
 STALLED_SECONDS = 60
+EVERY_MINUTE = "* * * * *"
 
 
-class ForEver(BaseRetryStrategy):
-    """Tries again until it works, waiting twice as long each time up to five minutes."""
+class RetryForever(BaseRetryStrategy):
+    """Retries with exponential backoff of up to five minutes."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         """Return when to try again."""
@@ -40,8 +42,72 @@ class ForEver(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": wait})
 
 
+async def delete_blobs(context: JobContext) -> None:
+    """Delete the bytes of queued blobs."""
+    with metrics.observe_duration(metrics.JOB_SECONDS, JobName.DELETE_BLOBS):
+        await delete_queued_blobs(_resources(context))
+
+
+async def erase_customer(context: JobContext, erasure_id: str, waits: int = 0) -> None:
+    """Finish an erasure, or come back while bytes of the customer may still arrive."""
+    with metrics.observe_duration(metrics.JOB_SECONDS, JobName.ERASE_CUSTOMER):
+        is_finished = await finish_erasure(_resources(context), UUID(erasure_id))
+    if not is_finished:
+        # Not a failure, so not a retry.
+        seconds = min(2**waits, MAX_WAIT_SECONDS)
+        again = context.app.configure_task(JobName.ERASE_CUSTOMER, schedule_in={"seconds": seconds})
+        await again.defer_async(erasure_id=erasure_id, waits=waits + 1)
+
+
+async def render_previews(
+    context: JobContext, version_id: str, customer_id: str | None = None
+) -> None:
+    """Do a job of release 0.2.0, whose uploads deferred one for their previews."""
+    del customer_id
+    resources = _resources(context)
+    async with resources.transaction(resources.system_context()) as uow:
+        await uow.previews.mark_due(UUID(version_id))
+
+
+async def reap_leftovers(context: JobContext, timestamp: int) -> None:
+    """Clean up what interrupted requests and workers left behind."""
+    del timestamp
+    resources = _resources(context)
+    with metrics.observe_duration(metrics.JOB_SECONDS, JobName.REAP):
+        await _attempt_all(
+            partial(retry_stalled_jobs, context.app, STALLED_SECONDS),
+            partial(reap, resources),
+            partial(finish_erasures, resources),
+            partial(abort_stale_uploads, resources),
+        )
+    metrics.REAPER_SUCCEEDED.set_to_current_time()
+
+
+async def _attempt_all(*steps: Callable[[], Awaitable[None]]) -> None:
+    """Run every step, whatever happens to the others; raise the first error at the end."""
+    errors = []
+    for step in steps:
+        try:
+            await step()
+        except Exception as error:
+            log.warning("a step of the clean-up failed", exc_info=error)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+async def rescan_files(context: JobContext, timestamp: int) -> None:
+    """Scan stored files again; defers itself until all have been scanned."""
+    del timestamp
+    with metrics.observe_duration(metrics.JOB_SECONDS, JobName.RESCAN):
+        has_more = await rescan(_resources(context))
+    if has_more:
+        with suppress(AlreadyEnqueued):
+            await context.app.configure_task(JobName.RESCAN).defer_async(timestamp=0)
+
+
 def queue_app(database_url: str, resources: Resources) -> App:
-    """Return the job queue with every task of docvault."""
+    """Return the job queue with all tasks."""
     for name in JobName:
         metrics.JOB_SECONDS.labels(name, "failed")
     app = App(
@@ -51,70 +117,44 @@ def queue_app(database_url: str, resources: Resources) -> App:
             min_size=1,
             max_size=4,
             timeout=POOL_WAIT_SECONDS,
-            # After that the next request tries anew, at once: else the pool waits twice as long
-            # each time, and minutes at the end of a long outage.
+            # Afterwards the next request reconnects at once. By default the pool doubles its
+            # wait up to minutes, which would delay recovery after a long outage.
             reconnect_timeout=POOL_WAIT_SECONDS,
-        )
+        ),
+        worker_defaults={"additional_context": {"resources": resources}},
     )
-
-    @app.task(name=JobName.DELETE_BLOBS, retry=ForEver())
-    async def delete_blobs() -> None:
-        with metrics.measured(metrics.JOB_SECONDS, JobName.DELETE_BLOBS):
-            await delete_queued_blobs(resources)
-
-    @app.task(name=JobName.ERASE_CUSTOMER, retry=ForEver())
-    async def erase_customer(erasure_id: str, waits: int = 0) -> None:
-        with metrics.measured(metrics.JOB_SECONDS, JobName.ERASE_CUSTOMER):
-            is_finished = await finish_erasure(resources, UUID(erasure_id))
-        if not is_finished:
-            # Bytes may still be on their way, which is no failure.
-            seconds = min(2**waits, MAX_WAIT_SECONDS)
-            again = erase_customer.configure(schedule_in={"seconds": seconds})
-            await again.defer_async(erasure_id=erasure_id, waits=waits + 1)
-
-    @app.task(name=JobName.RENDER_PREVIEWS, retry=ForEver())
-    async def render_previews(version_id: str) -> None:
-        with metrics.measured(metrics.JOB_SECONDS, JobName.RENDER_PREVIEWS):
-            await render_version(resources, UUID(version_id))
-
-    @app.periodic(cron="* * * * *")
-    @app.task(name=JobName.REAP, queueing_lock=JobName.REAP, retry=False, pass_context=False)
-    async def reap_leftovers(timestamp: int) -> None:
-        del timestamp
-        with metrics.measured(metrics.JOB_SECONDS, JobName.REAP):
-            await retry_stalled_jobs(app, STALLED_SECONDS)
-            await reap(resources)
-            await finish_erasures(resources)
-        metrics.REAPER_SUCCEEDED.set_to_current_time()
-
-    @app.periodic(cron="* * * * *")
-    @app.task(
-        name=JobName.RESCAN,
-        queueing_lock=JobName.RESCAN,
-        lock=JobName.RESCAN,
-        retry=False,
-        pass_context=False,
-    )
-    async def rescan_files(timestamp: int) -> None:
-        del timestamp
-        with metrics.measured(metrics.JOB_SECONDS, JobName.RESCAN):
-            has_more = await rescan(resources)
-        if has_more:
-            with suppress(AlreadyEnqueued):
-                await app.configure_task(JobName.RESCAN).defer_async(timestamp=0)
-
+    _register_tasks(app)
     return app
 
 
+def _register_tasks(app: App) -> None:
+    # Not a `Blueprint`: its tasks belong to one app for the life of the process, and it adds a
+    # namespace to their names, which stand in the database.
+    app.task(name=JobName.DELETE_BLOBS, retry=RetryForever(), pass_context=True)(delete_blobs)
+    app.task(name=JobName.ERASE_CUSTOMER, retry=RetryForever(), pass_context=True)(erase_customer)
+    app.task(name=JobName.RENDER_PREVIEWS, retry=RetryForever(), pass_context=True)(render_previews)
+    reap_task = app.task(name=JobName.REAP, queueing_lock=JobName.REAP, pass_context=True)
+    app.periodic(cron=EVERY_MINUTE)(reap_task(reap_leftovers))
+    rescan_task = app.task(
+        name=JobName.RESCAN, queueing_lock=JobName.RESCAN, lock=JobName.RESCAN, pass_context=True
+    )
+    app.periodic(cron=EVERY_MINUTE)(rescan_task(rescan_files))
+
+
+def _resources(context: JobContext) -> Resources:
+    resources: Resources = context.additional_context["resources"]
+    return resources
+
+
 async def retry_stalled_jobs(app: App, seconds: float) -> None:
-    """Give back the jobs of workers that have not shown themselves for so many seconds."""
+    """Retry the jobs of workers without a heartbeat for this many seconds."""
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
         try:
             await app.job_manager.retry_job(job)
         except UniqueViolation:
-            # One like it is queued, which would wait for ever for the lock of this one.
+            # A duplicate is queued, which would wait forever for the lock that this one holds.
             await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
         except ConnectorException:
-            # It ended, or another worker gave it back, while we looked.
+            # It ended, or another worker has retried it, in the meantime.
             continue
         metrics.REAPED.labels("jobs").inc()

@@ -1,4 +1,4 @@
-"""Running the tasks, inside the server process or as a process of its own."""
+"""Running the tasks, within the server process or in a separate one."""
 
 import asyncio
 import logging
@@ -10,28 +10,30 @@ from contextlib import asynccontextmanager, suppress
 from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued
 
-from docvault.auth.principals import Access
 from docvault.jobs.tasks import queue_app, retry_stalled_jobs
 from docvault.repositories.jobs import JobName
+from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
 
 log = logging.getLogger(__name__)
 
-CONCURRENCY = 2
-# How long jobs may go on after the order to stop; then they are given back. Inside the server
-# that comes on top of the time which requests have.
+CONCURRENT_JOBS = 2
+# How long jobs may run on after a shutdown is requested; then they are retried later. Within the
+# server this adds to the time that requests have.
 SHUTDOWN_SECONDS = 20
 SHUTDOWN_INSIDE_SECONDS = 5
-# How much longer the end may take: only a database that says nothing comes to this.
+# How much longer the shutdown may take; only an unresponsive database uses it up.
 LEAVE_SECONDS = 10
 RESTART_SECONDS = 1
+# How often the worker looks for due previews.
+PREVIEWS_SECONDS = 1
 
 
 async def run_worker(database_url: str, resources: Resources) -> None:
-    """Work until SIGINT or SIGTERM; the second one does not wait for the jobs under way."""
+    """Run until SIGINT or SIGTERM; a second signal does not wait for running jobs."""
     async with queue_app(database_url, resources).open_async() as app:
         log.info("the worker begins")
-        work = asyncio.create_task(_work(app, SHUTDOWN_SECONDS))
+        work = asyncio.create_task(_work(app, resources, SHUTDOWN_SECONDS))
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -45,14 +47,13 @@ async def run_worker(database_url: str, resources: Resources) -> None:
 
 @asynccontextmanager
 async def worker_inside(database_url: str, resources: Resources) -> AsyncIterator[None]:
-    """Run the worker beside the server; only for a deployment of this one process.
+    """Run the worker within the server; only for a deployment of this one process.
 
-    Whatever was left behind by a process before this one is settled first: nobody else can be
-    writing or working.
+    It recovers first what an earlier process left behind: nothing else can be running.
     """
     async with queue_app(database_url, resources).open_async() as app:
-        await _settle(app, resources)
-        task = asyncio.create_task(_work(app, SHUTDOWN_INSIDE_SECONDS))
+        await _recover(app, resources)
+        task = asyncio.create_task(_work(app, resources, SHUTDOWN_INSIDE_SECONDS))
         try:
             yield
         finally:
@@ -60,38 +61,48 @@ async def worker_inside(database_url: str, resources: Resources) -> AsyncIterato
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def settle_leftovers(database_url: str, resources: Resources) -> None:
-    """Settle what earlier processes left behind, when nobody else can be writing or working."""
+async def recover(database_url: str, resources: Resources) -> None:
+    """Recover what earlier processes left behind; nothing else may be running."""
     async with queue_app(database_url, resources).open_async() as app:
-        await _settle(app, resources)
+        await _recover(app, resources)
 
 
 def _leave() -> None:
-    """End without the database: whoever works next takes the jobs over, as after a kill."""
-    log.warning("the database does not answer, leaving without it")
+    """Exit without the database: the next worker retries the jobs, as after a kill."""
+    log.warning("the database does not respond, leaving without it")
     os._exit(0)
 
 
-async def _settle(app: App, resources: Resources) -> None:
-    async with resources.unit(Access.everyone()) as unit:
-        await unit.blobs.expire_all_pending()
+async def _recover(app: App, resources: Resources) -> None:
+    async with resources.transaction(resources.system_context()) as uow:
+        await uow.blobs.expire_all_pending()
+        await uow.previews.release_all()
     await retry_stalled_jobs(app, 0)
     with suppress(AlreadyEnqueued):
         await app.configure_task(JobName.REAP, allow_unknown=False).defer_async(timestamp=0)
 
 
-async def _work(app: App, shutdown_seconds: float) -> None:
-    """Work until cancelled; jobs under way are waited for.
+async def _work(app: App, resources: Resources, shutdown_seconds: float) -> None:
+    """Work until cancelled, then wait for running jobs."""
+    # Not a task group: it passes on only the first cancellation, and the second aborts the jobs.
+    # Exceptions are returned so that one part does not end the other.
+    await asyncio.gather(
+        _run_jobs(app, shutdown_seconds), _render_previews(resources), return_exceptions=True
+    )
 
-    The library's worker ends at the first statement that fails, with an exception or without:
-    after a restart of the database it has to be started again.
+
+async def _run_jobs(app: App, shutdown_seconds: float) -> None:
+    """Run the jobs of the queue until cancelled.
+
+    The library's worker ends, with or without an exception, at the first statement that fails:
+    it has to be restarted when the database was.
     """
     task = asyncio.current_task()
-    # Asked, for a worker that stops without a database raises another error than the cancellation.
+    # Not `except CancelledError`: a worker that stops without a database raises another error.
     while task is not None and not task.cancelling():
         try:
             await app.run_worker_async(
-                concurrency=CONCURRENCY,
+                concurrency=CONCURRENT_JOBS,
                 delete_jobs="always",
                 shutdown_graceful_timeout=shutdown_seconds,
                 install_signal_handlers=False,
@@ -99,3 +110,16 @@ async def _work(app: App, shutdown_seconds: float) -> None:
         except Exception:
             log.exception("the worker failed, starting again")
         await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _render_previews(resources: Resources) -> None:
+    """Render due previews one after another until cancelled, so that no job waits for one."""
+    has_more = False
+    while True:
+        if not has_more:
+            await asyncio.sleep(PREVIEWS_SECONDS)
+        try:
+            has_more = await render_next_due(resources)
+        except Exception:
+            log.warning("previews failed, will be tried again", exc_info=True)
+            has_more = False

@@ -1,37 +1,27 @@
 """SQL about API keys."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import func, insert, or_, select, tuple_, update
 
-from docvault.models import ApiKey
-from docvault.models.base import columns
-from docvault.prepared_statements import PreparedStatement
+from docvault.db.tables import ApiKeyRow, new_id
+from docvault.domain.api_keys import ApiKey, NewApiKey
 from docvault.repositories.base import Repository
+from docvault.repositories.sql import load_statement
 
 LAST_USE_RESOLUTION = timedelta(minutes=1)
 
-_keys = columns(ApiKey)
 _USE_IS_DUE = or_(
-    _keys.last_used_at.is_(None), _keys.last_used_at < func.now() - LAST_USE_RESOLUTION
-)
-_IS_VALID = and_(
-    _keys.revoked_at.is_(None), or_(_keys.expires_at.is_(None), _keys.expires_at > func.now())
-)
-_FIND = PreparedStatement(
-    select(_keys.id, _keys.secret_hash, _keys.scopes, _IS_VALID, _USE_IS_DUE).where(
-        _keys.public_id == bindparam("public_id")
-    )
+    ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at < func.now() - LAST_USE_RESOLUTION
 )
 
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """What checking a key needs: its hash, its scopes, and how it stands at this moment."""
+    """What authentication needs of a key."""
 
     id: UUID
     secret_hash: bytes
@@ -40,65 +30,82 @@ class KnownKey:
     use_is_due: bool
 
 
+_FIND = load_statement("find_api_key", KnownKey)
+
+
 class ApiKeyRepository(Repository):
     """API keys; they belong to no customer."""
 
-    async def add(self, row: ApiKey) -> ApiKey:
+    async def add(self, new: NewApiKey) -> ApiKey:
         """Store a new key."""
-        self._session.add(row)
-        await self._session.flush()
-        await self._session.refresh(row)
-        return row
+        statement = insert(ApiKeyRow).values(id=new_id(), **asdict(new)).returning(ApiKeyRow)
+        return _to_key((await self._session.scalars(statement)).one())
 
     async def get(self, key_id: UUID, *, lock: bool = False) -> ApiKey | None:
         """Return a key by its id, revoked or not."""
-        query = select(ApiKey).where(ApiKey.id == key_id)
+        query = select(ApiKeyRow).where(ApiKeyRow.id == key_id)
         if lock:
             query = query.with_for_update()
-        return await self._session.scalar(query.execution_options(populate_existing=True))
+        row = await self._session.scalar(query.execution_options(populate_existing=True))
+        return None if row is None else _to_key(row)
 
-    async def find_public(self, public_id: str) -> KnownKey | None:
-        """Return a key by the id that stands in it."""
-        rows = await self._rows(_FIND, {"public_id": public_id})
-        return KnownKey(*rows[0]) if rows else None
+    async def find_public(self, public_id: str) -> KnownKey:
+        """Return a key by the public id that is part of it.
+
+        An unknown id returns a stand-in that is never valid: reading no row would be faster,
+        and the response time would reveal which ids exist.
+        """
+        parameters = {"public_id": public_id, "resolution": LAST_USE_RESOLUTION}
+        return (await self._rows(_FIND, parameters))[0]
 
     async def record_use(self, key_id: UUID) -> None:
-        """Set the time of last use, at most once a minute, never waiting for another request."""
+        """Set the time of last use, at most once a minute; never waits for another request."""
         due = (
-            select(ApiKey.id)
+            select(ApiKeyRow.id)
             .where(
-                ApiKey.id == key_id,
+                ApiKeyRow.id == key_id,
                 _USE_IS_DUE,
             )
             .with_for_update(skip_locked=True)
         )
         await self._session.execute(
-            update(ApiKey)
-            .where(ApiKey.id.in_(due))
+            update(ApiKeyRow)
+            .where(ApiKeyRow.id.in_(due))
             .values(last_used_at=func.now())
             .execution_options(synchronize_session=False)
         )
 
-    async def list_page(
-        self, *, after: tuple[datetime, UUID] | None, limit: int
-    ) -> Sequence[ApiKey]:
+    async def replace_hash(self, key: KnownKey, secret_hash: bytes) -> None:
+        """Store the hash under another pepper, unless another request has."""
+        await self._session.execute(
+            update(ApiKeyRow)
+            .where(ApiKeyRow.id == key.id, ApiKeyRow.secret_hash == key.secret_hash)
+            .values(secret_hash=secret_hash)
+            .execution_options(synchronize_session=False)
+        )
+
+    async def list_page(self, *, after: tuple[datetime, UUID] | None, limit: int) -> list[ApiKey]:
         """Return up to `limit` keys, oldest first."""
-        query = select(ApiKey).order_by(ApiKey.created_at, ApiKey.id).limit(limit)
+        query = select(ApiKeyRow).order_by(ApiKeyRow.created_at, ApiKeyRow.id).limit(limit)
         if after is not None:
-            query = query.where(tuple_(ApiKey.created_at, ApiKey.id) > tuple_(*after))
-        return (await self._session.scalars(query)).all()
+            query = query.where(tuple_(ApiKeyRow.created_at, ApiKeyRow.id) > tuple_(*after))
+        return [_to_key(row) for row in await self._session.scalars(query)]
 
     async def count(self) -> int:
-        """Return how many keys there are, revoked ones included."""
-        return await self._session.scalar(select(func.count()).select_from(ApiKey)) or 0
+        """Return the number of keys, revoked ones included."""
+        return await self._session.scalar(select(func.count()).select_from(ApiKeyRow)) or 0
 
     async def update(self, key_id: UUID, values: dict[str, Any]) -> ApiKey:
         """Change a key and return it."""
         statement = (
-            update(ApiKey)
-            .where(ApiKey.id == key_id)
+            update(ApiKeyRow)
+            .where(ApiKeyRow.id == key_id)
             .values(**values)
-            .returning(ApiKey)
+            .returning(ApiKeyRow)
             .execution_options(populate_existing=True)
         )
-        return (await self._session.scalars(statement)).one()
+        return _to_key((await self._session.scalars(statement)).one())
+
+
+def _to_key(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(**{one.name: getattr(row, one.name) for one in fields(ApiKey)})

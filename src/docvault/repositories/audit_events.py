@@ -7,136 +7,201 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
-    Uuid,
-    bindparam,
+    Subquery,
+    Text,
+    cast,
     delete,
     func,
-    insert,
+    literal,
     or_,
     select,
     tuple_,
 )
 
-from docvault.models import AuditDetail, AuditEvent, Erasure, new_id
-from docvault.models.base import Base
-from docvault.prepared_statements import PreparedStatement
+from docvault.db.prepared_statements import NoRow, json_rows, jsonb
+from docvault.db.tables import AuditDetailRow, AuditEventRow, ErasureRow, new_id
+from docvault.domain.audit import AuditEvent, NewAuditEvent
 from docvault.repositories.base import Repository
+from docvault.repositories.sql import load_statement
 
-
-@dataclass(frozen=True, slots=True)
-class NewAuditEvent:
-    """An event to record. The pseudonyms stay; `customer` and `changes` go with an erasure."""
-
-    actor_kind: str
-    actor_id: str
-    action: str
-    result: str
-    request_id: UUID | None
-    customer_pseudonym: str | None = None
-    customer_id: UUID | None = None
-    customer: str | None = None
-    document_type: str | None = None
-    version: int | None = None
-    changes: dict[str, Any] | None = None
-
+# Limit of the total size of the details on one page, as text.
+MAX_PAGE_BYTES = 1024 * 1024
 
 # Much longer than any transaction of a request.
 _LATEST = timedelta(hours=1)
 
 # Not `asdict`, which copies every value.
-_FACTS = tuple(one.name for one in fields(NewAuditEvent))
+_MEMBERS = tuple(one.name for one in fields(NewAuditEvent))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which events a list shows. `since` is included, `until` is not."""
 
-    customer_pseudonym: str | None = None
+    customer_pseudonyms: tuple[str, ...] = ()
     actors: tuple[str, ...] = ()
     action: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
 
-def _columns(model: type[Base], *names: str) -> dict[str, BindParameter[Any]]:
-    columns = model.__table__.columns
-    return {name: bindparam(name, type_=columns[name].type) for name in names}
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Events with their details, and whether older ones follow."""
+
+    events: Sequence[AuditEvent]
+    has_more: bool
 
 
-_INSERT = insert(AuditEvent).values(
-    id=bindparam("event_id", type_=Uuid()),
-    **_columns(AuditEvent, "actor_kind", "actor_id", "action", "customer_pseudonym"),
-    **_columns(AuditEvent, "document_type", "version", "result", "request_id"),
+_DETAIL_BYTES = sum(
+    (
+        func.coalesce(func.octet_length(cast(column, Text)), 0)
+        for column in (AuditDetailRow.changes, AuditDetailRow.files)
+    ),
+    start=literal(0),
 )
-_ADD = PreparedStatement(_INSERT)
-_ADD_WITH_DETAILS = PreparedStatement(
-    insert(AuditDetail)
-    .values(**_columns(AuditDetail, "event_id", "customer_id", "customer", "changes"))
-    .add_cte(_INSERT.cte("event"))
-)
+_ADD = load_statement("add_audit_event", NoRow)
+_ADD_WITH_DETAILS = load_statement("add_audit_event_with_details", NoRow)
+_ADD_MANY = load_statement("add_audit_events", NoRow)
+_COUNT_UP = load_statement("count_audit_event", NoRow)
 
 
 class AuditEventRepository(Repository):
-    """Append-only but for the details, which erasure deletes."""
+    """Append-only except for the details, which an erasure deletes."""
 
     async def add(self, event: NewAuditEvent) -> None:
-        """Record an event in the transaction of the change it tells of (D26)."""
+        """Record an event in the transaction of the change it is about (D26)."""
         has_details = event.customer is not None or event.changes is not None
         statement = _ADD_WITH_DETAILS if has_details else _ADD
-        facts = {name: getattr(event, name) for name in _FACTS}
-        await self._rows(statement, {"event_id": new_id(), **facts})
+        await self._rows(statement, _parameters(new_id(), event))
+
+    async def add_many(self, events: Sequence[NewAuditEvent]) -> None:
+        """Record events in this order, in one statement."""
+        if events:
+            rows = [{"event_id": new_id(), **_members(event)} for event in events]
+            await self._rows(_ADD_MANY, {"events": json_rows(rows)})
+
+    async def count_up(self, event_id: UUID, event: NewAuditEvent) -> None:
+        """Record an event without details, or count one more occurrence of it."""
+        await self._rows(_COUNT_UP, _parameters(event_id, event))
 
     async def list_page(
         self, filter_: AuditFilter, *, before: tuple[datetime, UUID] | None, limit: int
-    ) -> Sequence[tuple[AuditEvent, AuditDetail | None]]:
-        """Return up to `limit` events with their details, newest first."""
+    ) -> AuditPage:
+        """Return up to `limit` events with their details, newest first.
+
+        Fewer if their details would exceed `MAX_PAGE_BYTES` in total, but at least one.
+        """
+        sizes = _page_sizes(filter_, before, limit + 1)
         query = (
-            select(AuditEvent, AuditDetail)
-            .outerjoin(AuditDetail, AuditDetail.event_id == AuditEvent.id)
-            .where(*_conditions(filter_))
-            .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-            .limit(limit)
+            select(AuditEventRow, AuditDetailRow, sizes.c.available)
+            .join(sizes, sizes.c.id == AuditEventRow.id)
+            .outerjoin(AuditDetailRow, AuditDetailRow.event_id == AuditEventRow.id)
+            .where(
+                sizes.c.place <= limit, or_(sizes.c.place == 1, sizes.c.so_far <= MAX_PAGE_BYTES)
+            )
+            .order_by(sizes.c.place)
         )
-        if before is not None:
-            query = query.where(tuple_(AuditEvent.at, AuditEvent.id) < tuple_(*before))
-        return (await self._session.execute(query)).all()
+        rows = (await self._session.execute(query)).all()
+        events = [_to_event(event, detail) for event, detail, _ in rows]
+        return AuditPage(events, has_more=bool(rows) and len(rows) < rows[0].available)
 
     async def count(self, filter_: AuditFilter) -> int:
-        """Return how many events the filter lets through."""
-        query = select(func.count()).select_from(AuditEvent).where(*_conditions(filter_))
+        """Return how many events match the filter."""
+        query = select(func.count()).select_from(AuditEventRow).where(*_conditions(filter_))
         return await self._session.scalar(query) or 0
 
     async def delete_details(self, customer_id: UUID) -> None:
-        """Delete the personal part of all events about a customer (A-28)."""
+        """Delete the details of all events about a customer."""
         await self._session.execute(
-            delete(AuditDetail).where(AuditDetail.customer_id == customer_id)
+            delete(AuditDetailRow).where(AuditDetailRow.customer_id == customer_id)
         )
 
     async def delete_late_details(self) -> None:
-        """Delete the personal part of events about whoever was erased lately.
+        """Delete the details of events about recently erased customers.
 
-        A download locks nothing, and its transaction may have outlasted the whole erasure.
+        A download holds no lock, so that its transaction may have outlasted the erasure.
         """
-        erased = select(Erasure.customer_id).where(Erasure.completed_at > func.now() - _LATEST)
+        erased = select(ErasureRow.customer_id).where(
+            ErasureRow.completed_at > func.now() - _LATEST
+        )
         await self._session.execute(
-            delete(AuditDetail)
-            .where(AuditDetail.customer_id.in_(erased))
+            delete(AuditDetailRow)
+            .where(AuditDetailRow.customer_id.in_(erased))
             .execution_options(synchronize_session=False)
         )
 
 
+def _parameters(event_id: UUID, event: NewAuditEvent) -> dict[str, Any]:
+    return {
+        **_members(event),
+        "event_id": event_id,
+        "changes": jsonb(event.changes),
+        "files": jsonb(event.files),
+    }
+
+
+def _members(event: NewAuditEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _MEMBERS}
+
+
+def _to_event(row: AuditEventRow, detail: AuditDetailRow | None) -> AuditEvent:
+    return AuditEvent(
+        id=row.id,
+        at=row.at,
+        actor_kind=row.actor_kind,
+        actor_id=row.actor_id,
+        action=row.action,
+        customer_pseudonym=row.customer_pseudonym,
+        document_type=row.document_type,
+        version=row.version,
+        result=row.result,
+        request_id=row.request_id,
+        times=row.times,
+        customer=detail.customer if detail else None,
+        changes=detail.changes if detail else None,
+        files=detail.files if detail else None,
+    )
+
+
+def _page_sizes(filter_: AuditFilter, before: tuple[datetime, UUID] | None, limit: int) -> Subquery:
+    """Return the ids of the events before a cursor, each with the running size of the details.
+
+    Sizes of the text, because stored values may be compressed a hundredfold.
+    """
+    found = (
+        select(AuditEventRow.id, AuditEventRow.at, _DETAIL_BYTES.label("size"))
+        .outerjoin(AuditDetailRow, AuditDetailRow.event_id == AuditEventRow.id)
+        .where(*_conditions(filter_))
+        .order_by(AuditEventRow.at.desc(), AuditEventRow.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        found = found.where(tuple_(AuditEventRow.at, AuditEventRow.id) < tuple_(*before))
+    page = found.subquery()
+    order = (page.c.at.desc(), page.c.id.desc())
+    return select(
+        page.c.id,
+        func.row_number().over(order_by=order).label("place"),
+        func.sum(page.c.size).over(order_by=order).label("so_far"),
+        func.count().over().label("available"),
+    ).subquery()
+
+
 def _conditions(filter_: AuditFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if filter_.customer_pseudonym is not None:
-        conditions.append(AuditEvent.customer_pseudonym == filter_.customer_pseudonym)
+    if filter_.customer_pseudonyms:
+        is_customer = (
+            AuditEventRow.customer_pseudonym == one for one in filter_.customer_pseudonyms
+        )
+        conditions.append(or_(*is_customer))
     if filter_.actors:
-        conditions.append(or_(*(AuditEvent.actor_id == actor for actor in filter_.actors)))
+        conditions.append(or_(*(AuditEventRow.actor_id == actor for actor in filter_.actors)))
     if filter_.action is not None:
-        conditions.append(AuditEvent.action == filter_.action)
+        conditions.append(AuditEventRow.action == filter_.action)
     if filter_.since is not None:
-        conditions.append(AuditEvent.at >= filter_.since)
+        conditions.append(AuditEventRow.at >= filter_.since)
     if filter_.until is not None:
-        conditions.append(AuditEvent.at < filter_.until)
+        conditions.append(AuditEventRow.at < filter_.until)
     return conditions

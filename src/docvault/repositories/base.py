@@ -1,4 +1,4 @@
-"""What every repository is built from."""
+"""The base class of repositories."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,15 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from docvault.auth.principals import Access
-from docvault.database import Session, Statements
-from docvault.prepared_statements import PreparedStatement
+from docvault.db.engine import AutocommitConnection, Session
+from docvault.db.prepared_statements import PreparedStatement, Record
+from docvault.domain.actors import Access
 
 
 class Repository:
-    """SQL about one noun, for rows the given access may reach. Flushes, never commits."""
+    """Statements about one noun, limited to the rows that the access allows. Never commits."""
 
-    def __init__(self, work: Session | Statements, access: Access) -> None:
+    def __init__(self, work: Session | AutocommitConnection, access: Access) -> None:
         self._work = work
         self._access = access
 
@@ -24,18 +24,17 @@ class Repository:
         return self._work.orm
 
     async def _rows(
-        self, statement: PreparedStatement, parameters: Mapping[str, Any]
-    ) -> list[tuple[Any, ...]]:
-        """Send one of the hot statements; see decision 0026."""
+        self, statement: PreparedStatement[Record], parameters: Mapping[str, Any]
+    ) -> list[Record]:
         return await self._work.rows(statement, parameters)
 
     def _reachable(self, customer_id: InstrumentedAttribute) -> ColumnElement[bool]:  # type: ignore[type-arg]
-        """Return the condition every query about customers' rows starts from (D14)."""
+        """Return the condition that limits a query about customers' rows to the access (D14)."""
         if self._access.customer_id is None:
             return true()
         return customer_id == self._access.customer_id
 
     def _reachable_id(self, customer_id: UUID) -> UUID | None:
-        """Return the id for a prepared statement: null, which no row has, when out of reach."""
+        """Return the id for a prepared statement: null, which matches no row, if out of reach."""
         reachable = self._access.customer_id in (None, customer_id)
         return customer_id if reachable else None

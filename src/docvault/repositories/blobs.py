@@ -1,56 +1,67 @@
-"""SQL about blobs: intents, attachment, deletion (D1 to D6)."""
+"""SQL about blobs: reservation, attachment, deletion (D1 to D6)."""
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, or_, select, text, update
+from sqlalchemy import and_, delete, func, or_, select, update
 
-from docvault.errors import CustomerBeingErased, CustomerUnknown
-from docvault.models import (
-    Blob,
-    Customer,
-    Document,
-    DocumentFile,
-    DocumentType,
-    DocumentVersion,
-    Preview,
-    UploadSession,
+from docvault.db.prepared_statements import NoRow
+from docvault.db.tables import (
+    BlobRow,
+    CustomerRow,
+    DocumentFileRow,
+    DocumentRow,
+    DocumentTypeRow,
+    DocumentVersionRow,
+    PreviewRow,
+    UploadSessionRow,
 )
-from docvault.prepared_statements import PreparedStatement
+from docvault.domain.quotas import NO_QUOTA, WAITING_FACTOR, StorageUsage, Usage
+from docvault.errors import CustomerBeingErased, CustomerNotFound
 from docvault.repositories.base import Repository
-from docvault.rules.quotas import NO_QUOTA, Volume
+from docvault.repositories.sql import load_statement
 
 BlobKind = Literal["file", "preview"]
 
-# Longer than any write to the store may take, so that the reaper never races a live one.
-INTENT_LIFETIME = timedelta(minutes=15)
+# Longer than any write to the store can take, so that the reaper never interferes with one.
+RESERVATION_LIFETIME = timedelta(minutes=15)
 
-# Of a deletion.
-_IS_DUE = or_(Blob.expires_at.is_(None), Blob.expires_at <= func.now())
+# Deletion is due now.
+_IS_DUE = or_(BlobRow.expires_at.is_(None), BlobRow.expires_at <= func.now())
 
-# Through the index on customers: 0.1 ms for fifty files, 5 ms for ten thousand.
-_USAGE = text("""
-    SELECT count(*) AS files, coalesce(sum(size_bytes), 0) AS size_bytes FROM blobs
-    WHERE customer_id = :customer_id AND kind = 'file'
-        AND (state = 'stored' OR (state = 'pending' AND expires_at > now()))
-""")
-_ANNOUNCE = PreparedStatement(
-    text("""
-    SELECT announced, is_erased, used_files, used_bytes FROM announce_blobs(
-        :customer_id, :kind, CAST(:ids AS uuid[]), CAST(:keys AS text[]),
-        CAST(:sizes AS bigint[]), CAST(:digests AS text[]), CAST(:lifetime AS interval),
-        :max_files, :max_bytes
-    )
-""")
-)
+
+@dataclass(slots=True)
+class _Used:
+    used_files: int
+    used_bytes: int
+    waiting_files: int
+    waiting_bytes: int
+
+
+@dataclass(slots=True)
+class _Reservation:
+    reserved: bool
+    # None if the customer does not exist.
+    is_erased: bool | None
+    used_files: int
+    used_bytes: int
+    waiting_files: int
+    waiting_bytes: int
+    used_value_bytes: int
+
+
+_RESERVE = load_statement("reserve_blobs", _Reservation)
+_USAGE = load_statement("storage_usage", _Used)
+_RELEASE = load_statement("release_blob", NoRow)
 
 
 @dataclass(frozen=True, slots=True)
-class BlobIntent:
-    """Bytes about to be written."""
+class BlobReservation:
+    """A reservation: bytes about to be written."""
 
     id: UUID
     customer_id: UUID
@@ -60,8 +71,18 @@ class BlobIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachedBlob:
+    """The bytes that the store has to have under a key."""
+
+    id: UUID
+    key: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class BlobPlace:
-    """What attached bytes are: a file of a document, or a preview of it in some size."""
+    """Where attached bytes belong: a file of a document, or its preview in some size."""
 
     customer_id: str
     document_type: str
@@ -70,26 +91,36 @@ class BlobPlace:
     preview: str | None
 
 
-class BlobRepository(Repository):
-    """What is, was or will be in the blob store."""
+def new_blob_name() -> str:
+    """Return a random name for a blob."""
+    return secrets.token_hex(16)
 
-    async def announce(
+
+def blob_key(customer_id: UUID, name: str) -> str:
+    """Return the key of a customer's blob; open_upload.sql makes the same."""
+    return f"{customer_id}/{name}"
+
+
+class BlobRepository(Repository):
+    """Objects in the blob store, from reservation to deletion."""
+
+    async def reserve(
         self,
-        intents: Sequence[BlobIntent],
-        lifetime: timedelta = INTENT_LIFETIME,
+        intents: Sequence[BlobReservation],
+        lifetime: timedelta = RESERVATION_LIFETIME,
         *,
         kind: BlobKind = "file",
-        quota: Volume = NO_QUOTA,
-    ) -> Volume | None:
-        """Record what is about to be written for one customer (D1 step d), where there is room.
+        quota: StorageUsage = NO_QUOTA,
+    ) -> Usage | None:
+        """Reserve blobs of one customer before their bytes are written (D1 step d).
 
-        Return None then, and otherwise what the customer has. Exact however many do it at once:
-        until the commit, from which on it counts, nobody else announces for this customer, and
-        no erasure of theirs begins. Raises `CustomerBeingErased` or `CustomerUnknown` when one
-        has: whoever has gone must not get new bytes (R-106).
+        Return None, or the customer's usage if the quota does not allow them. Exact under
+        concurrency: until the commit no other reservation for the customer succeeds and no
+        erasure begins. Raises `CustomerBeingErased` while an erasure runs and
+        `CustomerNotFound` after it: no bytes may be written for an erased customer.
         """
         rows = await self._rows(
-            _ANNOUNCE,
+            _RESERVE,
             {
                 "customer_id": intents[0].customer_id,
                 "kind": kind,
@@ -100,168 +131,214 @@ class BlobRepository(Repository):
                 "lifetime": lifetime,
                 "max_files": quota.files,
                 "max_bytes": quota.size_bytes,
+                "waiting_factor": WAITING_FACTOR,
+                "max_value_bytes": quota.value_bytes,
             },
         )
-        announced, is_erased, files, size_bytes = rows[0]
-        if is_erased is None:
-            raise CustomerUnknown
-        if is_erased:
+        reservation = rows[0]
+        if reservation.is_erased is None:
+            raise CustomerNotFound
+        if reservation.is_erased:
             raise CustomerBeingErased
-        return None if announced else Volume(files, size_bytes)
+        if reservation.reserved:
+            return None
+        return _usage(reservation, reservation.used_value_bytes)
 
-    async def usage(self, customer_id: UUID) -> Volume:
-        """Return what counts for a customer's quota."""
-        row = (await self._session.execute(_USAGE, {"customer_id": customer_id})).one()
-        return Volume(row.files, int(row.size_bytes))
+    async def release(self, blob_id: UUID) -> None:
+        """Delete a reservation of which no bytes were written."""
+        await self._rows(_RELEASE, {"id": blob_id})
+
+    async def usage(self, customer_id: UUID) -> Usage:
+        """Return the usage that counts towards a customer's quota."""
+        return _usage((await self._rows(_USAGE, {"customer_id": customer_id}))[0])
 
     async def mark_stored(self, blob_ids: Sequence[UUID]) -> bool:
-        """Settle the intents; False when any of them has expired or is being deleted (D6)."""
+        """Mark reserved blobs as stored; False if any has expired or is being deleted (D6)."""
         result = await self._session.scalars(
-            update(Blob)
+            update(BlobRow)
             .where(
-                Blob.id.in_(blob_ids),
-                Blob.state == "pending",
-                Blob.expires_at > func.now(),
-                self._reachable(Blob.customer_id),
+                BlobRow.id.in_(blob_ids),
+                BlobRow.state == "pending",
+                BlobRow.expires_at > func.now(),
+                self._reachable(BlobRow.customer_id),
             )
             .values(state="stored", expires_at=None)
-            .returning(Blob.id)
+            .returning(BlobRow.id)
         )
         return len(result.all()) == len(blob_ids)
 
     async def queue_deletion(
         self, blob_ids: Sequence[UUID], *, wait: timedelta = timedelta(0)
     ) -> None:
-        """Hand blobs to the deletion job; nothing may refer to them any more (D5).
+        """Queue blobs for deletion; nothing may refer to them any more (D5).
 
-        What a backup of the database may refer to has to wait for as long as one is used (D8).
+        Blobs that a database backup may refer to wait for as long as backups are used (D8).
         """
         await self._session.execute(
-            update(Blob)
-            .where(Blob.id.in_(blob_ids), self._reachable(Blob.customer_id))
+            update(BlobRow)
+            .where(BlobRow.id.in_(blob_ids), self._reachable(BlobRow.customer_id))
             .values(state="delete_queued", expires_at=func.now() + wait if wait else None)
         )
 
-    async def queue_deletion_of_customer(self, customer_id: UUID) -> int:
-        """Queue every settled blob of a customer; return how many blobs there are in all.
+    async def queue_refused(self, blob_id: UUID) -> None:
+        """Queue the deletion of refused bytes of a session, unless they have been attached."""
+        await self._session.execute(
+            update(BlobRow)
+            .where(
+                BlobRow.id == blob_id,
+                BlobRow.state == "pending",
+                self._reachable(BlobRow.customer_id),
+            )
+            .values(state="delete_queued", expires_at=None)
+        )
 
-        None goes on waiting for a backup (D8). Bytes of a pending one may still be on their way,
-        so that it waits for its writer or for its expiry; deleting it now could leave an orphan.
+    async def keep_refused(self, blob_ids: Sequence[UUID]) -> set[UUID]:
+        """Keep the rows of refused bytes until the sessions expire; return their ids.
+
+        Until then a session repeats its refusal. Afterwards the deletion is due again.
+        """
+        kept = await self._session.scalars(
+            update(BlobRow)
+            .where(
+                BlobRow.id.in_(blob_ids),
+                BlobRow.expires_at.is_(None),
+                UploadSessionRow.blob_id == BlobRow.id,
+                UploadSessionRow.refusal.is_not(None),
+                UploadSessionRow.expires_at > func.now(),
+            )
+            .values(expires_at=UploadSessionRow.expires_at)
+            .returning(BlobRow.id)
+            .execution_options(synchronize_session=False)
+        )
+        return set(kept)
+
+    async def queue_deletion_of_customer(self, customer_id: UUID) -> int:
+        """Queue every blob of a customer that is not pending; return the number of all blobs.
+
+        They are deleted without the retention period (D8). A pending blob may still be written, so
+        it waits for its writer or its expiry: deleting it now could leave an orphan.
         """
         await self._session.execute(
-            update(Blob)
-            .where(Blob.customer_id == customer_id, Blob.state != "pending")
+            update(BlobRow)
+            .where(BlobRow.customer_id == customer_id, BlobRow.state != "pending")
             .values(state="delete_queued", expires_at=None)
         )
         return await self.count_of_customer(customer_id)
 
     async def count_of_customer(self, customer_id: UUID) -> int:
-        """Return how many blobs of a customer are not gone yet."""
-        query = select(func.count()).where(Blob.customer_id == customer_id)
+        """Return how many blobs of a customer are not deleted yet."""
+        query = select(func.count()).where(BlobRow.customer_id == customer_id)
         return await self._session.scalar(query) or 0
 
-    async def shorten_abandoned(self) -> None:
-        """Let the intents of upload sessions that are no more live as long as any of our own.
+    async def expire_abandoned_sooner(self) -> None:
+        """Shorten the expiry of reservations whose session was deleted to the normal lifetime.
 
-        Only where nobody but us can write to the store: a write that is under way may end yet.
+        Only if no client can write to the store directly: such a write might still complete.
         """
-        is_of_session = select(UploadSession.id).where(UploadSession.blob_id == Blob.id).exists()
+        is_of_session = (
+            select(UploadSessionRow.id).where(UploadSessionRow.blob_id == BlobRow.id).exists()
+        )
         await self._session.execute(
-            update(Blob)
+            update(BlobRow)
             .where(
-                Blob.state == "pending",
-                Blob.expires_at > func.now() + INTENT_LIFETIME,
+                BlobRow.state == "pending",
+                BlobRow.expires_at > func.now() + RESERVATION_LIFETIME,
                 ~is_of_session,
             )
-            .values(expires_at=func.now() + INTENT_LIFETIME)
+            .values(expires_at=func.now() + RESERVATION_LIFETIME)
             .execution_options(synchronize_session=False)
         )
 
     async def queue_expired(self) -> int:
-        """Queue the deletion of intents whose time is over; return how many.
+        """Queue expired reservations for deletion; return how many.
 
-        From here on nothing can attach them any more (see `mark_stored`).
+        They can no longer be attached (see `mark_stored`).
         """
         result = await self._session.scalars(
-            update(Blob)
-            .where(Blob.state == "pending", Blob.expires_at <= func.now())
+            update(BlobRow)
+            .where(BlobRow.state == "pending", BlobRow.expires_at <= func.now())
             .values(state="delete_queued", expires_at=None)
-            .returning(Blob.id)
+            .returning(BlobRow.id)
         )
         return len(result.all())
 
     async def queued(self, *, limit: int, customer_id: UUID | None) -> list[tuple[UUID, str]]:
-        """Return id and key of blobs whose bytes have to go now; there is no way back."""
-        query = select(Blob.id, Blob.key).where(Blob.state == "delete_queued", _IS_DUE)
+        """Return id and key of blobs whose deletion is due."""
+        query = select(BlobRow.id, BlobRow.key).where(BlobRow.state == "delete_queued", _IS_DUE)
         if customer_id is not None:
-            query = query.where(Blob.customer_id == customer_id)
-        rows = await self._session.execute(query.order_by(Blob.id).limit(limit))
+            query = query.where(BlobRow.customer_id == customer_id)
+        rows = await self._session.execute(query.order_by(BlobRow.id).limit(limit))
         return [(blob_id, key) for blob_id, key in rows]
 
-    async def unsettled(self) -> dict[str, tuple[int, float]]:
-        """Return by state how many blobs are not attached, and the oldest's seconds since then.
+    async def pending_counts(self) -> dict[str, tuple[int, float]]:
+        """Return by state how many blobs are not attached, and the age of the oldest in seconds.
 
-        Those that wait for a backup are not counted: they are where they should be.
+        Blobs that wait for a backup are not counted.
         """
-        age = func.extract("epoch", func.now() - func.min(Blob.created_at))
-        query = select(Blob.state, func.count(), age).where(
-            or_(Blob.state == "pending", and_(Blob.state == "delete_queued", _IS_DUE))
+        age = func.extract("epoch", func.now() - func.min(BlobRow.created_at))
+        query = select(BlobRow.state, func.count(), age).where(
+            or_(BlobRow.state == "pending", and_(BlobRow.state == "delete_queued", _IS_DUE))
         )
-        rows = await self._session.execute(query.group_by(Blob.state))
+        rows = await self._session.execute(query.group_by(BlobRow.state))
         return {state: (number, float(seconds)) for state, number, seconds in rows}
 
     async def count_pending(self, customer_id: UUID) -> int:
-        """Return how many blobs of a customer are announced and neither attached nor expired.
+        """Return how many blobs of a customer are reserved and neither attached nor expired.
 
-        Of a session that was given up too: the holder of its URL may still send the bytes.
+        Those of cancelled sessions included: the holder of the URL may still send the bytes.
         """
         query = select(func.count()).where(
-            Blob.customer_id == customer_id,
-            Blob.state == "pending",
-            Blob.expires_at > func.now(),
-            self._reachable(Blob.customer_id),
+            BlobRow.customer_id == customer_id,
+            BlobRow.state == "pending",
+            BlobRow.expires_at > func.now(),
+            self._reachable(BlobRow.customer_id),
         )
         return await self._session.scalar(query) or 0
 
     async def is_stored(self, key: str) -> bool:
         """Return whether the bytes under a key are attached."""
-        query = select(Blob.id).where(Blob.key == key, Blob.state == "stored")
+        query = select(BlobRow.id).where(BlobRow.key == key, BlobRow.state == "stored")
         return await self._session.scalar(query) is not None
 
     async def count_stored(self) -> int:
         """Return how many blobs are attached."""
-        query = select(func.count()).where(Blob.state == "stored")
+        query = select(func.count()).where(BlobRow.state == "stored")
         return await self._session.scalar(query) or 0
 
-    async def list_stored(self, *, after: UUID | None, limit: int) -> list[Blob]:
+    async def list_stored(self, *, after: UUID | None, limit: int) -> list[AttachedBlob]:
         """Return up to `limit` attached blobs in order of id."""
-        query = select(Blob).where(Blob.state == "stored").order_by(Blob.id).limit(limit)
+        query = select(BlobRow).where(BlobRow.state == "stored").order_by(BlobRow.id).limit(limit)
         if after is not None:
-            query = query.where(Blob.id > after)
-        return list(await self._session.scalars(query))
+            query = query.where(BlobRow.id > after)
+        return [
+            AttachedBlob(row.id, row.key, row.size_bytes, row.sha256)
+            for row in await self._session.scalars(query)
+        ]
 
     async def places(self, keys: Sequence[str]) -> dict[str, BlobPlace]:
-        """Return by key what those bytes are that are attached."""
+        """Return by key where the attached ones among these blobs belong."""
         query = (
             select(
-                Blob.key,
-                Customer.external_id,
-                DocumentType.key,
-                DocumentVersion.number,
-                DocumentFile.number,
-                Preview.size,
+                BlobRow.key,
+                CustomerRow.external_id,
+                DocumentTypeRow.key,
+                DocumentVersionRow.number,
+                DocumentFileRow.number,
+                PreviewRow.size,
             )
-            .select_from(Blob)
-            .outerjoin(Preview, Preview.blob_id == Blob.id)
+            .select_from(BlobRow)
+            .outerjoin(PreviewRow, PreviewRow.blob_id == BlobRow.id)
             .join(
-                DocumentFile,
-                or_(DocumentFile.blob_id == Blob.id, DocumentFile.id == Preview.file_id),
+                DocumentFileRow,
+                or_(
+                    DocumentFileRow.blob_id == BlobRow.id, DocumentFileRow.id == PreviewRow.file_id
+                ),
             )
-            .join(DocumentVersion, DocumentVersion.id == DocumentFile.version_id)
-            .join(Document, Document.id == DocumentVersion.document_id)
-            .join(DocumentType, DocumentType.id == Document.document_type_id)
-            .join(Customer, Customer.id == Document.customer_id)
-            .where(Blob.key.in_(keys), self._reachable(Blob.customer_id))
+            .join(DocumentVersionRow, DocumentVersionRow.id == DocumentFileRow.version_id)
+            .join(DocumentRow, DocumentRow.id == DocumentVersionRow.document_id)
+            .join(DocumentTypeRow, DocumentTypeRow.id == DocumentRow.document_type_id)
+            .join(CustomerRow, CustomerRow.id == DocumentRow.customer_id)
+            .where(BlobRow.key.in_(keys), self._reachable(BlobRow.customer_id))
         )
         rows = await self._session.execute(query)
         return {
@@ -270,21 +347,30 @@ class BlobRepository(Repository):
         }
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of the keys that have a row, in whatever state."""
-        return set(await self._session.scalars(select(Blob.key).where(Blob.key.in_(keys))))
+        """Return those of the keys that have a row, in any state."""
+        return set(await self._session.scalars(select(BlobRow.key).where(BlobRow.key.in_(keys))))
 
     async def expire_all_pending(self) -> None:
-        """Let go of every intent: at start, when no other process can be writing.
+        """Expire every pending reservation: at startup, if no other process can be writing.
 
-        Those of upload sessions stay while their clients may write: until then they have longer
-        to live than any intent of our own.
+        Reservations of upload sessions stay while their clients may write: until then they
+        expire later than any other.
         """
         await self._session.execute(
-            update(Blob)
-            .where(Blob.state == "pending", Blob.expires_at <= func.now() + INTENT_LIFETIME)
+            update(BlobRow)
+            .where(
+                BlobRow.state == "pending", BlobRow.expires_at <= func.now() + RESERVATION_LIFETIME
+            )
             .values(expires_at=func.now())
         )
 
-    async def forget(self, blob_ids: Sequence[UUID]) -> None:
-        """Remove the rows of blobs whose bytes are gone."""
-        await self._session.execute(delete(Blob).where(Blob.id.in_(blob_ids)))
+    async def delete_rows(self, blob_ids: Collection[UUID]) -> None:
+        """Delete the rows of blobs whose bytes are deleted."""
+        await self._session.execute(delete(BlobRow).where(BlobRow.id.in_(blob_ids)))
+
+
+def _usage(used: _Used | _Reservation, value_bytes: int = 0) -> Usage:
+    return Usage(
+        StorageUsage(used.used_files, used.used_bytes, value_bytes),
+        StorageUsage(used.waiting_files, used.waiting_bytes),
+    )

@@ -1,7 +1,7 @@
-"""The statements behind the customer list; see decision 0025.
+"""The statements of the customer list; see decision 0025.
 
-A filter by documents picks holdings. They are few, and customers are indexed by them in each
-order, so what a page costs does not grow with the number of customers.
+A filter by documents selects fact sets. There are few, and customers are indexed by fact set and
+sort order, so that the cost of a page does not grow with the number of customers.
 """
 
 from dataclasses import dataclass
@@ -9,122 +9,62 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import TextClause, text
+from docvault.db.prepared_statements import PreparedStatement
+from docvault.domain.customers import CustomerCursor, CustomerFilter, CustomerSort
+from docvault.domain.gate import GateDecision
+from docvault.repositories.records import CustomerRecord
+from docvault.repositories.sql import load_statement, read_sql
 
-from docvault.repositories.verdicts import PICKED
-from docvault.rules.customers import CustomerFilter, CustomerPlace, CustomerSort
-from docvault.rules.gate import GateDecision
-
-# So many customers are looked at in order before another way is taken. They hold a full page
-# when the filter lets one in twenty through, and cost a millisecond.
-NEARBY: Final = 500
-# The same for a search: what comes after, walking through all that it finds, costs far more.
-NEARBY_SEARCHED: Final = 2000
-# In so many holdings a search looks one after the other: a few milliseconds. There can be more
-# (decision 0025), and then all that it finds is walked through.
-SEARCHED_HOLDINGS: Final = 1000
+# How many customers SCAN_NEXT reads. They fill a page if the filter matches one in twenty, and
+# take a millisecond.
+SCANNED: Final = 500
+# With a search, more: the other plans read every match of the search, which costs far more.
+SCANNED_WITH_SEARCH: Final = 2000
+# With a search, each fact set is searched if at most this many match, which takes a few
+# milliseconds. Otherwise all matches of the search are read (decision 0025).
+MAX_SEARCHED_FACT_SETS: Final = 1000
 
 
-class Way(Enum):
-    """Where the customers of a page are looked for."""
+class SearchPlan(Enum):
+    """Where the customers of a page are looked for; the files of `sql/candidates` say how."""
 
-    # Among the next in order.
-    NEARBY = auto()
-    # Among those of the holdings that the filter picks: the next ones, or all that a search finds.
-    BY_HOLDING = auto()
-    # Among all that the search finds.
+    SCAN_NEXT = auto()
+    BY_FACT_SET = auto()
     BY_SEARCH = auto()
 
 
-_NEARBY = """
-    SELECT {column} AS sort_value, external_id, holding_id {searched}
-    FROM customers WHERE erasure_id IS NULL AND {is_behind}
-    ORDER BY {column} {direction}, external_id {direction} LIMIT {looked_at}
-"""
-# The first customers have no more holdings than there are of them: the holdings whose own first
-# customer comes first.
-_BY_HOLDING = """
-    SELECT sort_value, external_id FROM (
-        SELECT picked.id FROM ({picked}) AS picked CROSS JOIN LATERAL (
-            SELECT {column} AS sort_value, external_id FROM customers
-            WHERE holding_id = picked.id AND erasure_id IS NULL AND {is_behind}
-            ORDER BY {column} {direction}, external_id {direction} LIMIT 1
-        ) AS head
-        ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
-    ) AS holdings CROSS JOIN LATERAL (
-        SELECT {column} AS sort_value, external_id FROM customers
-        WHERE holding_id = holdings.id AND erasure_id IS NULL AND {is_behind}
-        ORDER BY {column} {direction}, external_id {direction} LIMIT {looked_at}
-    ) AS customers
-    ORDER BY sort_value {direction}, external_id {direction} LIMIT {looked_at}
-"""
-_PICKED = f"picked AS MATERIALIZED ({PICKED} LIMIT {SEARCHED_HOLDINGS + 1}),"
-_PICKED_ARE_FEW = f"(SELECT count(*) FROM picked) <= {SEARCHED_HOLDINGS}"  # noqa: S608 - made of constants
-# One look into the index for each holding, whatever the planner thinks of it: hence `OFFSET 0`.
-_BY_HOLDING_AND_SEARCH = f"""(
-    SELECT sort_value, external_id FROM picked CROSS JOIN LATERAL (
-        SELECT {{column}} AS sort_value, external_id FROM customers
-        WHERE holding_id = picked.id AND erasure_id IS NULL AND {{begins}} AND {{is_behind}}
-        OFFSET 0
-    ) AS customers
-    WHERE {_PICKED_ARE_FEW}
-    ORDER BY sort_value {{direction}}, external_id {{direction}} LIMIT :limit
-)"""  # noqa: S608 - made of constants
-# What begins with the search is found first and sorted then: `OFFSET 0` keeps the planner from
-# reading customers in order until enough of them match. Reading in the direction of the order
-# meets early what sorts early, as far as the two go together.
-_BY_SEARCH = """(
-    SELECT {column} AS sort_value, external_id FROM (
-        SELECT {column}, external_id, holding_id FROM customers
-        WHERE erasure_id IS NULL AND {begins} ORDER BY {searched_column} {direction} OFFSET 0
-    ) AS customers
-    WHERE {is_behind} AND {by_documents}
-    ORDER BY {column} {direction}, external_id {direction} LIMIT :limit
-)"""
-# A left join, for `is_last` is needed also when no candidate matches.
-_PAGE = """
-    WITH {picked} candidates AS MATERIALIZED ({candidates}),
-    page AS (
-        SELECT sort_value, external_id FROM candidates WHERE {conditions}
-        ORDER BY sort_value {direction}, external_id {direction} LIMIT :limit
-    )
-    SELECT is_last, id, page.external_id, name, email, tags, erasure_id, tokens_valid_from,
-        created_at, updated_at, sort_value
-    FROM (SELECT {is_last} AS is_last) AS known
-    LEFT JOIN (page JOIN customers ON customers.external_id = page.external_id)
-        ON CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id
-    ORDER BY sort_value {direction}, page.external_id {direction}
-"""
-_SAW_ALL = "(SELECT count(*) FROM candidates) < {looked_at}"
-_COUNT = """
-    SELECT count(*) FROM customers
-    WHERE erasure_id IS NULL AND {conditions}
-        AND (CAST(:reachable_id AS uuid) IS NULL OR id = :reachable_id)
-"""
-# A look-up in a hash table. As a join it is planned from a guess of how many holdings there are.
-_BY_DOCUMENTS = f"(holding_id IN ({PICKED})) IS TRUE"
-_SEARCHED = ("lower_external_id", "lower_name", "lower_email")
-# A range instead of LIKE, and its ends in subqueries: both are there before the first row, and
-# the plan is the same whether the planner sees the value or not. The end is longer than any text
-# that is searched, and of the last character there is.
-_BEGINS = """{} BETWEEN (SELECT lower(CAST(:search AS text)))
-    AND (SELECT lower(:search) || repeat(chr(1114111), 1000))"""
-_BY_ANY_SEARCHED = f"({' OR '.join(map(_BEGINS.format, _SEARCHED))})"
+@dataclass
+class ListedCustomer(CustomerRecord):
+    """A customer of a page; or a row of nulls with `is_last` alone, for an empty page."""
+
+    sort_value: object
+    is_last: bool
+
+
+@dataclass(slots=True)
+class Count:
+    """The number of matching customers."""
+
+    number: int
+
+
+_SEARCHED_COLUMNS = ("lower_external_id", "lower_name", "lower_email")
+_FEWER_THAN_LIMIT = "(SELECT count(*) FROM candidates) < {limit}"
+_HAS_FEW_SETS = f"(SELECT count(*) FROM matching) <= {MAX_SEARCHED_FACT_SETS}"  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     column: str
-    is_behind: str
+    is_after_cursor: str
     direction: str
-    # The place before all customers.
-    start: CustomerPlace
+    # The cursor before all customers.
+    start: CustomerCursor
 
 
 def _order(column: str, type_: str, sign: str, start: str) -> _Order:
-    direction = "ASC" if sign == ">" else "DESC"
-    is_behind = f"({column}, external_id) {sign} (CAST(:after_value AS {type_}), :after_id)"
-    return _Order(column, is_behind, direction, CustomerPlace(start, ""))
+    is_after = f"({column}, external_id) {sign} (%(after_value)s::{type_}, %(after_id)s::text)"
+    return _Order(column, is_after, "ASC" if sign == ">" else "DESC", CustomerCursor(start, ""))
 
 
 _ORDERS = {
@@ -137,30 +77,33 @@ _ORDERS = {
 _BY_NAME = {CustomerSort.NAME, CustomerSort.NAME_DESC}
 
 
-def ways(filter_: CustomerFilter, sort: CustomerSort, after: CustomerPlace | None) -> list[Way]:
-    """Return where to look, one after the other until the page is whole."""
-    # Whoever comes first by name has hardly the name that is searched for.
-    starts_elsewhere = filter_.search is not None and sort in _BY_NAME and after is None
-    found = [] if starts_elsewhere else [Way.NEARBY]
+def plans(
+    filter_: CustomerFilter, sort: CustomerSort, after: CustomerCursor | None
+) -> list[SearchPlan]:
+    """Return the plans to try in turn until the page is full."""
+    # On page one sorted by name the next rows are unlikely to match the search: skip the scan.
+    is_scan_futile = filter_.search is not None and sort in _BY_NAME and after is None
+    found = [] if is_scan_futile else [SearchPlan.SCAN_NEXT]
     if filter_.is_by_documents:
-        found.append(Way.BY_HOLDING)
+        found.append(SearchPlan.BY_FACT_SET)
     if filter_.search is not None:
-        found.append(Way.BY_SEARCH)
+        found.append(SearchPlan.BY_SEARCH)
     return found
 
 
-def page_statement(way: Way, filter_: CustomerFilter, sort: CustomerSort) -> TextClause:
-    """Return the statement for the first customers found one way, with their sort values.
+def page_statement(
+    plan: SearchPlan, filter_: CustomerFilter, sort: CustomerSort
+) -> PreparedStatement[ListedCustomer]:
+    """Return the statement for the first customers that a plan finds.
 
-    `is_last` says that there are no others; without any customer there is a row of nulls.
+    It returns at least one row: `is_last` says whether no customers follow.
     """
-    return _page_statement(way, sort, filter_.is_by_documents, filter_.search is not None)
+    return _page_statement(plan, sort, filter_.is_by_documents, filter_.search is not None)
 
 
-def count_statement(filter_: CustomerFilter) -> TextClause:
-    """Return the statement that counts the customers a filter lets through."""
-    conditions = _conditions(filter_.is_by_documents, filter_.search is not None)
-    return text(_COUNT.format(conditions=conditions))
+def count_statement(filter_: CustomerFilter) -> PreparedStatement[Count]:
+    """Return the statement that counts the customers a filter matches."""
+    return _count_statement(filter_.is_by_documents, filter_.search is not None)
 
 
 def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
@@ -175,55 +118,81 @@ def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
     }
 
 
-def place_parameters(after: CustomerPlace | None, sort: CustomerSort) -> dict[str, Any]:
-    """Return the parameters of the place a page starts at."""
-    place = _ORDERS[sort].start if after is None else after
-    return {"after_value": place.value, "after_id": place.external_id}
+def cursor_parameters(after: CustomerCursor | None, sort: CustomerSort) -> dict[str, Any]:
+    """Return the parameters of the cursor that a page starts after."""
+    cursor = _ORDERS[sort].start if after is None else after
+    return {"after_value": cursor.value, "after_id": cursor.external_id}
 
 
 @cache
 def _page_statement(
-    way: Way, sort: CustomerSort, is_by_documents: bool, is_searched: bool
-) -> TextClause:
+    plan: SearchPlan, sort: CustomerSort, is_by_documents: bool, is_searched: bool
+) -> PreparedStatement[ListedCustomer]:
     order = _ORDERS[sort]
-    looked_at, conditions, picked, is_last = ":limit", "true", "", _SAW_ALL
     parts = {
-        "column": order.column,
+        "sort_column": order.column,
         "direction": order.direction,
-        "is_behind": order.is_behind,
-        "picked": PICKED,
-        "searched": "".join(f", {column}" for column in _SEARCHED) if is_searched else "",
-        "by_documents": _BY_DOCUMENTS if is_by_documents else "true",
+        "is_after_cursor": order.is_after_cursor,
+        **_condition_parts(is_by_documents, is_searched),
+        "is_last": _FEWER_THAN_LIMIT.format(limit="%(limit)s::integer"),
     }
-    if way is Way.BY_SEARCH:
-        candidates = _for_each_searched(_BY_SEARCH, parts)
-    elif way is Way.NEARBY:
-        looked_at = str(NEARBY_SEARCHED if is_searched else NEARBY)
-        conditions = _conditions(is_by_documents, is_searched)
-        candidates = _NEARBY.format(looked_at=looked_at, **parts)
+    if plan is SearchPlan.SCAN_NEXT:
+        parts |= _scan_parts(is_searched, parts)
+    elif plan is SearchPlan.BY_SEARCH:
+        parts["candidates"] = _read_for_each_column("by_search", parts)
     elif is_searched:
-        picked, is_last = _PICKED, _PICKED_ARE_FEW
-        candidates = _for_each_searched(_BY_HOLDING_AND_SEARCH, parts)
+        parts |= _set_search_parts(parts)
     else:
-        candidates = _BY_HOLDING.format(looked_at=looked_at, **parts)
-    return text(
-        _PAGE.format(
-            picked=picked,
-            candidates=candidates,
-            conditions=conditions,
-            is_last=is_last.format(looked_at=looked_at),
-            direction=order.direction,
-        )
+        parts["candidates"] = read_sql("candidates/by_fact_set", **parts)
+    return load_statement("list_customers", ListedCustomer, **_DEFAULTS | parts)
+
+
+_DEFAULTS = {"before_candidates": "", "conditions": "true"}
+
+
+def _scan_parts(is_searched: bool, parts: dict[str, str]) -> dict[str, str]:
+    scanned = str(SCANNED_WITH_SEARCH if is_searched else SCANNED)
+    columns = "".join(f", {column}" for column in _SEARCHED_COLUMNS) if is_searched else ""
+    return {
+        "candidates": read_sql(
+            "candidates/scan_next", **parts, scanned=scanned, searched_columns=columns
+        ),
+        "conditions": f"{parts['matches_documents']} AND {parts['matches_search']}",
+        "is_last": _FEWER_THAN_LIMIT.format(limit=scanned),
+    }
+
+
+def _set_search_parts(parts: dict[str, str]) -> dict[str, str]:
+    limit = MAX_SEARCHED_FACT_SETS + 1
+    matching = read_sql("fragments/matching_fact_sets")
+    return {
+        "before_candidates": f"matching AS MATERIALIZED ({matching} LIMIT {limit}),",
+        "candidates": _read_for_each_column(
+            "by_fact_set_and_search", parts | {"has_few_sets": _HAS_FEW_SETS}
+        ),
+        "is_last": _HAS_FEW_SETS,
+    }
+
+
+@cache
+def _count_statement(is_by_documents: bool, is_searched: bool) -> PreparedStatement[Count]:
+    parts = _condition_parts(is_by_documents, is_searched)
+    return load_statement("count_matching_customers", Count, **parts)
+
+
+def _condition_parts(is_by_documents: bool, is_searched: bool) -> dict[str, str]:
+    begins = " OR ".join(
+        read_sql("fragments/begins_with_search", searched_column=column)
+        for column in _SEARCHED_COLUMNS
     )
+    return {
+        "matches_documents": read_sql("fragments/matches_documents") if is_by_documents else "true",
+        "matches_search": f"({begins})" if is_searched else "true",
+    }
 
 
-def _for_each_searched(template: str, parts: dict[str, str]) -> str:
+def _read_for_each_column(name: str, parts: dict[str, str]) -> str:
     return " UNION ".join(
-        template.format(begins=_BEGINS.format(column), searched_column=column, **parts)
-        for column in _SEARCHED
+        read_sql(f"candidates/{name}", **parts, searched_column=column)
+        for column in _SEARCHED_COLUMNS
     )
-
-
-def _conditions(is_by_documents: bool, is_searched: bool) -> str:
-    by_documents = _BY_DOCUMENTS if is_by_documents else "true"
-    return f"{by_documents} AND {_BY_ANY_SEARCHED if is_searched else 'true'}"

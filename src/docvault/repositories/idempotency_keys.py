@@ -1,130 +1,166 @@
 """SQL about idempotency keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from psycopg import IntegrityError
+from sqlalchemy import delete, func, select, update
 
-from docvault.models import IdempotencyKey, new_id
+from docvault.db.tables import IdempotencyKeyRow, new_id
+from docvault.domain.idempotency import StoredResponse
+from docvault.errors import CustomerNotFound
 from docvault.repositories.base import Repository
-from docvault.rules.stored_answers import StoredAnswer
+from docvault.repositories.sql import load_statement
 
-ANSWER_LIFETIME = timedelta(hours=24)
-# How long a claim holds without a sign of life; a retry after a crash waits no longer.
+RESPONSE_LIFETIME = timedelta(hours=24)
+# How long a claim lasts without renewal; a retry after a crash waits at most this long.
 LEASE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer to keep for a claimed key."""
+    """A response to store for a claimed key."""
 
     key_id: bytes
     token: UUID
-    answer: StoredAnswer
+    response: StoredResponse
     customer_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """The hash that a caller's keys are counted under, and how many are allowed."""
+
+    caller: bytes
+    max_keys: int
+
+
+@dataclass(slots=True)
+class _Claimed:
+    token: UUID
+
+
+_CLAIM = load_statement("claim_idempotency_key", _Claimed)
+
+
 class IdempotencyKeyRepository(Repository):
-    """Claims and answers. The id says whose request it is, so the access narrows nothing."""
+    """Claims and responses. The id identifies the caller, so the access does not limit them."""
 
-    async def claim(self, key_id: bytes, customer_id: UUID | None) -> UUID | None:
-        """Claim a key; return the claim's token, or None when it is taken or answered.
+    async def claim(
+        self, key_id: bytes, customer_id: UUID | None, holder: KeyHolder
+    ) -> UUID | None:
+        """Claim a key; return the claim's token.
 
-        Takes over a claim whose lease has ended and an answer that is too old.
+        None if the key is claimed or has a response, or if the holder has reached the limit.
+        Takes over expired claims and responses. Raises `CustomerNotFound` if the customer is
+        being deleted.
         """
-        fresh = {
+        parameters = {
+            "id": key_id,
+            "caller": holder.caller,
+            "max_keys": holder.max_keys,
             "token": new_id(),
-            "locked_until": func.now() + LEASE,
-            "expires_at": func.now() + ANSWER_LIFETIME,
+            "lease": LEASE,
+            "lifetime": RESPONSE_LIFETIME,
             "customer_id": customer_id,
         }
-        cleared: dict[str, Any] = dict.fromkeys(("fingerprint", "status", "headers", "body"))
-        statement = (
-            insert(IdempotencyKey)
-            .values(id=key_id, **fresh)
-            .on_conflict_do_update(
-                index_elements=[IdempotencyKey.id],
-                set_={**fresh, **cleared},
-                where=or_(
-                    IdempotencyKey.expires_at <= func.now(),
-                    IdempotencyKey.status.is_(None) & (IdempotencyKey.locked_until <= func.now()),
-                ),
-            )
-            .returning(IdempotencyKey.token)
-        )
-        return await self._session.scalar(statement)
+        try:
+            rows = await self._rows(_CLAIM, parameters)
+        except IntegrityError as error:
+            raise CustomerNotFound from error
+        return rows[0].token if rows else None
 
-    async def answer(self, key_id: bytes) -> StoredAnswer | None:
-        """Return the stored answer, None while the request still runs."""
+    async def find(self, key_ids: Sequence[bytes]) -> bytes:
+        """Return the first of the ids that is in use, or else the first one."""
+        query = select(IdempotencyKeyRow.id).where(
+            IdempotencyKeyRow.id.in_(key_ids), IdempotencyKeyRow.expires_at > func.now()
+        )
+        known = set(await self._session.scalars(query))
+        return next((key_id for key_id in key_ids if key_id in known), key_ids[0])
+
+    async def seconds_until_room(self, holder: KeyHolder) -> float | None:
+        """Return the seconds until a key of the holder expires; None if below the limit."""
+        live = (IdempotencyKeyRow.caller == holder.caller) & (
+            IdempotencyKeyRow.expires_at > func.now()
+        )
+        left = func.extract("epoch", func.min(IdempotencyKeyRow.expires_at) - func.now())
+        query = select(func.count(), left).where(live)
+        number, seconds = (await self._session.execute(query)).one()
+        return float(seconds) if number >= holder.max_keys else None
+
+    async def response(self, key_id: bytes) -> StoredResponse | None:
+        """Return the stored response; None while the request is running."""
         row = await self._session.scalar(
-            select(IdempotencyKey).where(
-                IdempotencyKey.id == key_id, IdempotencyKey.status.is_not(None)
+            select(IdempotencyKeyRow).where(
+                IdempotencyKeyRow.id == key_id, IdempotencyKeyRow.status.is_not(None)
             )
         )
         if row is None:
             return None
-        return StoredAnswer(
+        return StoredResponse(
             row.fingerprint or b"", row.status or 0, row.headers or {}, row.body or b""
         )
 
     async def extend(self, key_id: bytes, token: UUID) -> bool:
-        """Show that the request still runs; False when the claim was lost."""
+        """Renew the lease of a running request; False if the claim was lost."""
         result = await self._session.scalars(
-            update(IdempotencyKey)
-            .where(IdempotencyKey.id == key_id, IdempotencyKey.token == token)
+            update(IdempotencyKeyRow)
+            .where(IdempotencyKeyRow.id == key_id, IdempotencyKeyRow.token == token)
             .values(locked_until=func.now() + LEASE)
-            .returning(IdempotencyKey.id)
+            .returning(IdempotencyKeyRow.id)
         )
         return result.first() is not None
 
     async def complete(self, completion: Completion) -> bool:
-        """Store the answer in the transaction of the change; False when the claim was lost."""
-        answer = completion.answer
+        """Store the response in the transaction of the change; False if the claim was lost."""
+        response = completion.response
         result = await self._session.scalars(
-            update(IdempotencyKey)
-            .where(IdempotencyKey.id == completion.key_id, IdempotencyKey.token == completion.token)
+            update(IdempotencyKeyRow)
+            .where(
+                IdempotencyKeyRow.id == completion.key_id,
+                IdempotencyKeyRow.token == completion.token,
+            )
             .values(
-                fingerprint=answer.fingerprint,
-                status=answer.status,
-                headers=answer.headers,
-                body=answer.body,
+                fingerprint=response.fingerprint,
+                status=response.status,
+                headers=response.headers,
+                body=response.body,
                 customer_id=completion.customer_id,
             )
-            .returning(IdempotencyKey.id)
+            .returning(IdempotencyKeyRow.id)
         )
         return result.first() is not None
 
     async def release(self, key_id: bytes, token: UUID) -> None:
-        """Give a claim back after a refusal, so that the request can be tried again."""
+        """Release a claim after a failed request, so that it can be retried."""
         await self._session.execute(
-            delete(IdempotencyKey).where(
-                IdempotencyKey.id == key_id,
-                IdempotencyKey.token == token,
-                IdempotencyKey.status.is_(None),
+            delete(IdempotencyKeyRow).where(
+                IdempotencyKeyRow.id == key_id,
+                IdempotencyKeyRow.token == token,
+                IdempotencyKeyRow.status.is_(None),
             )
         )
 
     async def delete_of_customer(self, customer_id: UUID) -> None:
-        """Remove what was kept about a customer; a running request loses its claim."""
+        """Delete the keys of requests about a customer; a running request loses its claim."""
         await self._session.execute(
-            delete(IdempotencyKey).where(IdempotencyKey.customer_id == customer_id)
+            delete(IdempotencyKeyRow).where(IdempotencyKeyRow.customer_id == customer_id)
         )
 
     async def delete_naming(self, external_id: str) -> None:
-        """Remove answers about several customers of whom this is one."""
-        # No character that an id can have is escaped in JSON.
-        body = func.convert_from(IdempotencyKey.body, "UTF8")
+        """Delete responses about several customers that name this one."""
+        # JSON escapes no character that is allowed in an id.
+        body = func.convert_from(IdempotencyKeyRow.body, "UTF8")
         await self._session.execute(
-            delete(IdempotencyKey).where(
-                IdempotencyKey.customer_id.is_(None), func.strpos(body, f'"{external_id}"') > 0
+            delete(IdempotencyKeyRow).where(
+                IdempotencyKeyRow.customer_id.is_(None), func.strpos(body, f'"{external_id}"') > 0
             )
         )
 
     async def delete_expired(self) -> None:
-        """Remove answers that are too old to be repeated."""
+        """Delete expired keys."""
         await self._session.execute(
-            delete(IdempotencyKey).where(IdempotencyKey.expires_at <= func.now())
+            delete(IdempotencyKeyRow).where(IdempotencyKeyRow.expires_at <= func.now())
         )

@@ -1,15 +1,16 @@
-"""Jobs committed together with the rows they belong to."""
+"""Jobs, committed in the transaction of the change they belong to."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from procrastinate import App, PsycopgConnector
-from sqlalchemy import text
 
 from docvault.repositories.base import Repository
+from docvault.repositories.sql import load_statement
 
 
 class JobName(StrEnum):
-    """What the worker does; the tasks are in `jobs/`."""
+    """What the worker does, as metrics name it. All but the previews are tasks of the queue."""
 
     DELETE_BLOBS = "delete_blobs"
     ERASE_CUSTOMER = "erase_customer"
@@ -18,33 +19,29 @@ class JobName(StrEnum):
     RESCAN = "rescan"
 
 
-# A job that is tried again is as old as when it was first asked for.
-_WAITING = text(
-    """
-    SELECT job.task_name, count(*),
-           greatest(extract(epoch FROM now() - min(coalesce(event.at, now()))), 0)
-    FROM procrastinate_jobs AS job
-    LEFT JOIN procrastinate_events AS event ON event.job_id = job.id AND event.type = 'deferred'
-    WHERE job.status IN ('todo', 'doing')
-    GROUP BY job.task_name
-    """
-)
+@dataclass(slots=True)
+class _WaitingJobs:
+    name: str
+    number: int
+    seconds: float
 
-# Never opened: it only builds the statements that run on the transaction's own connection.
+
+_WAITING = load_statement("waiting_jobs", _WaitingJobs)
+
+# Never opened: it only builds the statements, which run on the connection of the transaction.
 _QUEUE = App(connector=PsycopgConnector())
 
 
 class JobRepository(Repository):
-    """Defers jobs inside the caller's transaction: a rollback takes the job with it."""
+    """Defers jobs in the caller's transaction: a rollback removes the job."""
 
     async def defer(self, name: JobName, **arguments: str) -> None:
-        """Add a job; arguments are internal ids only, never personal data."""
+        """Add a job; arguments are internal ids, never personal data."""
         task = _QUEUE.configure_task(
             name, allow_unknown=True, connection=await self._session.driver()
         )
         await task.defer_async(**arguments)
 
     async def waiting(self) -> dict[str, tuple[int, float]]:
-        """Return by task how many jobs are not done and for how many seconds the oldest is not."""
-        rows = await self._session.execute(_WAITING)
-        return {name: (number, float(age)) for name, number, age in rows}
+        """Return by task the number of unfinished jobs and the age of the oldest in seconds."""
+        return {row.name: (row.number, row.seconds) for row in await self._rows(_WAITING, {})}

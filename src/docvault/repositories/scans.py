@@ -1,4 +1,4 @@
-"""SQL about scanning stored files again."""
+"""SQL about rescanning stored files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from uuid import UUID
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from docvault.models import (
-    Blob,
-    Document,
-    DocumentFile,
-    DocumentType,
-    DocumentVersion,
-    ScanPass,
+from docvault.db.tables import (
+    BlobRow,
+    DocumentFileRow,
+    DocumentRow,
+    DocumentTypeRow,
+    DocumentVersionRow,
+    ScanPassRow,
 )
+from docvault.domain.scans import ScanState, ScanVerdict
 from docvault.repositories.base import Repository
-from docvault.rules.scans import ScanState, ScanVerdict
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """A stored file, how it was scanned last, and where it belongs."""
+    """A stored file, its last verdict, and the document it belongs to."""
 
     id: UUID
     number: int
@@ -33,56 +33,67 @@ class ScannedFile:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class ScanPass:
+    """An unfinished pass, and the last file it handled."""
+
+    position: UUID | None
+
+
 class ScanRepository(Repository):
-    """Stored files as the scanner sees them; for the service itself, not for callers."""
+    """Stored files for rescanning; not limited by the access."""
 
     async def enter_pass(self, scanned_with: str, repeat_after: timedelta) -> ScanPass | None:
-        """Return the pass to go on with, a new one when that is due; None when nothing is.
+        """Return the pass to continue, or a new one if due; None if nothing is due.
 
-        A pass that is under way comes to its end before another begins, so that old files get
-        their turn however often the signatures change.
+        A pass finishes before the next one begins, so that old files are scanned however often
+        the signatures change.
         """
         is_due = or_(
-            ScanPass.scanned_with != scanned_with, ScanPass.began_at <= func.now() - repeat_after
+            ScanPassRow.scanned_with != scanned_with,
+            ScanPassRow.began_at <= func.now() - repeat_after,
         )
         await self._session.execute(
-            insert(ScanPass)
+            insert(ScanPassRow)
             .values(id=1, scanned_with=scanned_with)
             .on_conflict_do_update(
-                index_elements=[ScanPass.id],
+                index_elements=[ScanPassRow.id],
                 set_={
                     "scanned_with": scanned_with,
                     "position": None,
                     "began_at": func.now(),
                     "finished_at": None,
                 },
-                where=ScanPass.finished_at.is_not(None) & is_due,
+                where=ScanPassRow.finished_at.is_not(None) & is_due,
             )
         )
-        return await self._session.scalar(select(ScanPass).where(ScanPass.finished_at.is_(None)))
+        row = await self._session.scalar(
+            select(ScanPassRow).where(ScanPassRow.finished_at.is_(None))
+        )
+        return None if row is None else ScanPass(row.position)
 
     async def next_files(self, position: UUID | None, limit: int) -> Sequence[ScannedFile]:
-        """Return up to `limit` files after this place, newest first."""
+        """Return up to `limit` files after this position, newest first."""
         query = (
             select(
-                DocumentFile.id,
-                DocumentFile.number,
-                DocumentFile.scan,
-                DocumentFile.scanned_with,
-                Blob.key,
-                Document.customer_id,
-                DocumentType.key,
-                DocumentVersion.number,
+                DocumentFileRow.id,
+                DocumentFileRow.number,
+                DocumentFileRow.scan,
+                DocumentFileRow.scanned_with,
+                BlobRow.key,
+                DocumentRow.customer_id,
+                DocumentTypeRow.key,
+                DocumentVersionRow.number,
             )
-            .join(Blob, Blob.id == DocumentFile.blob_id)
-            .join(DocumentVersion, DocumentVersion.id == DocumentFile.version_id)
-            .join(Document, Document.id == DocumentVersion.document_id)
-            .join(DocumentType, DocumentType.id == Document.document_type_id)
-            .order_by(DocumentFile.id.desc())
+            .join(BlobRow, BlobRow.id == DocumentFileRow.blob_id)
+            .join(DocumentVersionRow, DocumentVersionRow.id == DocumentFileRow.version_id)
+            .join(DocumentRow, DocumentRow.id == DocumentVersionRow.document_id)
+            .join(DocumentTypeRow, DocumentTypeRow.id == DocumentRow.document_type_id)
+            .order_by(DocumentFileRow.id.desc())
             .limit(limit)
         )
         if position is not None:
-            query = query.where(DocumentFile.id < position)
+            query = query.where(DocumentFileRow.id < position)
         return [
             ScannedFile(
                 id=file_id,
@@ -99,19 +110,19 @@ class ScanRepository(Repository):
         ]
 
     async def save(self, file_id: UUID, verdict: ScanVerdict) -> bool:
-        """Keep a verdict; False when the file is gone."""
+        """Save a verdict; False if the file is deleted."""
         statement = (
-            update(DocumentFile)
-            .where(DocumentFile.id == file_id)
+            update(DocumentFileRow)
+            .where(DocumentFileRow.id == file_id)
             .values(scan=verdict.state, scanned_with=verdict.scanned_with)
-            .returning(DocumentFile.id)
+            .returning(DocumentFileRow.id)
         )
         return await self._session.scalar(statement) is not None
 
     async def advance(self, position: UUID) -> None:
-        """Record that the pass has dealt with a file and with all newer ones."""
-        await self._session.execute(update(ScanPass).values(position=position))
+        """Record that the pass has handled a file and all newer ones."""
+        await self._session.execute(update(ScanPassRow).values(position=position))
 
     async def finish_pass(self) -> None:
-        """Record that the pass has come to its end."""
-        await self._session.execute(update(ScanPass).values(finished_at=func.now()))
+        """Record that the pass is finished."""
+        await self._session.execute(update(ScanPassRow).values(finished_at=func.now()))

@@ -1,32 +1,34 @@
 """SQL about upload sessions."""
 
+from dataclasses import asdict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from docvault.auth.principals import Caller
-from docvault.errors import DocumentTypeUnknown
-from docvault.models import Blob, DocumentType, UploadSession, new_id
-from docvault.repositories.base import Repository
-from docvault.rules.field_values import FieldValueChanges
-from docvault.rules.upload_sessions import (
+from docvault.db.tables import BlobRow, DocumentTypeRow, UploadSessionRow, new_id
+from docvault.domain.actors import Actor
+from docvault.domain.field_values import FieldValueChanges
+from docvault.domain.upload_sessions import (
     KEPT_AFTER_END,
     SESSION_LIFETIME,
-    UploadSessionFacts,
+    BytesRefusal,
+    UploadSession,
     UploadSessionState,
 )
+from docvault.errors import DocumentTypeNotFound
+from docvault.repositories.base import Repository
 
-_IS_OPEN = UploadSession.completed_at.is_(None) & (UploadSession.expires_at > func.now())
+_IS_OPEN = UploadSessionRow.completed_at.is_(None) & (UploadSessionRow.expires_at > func.now())
 _STATE: ColumnElement[str] = case(
-    (UploadSession.completed_at.is_not(None), UploadSessionState.COMPLETED.value),
-    (UploadSession.expires_at <= func.now(), UploadSessionState.EXPIRED.value),
+    (UploadSessionRow.completed_at.is_not(None), UploadSessionState.COMPLETED.value),
+    (UploadSessionRow.expires_at <= func.now(), UploadSessionState.EXPIRED.value),
     else_=UploadSessionState.PENDING.value,
 )
 
 
 class UploadSessionRepository(Repository):
-    """Files that are announced and come by a signed URL."""
+    """Declared files whose bytes are sent to a signed URL."""
 
     async def add(
         self,
@@ -36,11 +38,11 @@ class UploadSessionRepository(Repository):
         blob_id: UUID,
         filename: str,
         field_values: FieldValueChanges,
-        created_by: Caller,
-    ) -> UploadSessionFacts:
-        """Open a session for an announced blob; raises `DocumentTypeUnknown`."""
+        created_by: Actor,
+    ) -> UploadSession:
+        """Open a session for a reserved blob; raises `DocumentTypeNotFound`."""
         session_id = new_id()
-        statement = insert(UploadSession).values(
+        statement = insert(UploadSessionRow).values(
             id=session_id,
             customer_id=customer_id,
             document_type_id=document_type_id,
@@ -54,77 +56,86 @@ class UploadSessionRepository(Repository):
         try:
             await self._session.execute(statement)
         except IntegrityError as error:
-            # The type was deleted since the caller was let in.
-            raise DocumentTypeUnknown from error
-        added = await self.get(session_id)
-        assert added is not None  # noqa: S101 - inserted two lines above
-        return added
+            # The type was deleted after authorization.
+            raise DocumentTypeNotFound from error
+        query = self._query(UploadSessionRow.id == session_id)
+        return _to_session(*(await self._session.execute(query)).one())
 
-    async def get(self, session_id: UUID) -> UploadSessionFacts | None:
-        """Return a session by its id alone."""
-        return await self._one(UploadSession.id == session_id)
+    async def get(self, session_id: UUID) -> UploadSession | None:
+        """Return a session by its id."""
+        return await self._one(UploadSessionRow.id == session_id)
 
-    async def find(
-        self, customer_id: UUID, key: str, session_id: UUID
-    ) -> UploadSessionFacts | None:
-        """Return a session of a customer's slot."""
+    async def find(self, customer_id: UUID, key: str, session_id: UUID) -> UploadSession | None:
+        """Return a session of a customer's document."""
         return await self._one(
-            UploadSession.id == session_id,
-            UploadSession.customer_id == customer_id,
-            DocumentType.key == key,
+            UploadSessionRow.id == session_id,
+            UploadSessionRow.customer_id == customer_id,
+            DocumentTypeRow.key == key,
         )
 
     async def complete(self, session_id: UUID) -> bool:
-        """End an open session; False when it is not open any more.
+        """Complete an open session; False if it is not open any more.
 
-        Its field values are on the document now.
+        Its field values are deleted: they are saved with the document.
         """
         statement = (
-            update(UploadSession)
+            update(UploadSessionRow)
             .where(
-                UploadSession.id == session_id,
+                UploadSessionRow.id == session_id,
                 _IS_OPEN,
-                self._reachable(UploadSession.customer_id),
+                self._reachable(UploadSessionRow.customer_id),
             )
             .values(completed_at=func.now(), field_values={})
-            .returning(UploadSession.id)
+            .returning(UploadSessionRow.id)
         )
         return await self._session.scalar(statement) is not None
 
-    async def delete(self, session_id: UUID) -> None:
-        """Remove a session; its blob stays until it expires."""
+    async def refuse(self, session_id: UUID, refusal: BytesRefusal) -> None:
+        """Record why the bytes of a session were refused."""
         await self._session.execute(
-            delete(UploadSession).where(
-                UploadSession.id == session_id, self._reachable(UploadSession.customer_id)
+            update(UploadSessionRow)
+            .where(UploadSessionRow.id == session_id, self._reachable(UploadSessionRow.customer_id))
+            .values(refusal=asdict(refusal))
+        )
+
+    async def delete(self, session_id: UUID) -> None:
+        """Delete a session; its blob stays until it expires."""
+        await self._session.execute(
+            delete(UploadSessionRow).where(
+                UploadSessionRow.id == session_id, self._reachable(UploadSessionRow.customer_id)
             )
         )
 
     async def delete_of_customer(self, customer_id: UUID) -> None:
-        """Remove every session of a customer."""
+        """Delete every session of a customer."""
         await self._session.execute(
-            delete(UploadSession).where(UploadSession.customer_id == customer_id)
+            delete(UploadSessionRow).where(UploadSessionRow.customer_id == customer_id)
         )
 
     async def delete_old(self) -> None:
-        """Remove completed sessions a day after their time; the others go with their blobs."""
+        """Delete completed sessions a day after they expired; others go with their blobs."""
         await self._session.execute(
-            delete(UploadSession).where(UploadSession.expires_at < func.now() - KEPT_AFTER_END)
+            delete(UploadSessionRow).where(
+                UploadSessionRow.expires_at < func.now() - KEPT_AFTER_END
+            )
         )
 
-    async def _one(self, *conditions: ColumnElement[bool]) -> UploadSessionFacts | None:
-        query = (
-            select(UploadSession, Blob, _STATE)
-            .join(Blob, Blob.id == UploadSession.blob_id)
-            .join(DocumentType, DocumentType.id == UploadSession.document_type_id)
-            .where(*conditions, self._reachable(UploadSession.customer_id))
+    async def _one(self, *conditions: ColumnElement[bool]) -> UploadSession | None:
+        row = (await self._session.execute(self._query(*conditions))).one_or_none()
+        return None if row is None else _to_session(*row)
+
+    def _query(self, *conditions: ColumnElement[bool]) -> Select[UploadSessionRow, BlobRow, str]:
+        return (
+            select(UploadSessionRow, BlobRow, _STATE)
+            .join(BlobRow, BlobRow.id == UploadSessionRow.blob_id)
+            .join(DocumentTypeRow, DocumentTypeRow.id == UploadSessionRow.document_type_id)
+            .where(*conditions, self._reachable(UploadSessionRow.customer_id))
             .execution_options(populate_existing=True)
         )
-        row = (await self._session.execute(query)).one_or_none()
-        return None if row is None else _facts(*row)
 
 
-def _facts(row: UploadSession, blob: Blob, state: str) -> UploadSessionFacts:
-    return UploadSessionFacts(
+def _to_session(row: UploadSessionRow, blob: BlobRow, state: str) -> UploadSession:
+    return UploadSession(
         id=row.id,
         state=UploadSessionState(state),
         blob_id=blob.id,
@@ -136,4 +147,5 @@ def _facts(row: UploadSession, blob: Blob, state: str) -> UploadSessionFacts:
         created_by_kind=row.created_by_kind,
         created_by_id=row.created_by_id,
         expires_at=row.expires_at,
+        refusal=None if row.refusal is None else BytesRefusal(**row.refusal),
     )

@@ -1,11 +1,11 @@
-"""API keys on the wire."""
+"""Schemas of API keys."""
 
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from docvault.auth.scopes import Scope
+from docvault.domain.scopes import Scope
 from docvault.schemas.base import (
     InputModel,
     InputTime,
@@ -17,12 +17,12 @@ from docvault.schemas.base import (
 )
 
 Scopes = Annotated[list[Scope], Field(max_length=len(Scope), examples=[["documents:read"]])]
-# A key that may do nothing is a mistake; to stop one, revoke it.
+# A key without scopes is a mistake; revoke a key to disable it.
 SomeScopes = Annotated[Scopes, Field(min_length=1)]
 
 
 class ApiKeyCreate(InputModel):
-    """A key for a third-party system."""
+    """A new API key for a third-party system."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,7 +36,7 @@ class ApiKeyCreate(InputModel):
 
 
 class ApiKeyUpdate(PatchModel):
-    """Changes to a key (RFC 7396); null lifts the expiry."""
+    """Changes to an API key (JSON Merge Patch, RFC 7396); null removes the expiry."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "CRM (new)"}]})
 
@@ -46,13 +46,16 @@ class ApiKeyUpdate(PatchModel):
 
 
 class ApiKeyRead(OutputModel):
-    """A key, without its secret."""
+    """An API key, without its secret."""
 
     id: UUID
     name: Annotated[str, Field(examples=["CRM"])]
     prefix: Annotated[
         str,
-        Field(description="How the key begins, to recognise it.", examples=["dv_live_4fGh7K2p"]),
+        Field(
+            description="The first characters of the key, to recognise it by.",
+            examples=["dv_live_4fGh7K2p"],
+        ),
     ]
     scopes: Scopes
     created_at: UtcTime
@@ -62,16 +65,16 @@ class ApiKeyRead(OutputModel):
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A new key; `key` is shown here and never again."""
+    """A new API key. `key` is shown only once."""
 
     key: Annotated[
         str,
         Field(
-            description="Keep it secret: give it in the header `X-API-Key`.",
+            description="The secret key, to be sent in the header `X-API-Key`.",
             examples=["dv_live_4fGh7K2p_" + "0" * 49],
         ),
     ]
 
 
 class ApiKeyPage(Page[ApiKeyRead]):
-    """One page of keys, oldest first."""
+    """A page of API keys, oldest first."""

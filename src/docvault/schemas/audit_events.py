@@ -1,66 +1,44 @@
-"""Audit events on the wire."""
+"""Schemas of audit events."""
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from docvault.domain.audit import ActorKind, AuditAction
 from docvault.schemas.base import OutputModel, Page, UtcTime
 
 
-class AuditAction(StrEnum):
-    """What was done or attempted."""
-
-    API_KEY_CREATE = "api_key.create"
-    API_KEY_LIST = "api_key.list"
-    API_KEY_READ = "api_key.read"
-    API_KEY_REVOKE = "api_key.revoke"
-    API_KEY_UPDATE = "api_key.update"
-    AUDIT_EVENT_LIST = "audit_event.list"
-    CUSTOMER_CREATE = "customer.create"
-    CUSTOMER_ERASE = "customer.erase"
-    CUSTOMER_LIST = "customer.list"
-    CUSTOMER_READ = "customer.read"
-    CUSTOMER_UPDATE = "customer.update"
-    DOCUMENT_COPY = "document.copy"
-    DOCUMENT_DELETE = "document.delete"
-    DOCUMENT_DOWNLOAD = "document.download"
-    DOCUMENT_LIST = "document.list"
-    DOCUMENT_PREVIEW = "document.preview"
-    DOCUMENT_QUARANTINE = "document.quarantine"
-    DOCUMENT_READ = "document.read"
-    DOCUMENT_RELEASE = "document.release"
-    DOCUMENT_REPLACE = "document.replace"
-    DOCUMENT_UPDATE = "document.update"
-    DOCUMENT_UPLOAD = "document.upload"
-    DOCUMENT_TYPE_CREATE = "document_type.create"
-    DOCUMENT_TYPE_DELETE = "document_type.delete"
-    DOCUMENT_TYPE_LIST = "document_type.list"
-    DOCUMENT_TYPE_READ = "document_type.read"
-    DOCUMENT_TYPE_REORDER = "document_type.reorder"
-    DOCUMENT_TYPE_UPDATE = "document_type.update"
-    ERASURE_COMPLETE = "erasure.complete"
-    ERASURE_LIST = "erasure.list"
-    ERASURE_READ = "erasure.read"
-    GATE_READ = "gate.read"
-    PORTAL_READ = "portal.read"
-    PORTAL_SETTINGS_READ = "portal_settings.read"
-    PORTAL_SETTINGS_UPDATE = "portal_settings.update"
-    UPLOAD_CREATE = "upload.create"
-    UPLOAD_DELETE = "upload.delete"
-    UPLOAD_READ = "upload.read"
-
-
 class AuditActor(OutputModel):
-    """Who did it. An erased customer's id is replaced by a pseudonym."""
+    """Who performed the action. A customer other than the event's own has a pseudonym."""
 
-    kind: Literal["admin", "customer", "integration", "system"]
-    id: Annotated[str, Field(examples=["staff-7"])]
+    kind: Annotated[
+        ActorKind,
+        Field(description="`token`: the holder of a valid token without a docvault scope."),
+    ]
+    id: Annotated[
+        str,
+        Field(
+            description="The subject of a staff token, a customer's id, the id of an API key, or a "
+            "pseudonym for an erased customer, a customer other than the event's own, or the "
+            "subject of a token without a scope.",
+            examples=["staff-7"],
+        ),
+    ]
+
+
+class AuditedFileRead(OutputModel):
+    """A file at the time of the event."""
+
+    number: Annotated[int, Field(description="Position in the document, from 1.", examples=[1])]
+    filename: Annotated[str, Field(examples=["licence.jpg"])]
+    media_type: Annotated[str, Field(examples=["image/jpeg"])]
+    size_bytes: Annotated[int, Field(examples=[482113])]
+    sha256: Annotated[str, Field(examples=["9f86d081884c7d659a2feaa0c55ad015" * 2])]
 
 
 class AuditEventRead(OutputModel):
-    """Something that was done, or refused."""
+    """An action that was performed or denied."""
 
     id: UUID
     at: UtcTime
@@ -68,7 +46,7 @@ class AuditEventRead(OutputModel):
     action: AuditAction
     customer: Annotated[
         str | None,
-        Field(description="The customer's id; a pseudonym after erasure.", examples=["c-1042"]),
+        Field(description="The customer's id, or a pseudonym after erasure.", examples=["c-1042"]),
     ]
     document_type: Annotated[str | None, Field(examples=["identity-card"])]
     version: int | None
@@ -77,11 +55,28 @@ class AuditEventRead(OutputModel):
     changes: Annotated[
         dict[str, Any] | None,
         Field(
-            description="What changed, as `{field: {old, new}}`; gone after erasure.",
+            description="The changes as `{field: {old, new}}`, of objects and lists only the "
+            "members that differ; null after erasure.",
             examples=[{"field_values": {"old": {}, "new": {"date-of-issue": "2024-05-02"}}}],
+        ),
+    ]
+    files: Annotated[
+        list[AuditedFileRead] | None,
+        Field(
+            description="The files that were stored, deleted or read; null for other events and "
+            "after erasure."
+        ),
+    ]
+    times: Annotated[
+        int,
+        Field(
+            description="The number of denials that this event stands for. Twenty denials a minute "
+            "of one caller and action are recorded one by one, further ones as a single event "
+            "without customer and document type.",
+            examples=[1],
         ),
     ]
 
 
 class AuditEventPage(Page[AuditEventRead]):
-    """One page of the audit trail, newest first."""
+    """A page of the audit trail, newest first."""

@@ -1,4 +1,4 @@
-"""What all schemas share: strict input, complete output, safe text."""
+"""Base models and types of all schemas: strict input, complete output, safe text."""
 
 import re
 from datetime import UTC, datetime
@@ -17,23 +17,24 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
-CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9._~:@|+=-]{1,128}$"
+from docvault.domain.customer_ids import CUSTOMER_ID_PATTERN
+from docvault.domain.text import CONTROLS, LINE_PATTERN, PROSE_PATTERN
 
-# What pydantic takes for a time is more: seconds since 1970, hours without minutes.
+# pydantic accepts more than RFC 3339: seconds since 1970, hours without minutes.
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 Item = TypeVar("Item")
 
 
 def _no_nul(text: str) -> str:
-    # PostgreSQL cannot store it (F8). Lone surrogates pydantic refuses by itself.
+    # PostgreSQL cannot store NUL (F8). pydantic itself rejects lone surrogates.
     if "\x00" in text:
         raise ValueError("must not contain a NUL character")
     return text
 
 
 def not_blank(text: str) -> str:
-    """Refuse text that shows nothing."""
+    """Reject text of only whitespace."""
     if not text.strip():
         raise ValueError("must not be blank")
     return text
@@ -52,20 +53,23 @@ def _only_rfc_3339(value: object) -> object:
 
 
 def _in_utc(value: datetime) -> datetime:
-    """Convert once, here: in the first and the last year there may be no such time in UTC."""
+    """Convert to UTC, which fails for some times of the first and the last year."""
     try:
         return value.astimezone(UTC)
     except OverflowError:
         raise ValueError("must be between the years 1 and 9999 in UTC") from None
 
 
-# What `not_blank` asks for, in the contract: dialects differ in what they call a blank.
-SHOWS_SOMETHING = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_BLANK = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# `LineText` and `not_blank` in one pattern for OpenAPI; regex dialects differ in what `\s` matches.
+SHOWS_SOMETHING = rf"^[^{CONTROLS}]*[^{CONTROLS}{_BLANK}][^{CONTROLS}]*$"
 SafeText = Annotated[str, AfterValidator(_no_nul)]
-# On one line: it goes into the subject of a mail or a line of a log.
-LineText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+# A single line, because it is used in mail subjects, log lines, tables and terminals.
+LineText = Annotated[str, StringConstraints(pattern=LINE_PATTERN)]
+# Text that may have several lines.
+ProseText = Annotated[str, StringConstraints(pattern=PROSE_PATTERN)]
 Name = Annotated[
-    SafeText,
+    LineText,
     StringConstraints(min_length=1, max_length=200),
     AfterValidator(not_blank),
     Field(json_schema_extra={"pattern": SHOWS_SOMETHING}),
@@ -75,7 +79,7 @@ CustomerId = Annotated[
     StringConstraints(pattern=CUSTOMER_ID_PATTERN),
     AfterValidator(_not_dots),
     Field(
-        description="The host platform's own id of the customer.",
+        description="The host platform's id of the customer.",
         examples=["c-1042"],
         json_schema_extra={"not": {"enum": [".", ".."]}},
     ),
@@ -90,19 +94,19 @@ InputTime = Annotated[
 
 
 class InputModel(BaseModel):
-    """What callers send: unknown fields are refused (D17), types are not guessed."""
+    """A request body: unknown members are rejected (D17), types are not coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PatchModel(InputModel):
-    """A merge patch (RFC 7396): absent means unchanged, so the schema announces no defaults."""
+    """A JSON Merge Patch (RFC 7396): absent means unchanged, so the schema has no defaults."""
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Leave out the defaults, which only stand for "absent"."""
+        """Remove the defaults, which only stand for "absent"."""
         json_schema: JsonSchemaValue = handler.resolve_ref_schema(handler(schema))
         for item in json_schema.get("properties", {}).values():
             item.pop("default", None)
@@ -110,19 +114,29 @@ class PatchModel(InputModel):
 
 
 class OutputModel(BaseModel):
-    """What callers get: every field is always there; later versions may add more."""
+    """A response body: every member is always present; later versions may add more."""
 
     model_config = ConfigDict(frozen=True)
 
 
+class StoredOutputModel(OutputModel):
+    """A part of responses that are stored for replay, maybe by a version with fewer members.
+
+    Members with a default are absent in these; otherwise they are always present too.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
 class Page(OutputModel, Generic[Item]):
-    """One page of a list."""
+    """A page of a list."""
 
     items: list[Item]
     next_cursor: Annotated[
-        str | None, Field(description="Give it as `cursor` to get the next page; null at the end.")
+        str | None,
+        Field(description="Send it as `cursor` to get the next page; null on the last page."),
     ]
     total: Annotated[
         int | SkipJsonSchema[None],
-        Field(description="How many there are in all; only with `include_total=true`."),
+        Field(description="The total number of items; only with `include_total=true`."),
     ] = None

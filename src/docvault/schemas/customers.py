@@ -1,11 +1,12 @@
-"""Customers on the wire."""
+"""Schemas of customers."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from docvault.rules.slots import UploadMode
-from docvault.rules.states import Status, Totals, UploadState
+from docvault.domain.document_status import Status, UploadState
+from docvault.domain.document_types import UploadMode
+from docvault.domain.text import EMAIL_PATTERN
 from docvault.schemas.base import (
     CustomerId,
     InputModel,
@@ -13,7 +14,6 @@ from docvault.schemas.base import (
     OutputModel,
     Page,
     PatchModel,
-    SafeText,
     UtcTime,
 )
 from docvault.schemas.document_types import Key
@@ -24,16 +24,21 @@ MAX_BATCH = 500
 
 CustomerName = Annotated[LineText, StringConstraints(max_length=200), Field(examples=["A. Bakker"])]
 Email = Annotated[
-    LineText, StringConstraints(max_length=320), Field(examples=["a.bakker@example.org"])
+    str,
+    StringConstraints(pattern=EMAIL_PATTERN, max_length=320),
+    Field(examples=["a.bakker@example.org"]),
 ]
 Tags = Annotated[
-    list[Annotated[SafeText, StringConstraints(min_length=1, max_length=100)]],
+    list[Annotated[LineText, StringConstraints(min_length=1, max_length=100)]],
     Field(max_length=50, examples=[["wholesale"]]),
 ]
 
 
 class CustomerPut(InputModel):
-    """What the host tells about a customer; it replaces all it told before."""
+    """The complete data of a customer; it replaces all earlier data.
+
+    A member that is left out is cleared, as if it were null or, for `tags`, empty.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "A. Bakker", "email": "a.bakker@example.org"}]}
@@ -45,7 +50,7 @@ class CustomerPut(InputModel):
 
 
 class CustomerCreate(CustomerPut):
-    """A new customer, under the host platform's own id."""
+    """A new customer, with the host platform's id."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"id": "c-1042", "name": "A. Bakker"}]}
@@ -55,7 +60,7 @@ class CustomerCreate(CustomerPut):
 
 
 class CustomerUpdate(PatchModel):
-    """Changes to a customer (RFC 7396): absent is unchanged, null clears."""
+    """Changes to a customer (JSON Merge Patch, RFC 7396); null clears a member."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "A. Bakker-Smit"}]})
 
@@ -65,7 +70,7 @@ class CustomerUpdate(PatchModel):
 
 
 class DocumentTotals(OutputModel):
-    """Counts over the active document types; `required_missing` is what the gate waits for."""
+    """Document counts over the active types; the gate needs `required_missing` to be 0."""
 
     uploaded: Annotated[int, Field(examples=[1])]
     missing: Annotated[int, Field(examples=[2])]
@@ -73,15 +78,15 @@ class DocumentTotals(OutputModel):
 
 
 class CustomerRead(OutputModel):
-    """A customer and how far their documents are."""
+    """A customer and the progress of their documents."""
 
     id: CustomerId
-    # What is stored already need not be what is taken now.
+    # Stored values may predate the current limits.
     name: Annotated[str, Field(examples=["A. Bakker"])] | None
     email: Annotated[str, Field(examples=["a.bakker@example.org"])] | None
-    tags: Tags
+    tags: Annotated[list[str], Field(examples=[["wholesale"]])]
     has_documents: Annotated[
-        bool, Field(description="Whether at least one document is uploaded, of whatever type.")
+        bool, Field(description="Whether at least one document of any type is uploaded.")
     ]
     documents: DocumentTotals
     created_at: UtcTime
@@ -89,17 +94,17 @@ class CustomerRead(OutputModel):
 
 
 class CustomerPage(Page[CustomerRead]):
-    """One page of customers."""
+    """A page of customers."""
 
 
 def _distinct_ids(items: list[CustomerCreate]) -> list[CustomerCreate]:
     if len({item.id for item in items}) != len(items):
-        raise ValueError("a customer is there twice")
+        raise ValueError("must not contain a customer twice")
     return items
 
 
 class CustomerBatch(InputModel):
-    """Customers to create or replace, each as with PUT."""
+    """Customers to create or replace, each as by PUT."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -115,7 +120,7 @@ class CustomerBatch(InputModel):
 
 
 class CustomerBatchResult(OutputModel):
-    """What became of one customer: 201 created, 200 replaced, or a problem."""
+    """The result for one customer: 201 created, 200 replaced, or a problem."""
 
     id: CustomerId
     status: Annotated[int, Field(examples=[201])]
@@ -129,7 +134,7 @@ class CustomerBatchRead(OutputModel):
 
 
 class SummaryDocumentType(OutputModel):
-    """A document type, in short."""
+    """A document type in brief."""
 
     key: Key
     name: Annotated[str, Field(examples=["Identity card"])]
@@ -146,18 +151,9 @@ class SummaryDocument(OutputModel):
 
 
 class CustomerSummary(OutputModel):
-    """The state of all documents of one customer at a glance (R-096)."""
+    """An overview of all documents of a customer."""
 
     customer_id: CustomerId
     documents: list[SummaryDocument]
     totals: DocumentTotals
     gate: GateRead
-
-
-def document_totals(totals: Totals) -> DocumentTotals:
-    """Return totals as they go over the wire."""
-    return DocumentTotals(
-        uploaded=totals.uploaded,
-        missing=totals.missing,
-        required_missing=totals.required_missing,
-    )

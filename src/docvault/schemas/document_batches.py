@@ -1,41 +1,52 @@
-"""Several documents in one save."""
+"""Schemas of document batches."""
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import ConfigDict, Field, StrictInt, TypeAdapter
 
-from docvault.schemas.base import InputModel, OutputModel, SafeText
+from docvault.schemas.base import InputModel, OutputModel, PatchModel
 from docvault.schemas.document_types import Key
 from docvault.schemas.documents import DOCUMENT_EXAMPLE, DocumentRead, FieldValuesInput
 from docvault.schemas.problems import Problem
 
 MAX_ITEMS = 20
+MAX_FILES = 40
 
-PartName = Annotated[SafeText, StringConstraints(min_length=1, max_length=100)]
+FileIndex = Annotated[StrictInt, Field(ge=0, le=MAX_FILES - 1)]
 
 
 class DocumentBatchItem(InputModel):
-    """One document of a batch: the parts that hold its files, and its field values."""
+    """One document of a batch: its files and its field values."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"key": "identity-card", "files": ["front", "back"], "field_values": {}}]
+            "examples": [{"key": "identity-card", "files": [0, 1], "field_values": {}}]
         }
     )
 
     key: Key
-    files: Annotated[list[PartName], Field(max_length=20)] = []
+    files: Annotated[
+        list[FileIndex],
+        Field(
+            max_length=20,
+            description="The positions of its files among the parts `files`, from 0. Each file "
+            "belongs to exactly one item.",
+        ),
+    ] = []
     field_values: FieldValuesInput | None = None
 
 
-BATCH_ITEMS: TypeAdapter[list[DocumentBatchItem]] = TypeAdapter(
-    Annotated[list[DocumentBatchItem], Field(min_length=1, max_length=MAX_ITEMS)]
-)
+class DocumentBatch(InputModel):
+    """The documents of a batch."""
+
+    items: Annotated[list[DocumentBatchItem], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+DOCUMENT_BATCH: TypeAdapter[DocumentBatch] = TypeAdapter(DocumentBatch)
 
 
 class DocumentBatchResult(OutputModel):
-    """What became of one document: `document` when it was saved, `problem` when refused."""
+    """The result for one document: `document` if it was saved, otherwise `problem`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -44,6 +55,7 @@ class DocumentBatchResult(OutputModel):
                     "key": "driving-licence",
                     "status": 200,
                     "document": DOCUMENT_EXAMPLE,
+                    "problem": None,
                 }
             ]
         }
@@ -51,8 +63,8 @@ class DocumentBatchResult(OutputModel):
 
     key: Key
     status: Annotated[int, Field(examples=[201])]
-    document: DocumentRead | SkipJsonSchema[None] = None
-    problem: Problem | SkipJsonSchema[None] = None
+    document: DocumentRead | None
+    problem: Problem | None
 
 
 class DocumentBatchRead(OutputModel):
@@ -61,9 +73,14 @@ class DocumentBatchRead(OutputModel):
     items: list[DocumentBatchResult]
 
 
-class DocumentBatchUpload(InputModel):
-    """The parts of a batch (`multipart/form-data`): `items`, then the parts that they name."""
+class DocumentBatchUpload(PatchModel):
+    """The parts of a batch (`multipart/form-data`)."""
 
-    model_config = ConfigDict(extra="allow")
-
-    items: Annotated[list[DocumentBatchItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    batch: DocumentBatch
+    files: Annotated[
+        list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]],
+        Field(
+            max_length=MAX_FILES,
+            description="The files of all items: one part with this name for each.",
+        ),
+    ] = []

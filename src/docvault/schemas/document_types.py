@@ -1,4 +1,4 @@
-"""Document types on the wire."""
+"""Schemas of document types."""
 
 from typing import Annotated, Literal
 
@@ -14,17 +14,25 @@ from pydantic import (
     field_validator,
 )
 
-from docvault.rules.document_types import KEY_PATTERN, MAX_LABEL_LENGTH
-from docvault.rules.media_types import KNOWN_MEDIA_TYPES
-from docvault.rules.slots import LEGACY_UPLOAD_MODES, FieldFacts, UploadMode
+from docvault.domain.document_types import (
+    KEY_PATTERN,
+    LEGACY_UPLOAD_MODES,
+    MAX_LABEL_LENGTH,
+    PasswordPolicy,
+    UploadMode,
+)
+from docvault.domain.media_types import KNOWN_MEDIA_TYPES
 from docvault.schemas.base import (
     SHOWS_SOMETHING,
     InputModel,
+    LineText,
     Name,
     OutputModel,
     Page,
     PatchModel,
+    ProseText,
     SafeText,
+    StoredOutputModel,
     UtcTime,
     not_blank,
 )
@@ -36,7 +44,7 @@ MAX_POSITION = 1_000_000
 
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN), Field(examples=["identity-card"])]
 Label = Annotated[
-    SafeText,
+    LineText,
     StringConstraints(strip_whitespace=True, max_length=MAX_LABEL_LENGTH),
     AfterValidator(not_blank),
     Field(
@@ -55,16 +63,20 @@ def _legacy_mode(value: object) -> object:
 
 def _known_media_type(value: str) -> str:
     if value not in KNOWN_MEDIA_TYPES:
-        raise ValueError("is not a media type that can be recognised from the bytes")
+        raise ValueError("must be a media type that can be detected from the content")
     return value
 
 
 InputUploadMode = Annotated[
     UploadMode,
-    BeforeValidator(_legacy_mode, json_schema_input_type=UploadMode | Literal[0, 1, 2]),
+    BeforeValidator(_legacy_mode, json_schema_input_type=UploadMode),
+    Field(description="Who may upload and whether it is required."),
+]
+PasswordProtected = Annotated[
+    PasswordPolicy,
     Field(
-        description="Who must or may upload. The codes 0, 1 and 2 of older systems stand for "
-        "optional, required and admin_only."
+        description="What happens to files that cannot be read without a password. `refuse`: such "
+        "a file is 422 `password-protected`."
     ),
 ]
 MediaTypes = Annotated[
@@ -74,7 +86,7 @@ MediaTypes = Annotated[
 
 
 class DocumentTypeFieldInput(InputModel):
-    """A text field to ask for. Give the `key` to update or rename one that exists."""
+    """A text field to collect. Send the `key` to update or rename an existing field."""
 
     label: Label
     key: Key | None = None
@@ -86,23 +98,23 @@ class _DocumentTypeInput(InputModel):
     @field_validator("field_labels", check_fields=False)
     @classmethod
     def one_form_of_fields(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Refuse `fields` and `field_labels` together (A-12); null is neither."""
+        """Reject `fields` and `field_labels` together (A-12); null counts as absent."""
         if value is not None and info.data.get("fields") is not None:
-            raise ValueError("give fields or field_labels, not both")
+            raise ValueError("must not be combined with fields")
         return value
 
 
-_FIELDS = Field(max_length=MAX_FIELDS, description="The fields to ask for, in order.")
+_FIELDS = Field(max_length=MAX_FIELDS, description="The fields to collect, in order.")
 _FIELD_LABELS = Field(
     max_length=MAX_FIELDS * (MAX_LABEL_LENGTH + 2),
-    description="The labels of the fields, separated by commas: a short form of `fields`.",
+    description="The labels of the fields, separated by commas; a short form of `fields`.",
     examples=["Date of issue, Place of issue"],
 )
 _INSTRUCTIONS = Field(max_length=MAX_INSTRUCTIONS_LENGTH)
 
 
 class DocumentTypeCreate(_DocumentTypeInput):
-    """A document type to ask for; a name is enough."""
+    """A new document type; only the name is required."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -128,15 +140,16 @@ class DocumentTypeCreate(_DocumentTypeInput):
     collects_fields: StrictBool = False
     fields: Annotated[list[DocumentTypeFieldInput] | None, _FIELDS] = None
     field_labels: Annotated[SafeText | None, _FIELD_LABELS] = None
-    instructions: Annotated[SafeText | None, _INSTRUCTIONS] = None
+    instructions: Annotated[ProseText | None, _INSTRUCTIONS] = None
     accepted_media_types: MediaTypes | None = None
     max_size_bytes: Annotated[StrictInt | None, Field(ge=1, le=2**40)] = None
     max_files: Annotated[StrictInt, Field(ge=1, le=MAX_FILES)] = 1
+    password_protected: PasswordProtected = PasswordPolicy.ACCEPT
     position: Annotated[StrictInt | None, Field(ge=0, le=MAX_POSITION)] = None
 
 
 class DocumentTypeUpdate(_DocumentTypeInput, PatchModel):
-    """Changes to a document type (RFC 7396): absent is unchanged, null is the default."""
+    """Changes to a document type (JSON Merge Patch, RFC 7396); null restores a default."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"upload_mode": "required"}]})
 
@@ -145,16 +158,17 @@ class DocumentTypeUpdate(_DocumentTypeInput, PatchModel):
     collects_fields: StrictBool | None = None
     fields: Annotated[list[DocumentTypeFieldInput] | None, _FIELDS] = None
     field_labels: Annotated[SafeText | None, _FIELD_LABELS] = None
-    instructions: Annotated[SafeText | None, _INSTRUCTIONS] = None
+    instructions: Annotated[ProseText | None, _INSTRUCTIONS] = None
     accepted_media_types: MediaTypes | None = None
     max_size_bytes: Annotated[StrictInt | None, Field(ge=1, le=2**40)] = None
     max_files: Annotated[StrictInt | None, Field(ge=1, le=MAX_FILES)] = None
+    password_protected: PasswordProtected | None = None
     position: Annotated[StrictInt | None, Field(ge=0, le=MAX_POSITION)] = None
     archived: StrictBool = False
 
 
 class DocumentTypeOrder(InputModel):
-    """Every active document type, in the wanted order."""
+    """The keys of all active document types, in the new order."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"keys": ["identity-card", "driving-licence"]}]}
@@ -172,8 +186,8 @@ class DocumentTypeFieldRead(OutputModel):
     required: bool
 
 
-class AskedDocumentType(OutputModel):
-    """A document type as shown with a document: `fields` are those that are asked now."""
+class RequestedDocumentType(StoredOutputModel):
+    """A document type as part of a document; `fields` are those currently collected."""
 
     key: Key
     name: Annotated[str, Field(examples=["Identity card"])]
@@ -183,10 +197,11 @@ class AskedDocumentType(OutputModel):
     accepted_media_types: Annotated[list[str], Field(examples=[["image/jpeg", "image/png"]])]
     max_size_bytes: Annotated[int, Field(examples=[26214400])]
     max_files: Annotated[int, Field(examples=[1])]
+    password_protected: PasswordProtected = PasswordPolicy.ACCEPT
 
 
-class DocumentTypeRead(AskedDocumentType):
-    """A document type as staff and third parties see it: `fields` also while not collected."""
+class DocumentTypeRead(RequestedDocumentType):
+    """A document type; `fields` are listed even if `collects_fields` is off."""
 
     collects_fields: bool
     position: Annotated[int, Field(examples=[0])]
@@ -196,12 +211,4 @@ class DocumentTypeRead(AskedDocumentType):
 
 
 class DocumentTypePage(Page[DocumentTypeRead]):
-    """One page of document types, in their order."""
-
-
-def field_reads(fields: tuple[FieldFacts, ...]) -> list[DocumentTypeFieldRead]:
-    """Return fields as they go over the wire."""
-    return [
-        DocumentTypeFieldRead(key=f.key, label=f.label, kind="text", required=f.required)
-        for f in fields
-    ]
+    """A page of document types, in their order."""

@@ -1,66 +1,115 @@
-"""Documents on the wire, one shape for each audience."""
+"""Schemas of documents; staff see more than the other APIs."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
-from docvault.rules.field_values import MAX_VALUE_LENGTH
-from docvault.rules.scans import ScanState
-from docvault.rules.states import Status, UploadState
-from docvault.schemas.base import InputModel, OutputModel, Page, PatchModel, SafeText, UtcTime
-from docvault.schemas.document_types import AskedDocumentType, Key
+from docvault.domain.document_status import Status, UploadState
+from docvault.domain.field_values import MAX_VALUE_LENGTH
+from docvault.domain.scans import ScanState
+from docvault.schemas.base import (
+    InputModel,
+    OutputModel,
+    Page,
+    PatchModel,
+    ProseText,
+    StoredOutputModel,
+    UtcTime,
+)
+from docvault.schemas.document_types import Key, RequestedDocumentType
 
 UploaderKind = Literal["customer", "admin", "integration"]
 
-FieldValue = Annotated[SafeText, StringConstraints(max_length=MAX_VALUE_LENGTH)]
+FieldValue = Annotated[ProseText, StringConstraints(max_length=MAX_VALUE_LENGTH)]
 FieldValuesInput = Annotated[
     dict[Annotated[str, StringConstraints(max_length=100)], FieldValue | None],
     Field(
         max_length=50,
-        description="Values by field key, merged into those that are stored; null clears one.",
+        description="Values by field key, merged into the stored values; null clears a value.",
         examples=[{"date-of-issue": "2024-05-02"}],
     ),
 ]
 FieldValues = Annotated[dict[str, str], Field(examples=[{"date-of-issue": "2024-05-02"}])]
 
 
-class FileRead(OutputModel):
+class FileRead(StoredOutputModel):
     """One stored file."""
 
-    number: Annotated[int, Field(description="Place within the document, from 1.", examples=[1])]
-    filename: Annotated[str, Field(examples=["licence.jpg"])]
+    number: Annotated[int, Field(description="Position in the document, from 1.", examples=[1])]
+    filename: Annotated[
+        str,
+        Field(
+            description="The sanitized file name; its extension matches the media type.",
+            examples=["licence.jpg"],
+        ),
+    ]
     media_type: Annotated[
-        str, Field(description="Decided from the bytes.", examples=["image/jpeg"])
+        str, Field(description="Detected from the content.", examples=["image/jpeg"])
     ]
     size_bytes: Annotated[int, Field(examples=[482113])]
     sha256: Annotated[str, Field(examples=["9f86d081884c7d659a2feaa0c55ad015" * 2])]
-    has_preview: bool
-    has_active_content: Annotated[
-        bool, Field(description="Whether it can run something; such a file is never inline.")
+    has_preview: Annotated[
+        bool,
+        Field(
+            description="Whether the file has a preview: an image or PDF, unless its first page "
+            "could not be rendered."
+        ),
     ]
+    has_active_content: Annotated[
+        bool,
+        Field(
+            description="Whether the file can run or fetch something (scripts, macros, remote "
+            "templates, embedded programs), or cannot be looked into; such a file is never sent "
+            "inline."
+        ),
+    ]
+    has_attachments: Annotated[
+        bool | None,
+        Field(
+            description="Whether other files are embedded, such as the XML of an electronic "
+            "invoice. Null: not known, because the file cannot be looked into, or was stored by a "
+            "version that did not look."
+        ),
+    ] = None
+    needs_password: Annotated[
+        bool | None,
+        Field(
+            description="Whether the file cannot be read without a password. Null: not known, "
+            "because the file was stored by a version that did not look."
+        ),
+    ] = None
+    pages: Annotated[
+        int | None,
+        Field(
+            description="The number of pages of a PDF or TIFF, and 1 for other images. Null for "
+            "other types, and if it is not known.",
+            examples=[1],
+        ),
+    ] = None
     scan: Annotated[
         ScanState,
         Field(
-            description="How the last scan for malware ended: `infected` is given to nobody (409 "
-            "`document-quarantined`), `error` gave no verdict, `not_configured`: no scanner."
+            description="The result of the last malware scan. `infected`: the file is quarantined "
+            "and cannot be read (409 `document-quarantined`). `error`: the scan failed. "
+            "`not_configured`: there is no scanner."
         ),
     ]
 
 
 class Uploader(OutputModel):
-    """Who uploaded, without saying which person."""
+    """The kind of caller who uploaded the document."""
 
     kind: UploaderKind
 
 
 class AdminUploader(Uploader):
-    """Who uploaded."""
+    """The caller who uploaded the document."""
 
     id: Annotated[
         str,
         Field(
-            description="The customer's id, the subject of the staff member's token or the id "
-            "of the API key.",
+            description="The customer's id, the subject of the staff member's token, or the id of "
+            "the API key.",
             examples=["c-1042"],
         ),
     ]
@@ -78,6 +127,7 @@ _DOCUMENT_EXAMPLE: dict[str, Any] = {
         "accepted_media_types": ["image/jpeg", "image/png", "application/pdf"],
         "max_size_bytes": 26214400,
         "max_files": 2,
+        "password_protected": "accept",
     },
     "upload_state": "uploaded",
     "status": "accepted",
@@ -92,6 +142,9 @@ _DOCUMENT_EXAMPLE: dict[str, Any] = {
             "sha256": "9f86d081884c7d659a2feaa0c55ad015" * 2,
             "has_preview": True,
             "has_active_content": False,
+            "has_attachments": False,
+            "needs_password": False,
+            "pages": 1,
             "scan": "not_configured",
         }
     ],
@@ -106,15 +159,21 @@ ADMIN_DOCUMENT_EXAMPLE = {
 
 
 class _DocumentRead(OutputModel):
-    type: AskedDocumentType
+    type: RequestedDocumentType
     upload_state: UploadState
     status: Annotated[
         Status,
-        Field(description="Derived. Be ready for more values; `incomplete`: a value is due."),
+        Field(
+            description="Derived from the upload and the field values; `incomplete`: a required "
+            "field value is missing. Later versions may add values."
+        ),
     ]
     version: Annotated[
         int,
-        Field(description="0 while missing; grows with each upload, never restarts.", examples=[1]),
+        Field(
+            description="0 if missing; increases with each upload and never restarts.",
+            examples=[1],
+        ),
     ]
     uploaded_at: UtcTime | None
     files: list[FileRead]
@@ -123,7 +182,7 @@ class _DocumentRead(OutputModel):
 
 
 class DocumentRead(_DocumentRead):
-    """The place of one customer for one document type, filled or not."""
+    """A customer's document of one type, uploaded or missing."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [DOCUMENT_EXAMPLE]})
 
@@ -131,7 +190,7 @@ class DocumentRead(_DocumentRead):
 
 
 class AdminDocumentRead(_DocumentRead):
-    """The place of one customer for one document type, filled or not, as staff see it."""
+    """A customer's document of one type, uploaded or missing, as staff see it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [ADMIN_DOCUMENT_EXAMPLE]})
 
@@ -139,15 +198,15 @@ class AdminDocumentRead(_DocumentRead):
 
 
 class DocumentPage(Page[DocumentRead]):
-    """One page of a customer's documents, in the order of their types."""
+    """A page of a customer's documents, in the order of their types."""
 
 
 class AdminDocumentPage(Page[AdminDocumentRead]):
-    """One page of a customer's documents, in the order of their types."""
+    """A page of a customer's documents, in the order of their types."""
 
 
 class DocumentUpdate(PatchModel):
-    """Changes to the field values; file, version and upload date stay as they are."""
+    """Changes to the field values; files, version and upload date stay unchanged."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"field_values": {"date-of-issue": "2024-05-02"}}]}
@@ -157,7 +216,7 @@ class DocumentUpdate(PatchModel):
 
 
 class DocumentVersionRead(OutputModel):
-    """One submission. `field_values` are those it came with."""
+    """A submitted version. `field_values` are those submitted with it."""
 
     version: Annotated[int, Field(examples=[1])]
     uploaded_at: UtcTime
@@ -168,11 +227,11 @@ class DocumentVersionRead(OutputModel):
 
 
 class DocumentVersionPage(Page[DocumentVersionRead]):
-    """One page of the versions of a document, newest first."""
+    """A page of the versions of a document, newest first."""
 
 
 class CopySource(InputModel):
-    """What to copy; by default every file of the current version."""
+    """The source of a copy; by default all files of the current version."""
 
     key: Key
     version: Annotated[StrictInt | None, Field(ge=1, le=2**31 - 1)] = None
@@ -180,7 +239,7 @@ class CopySource(InputModel):
 
 
 class DocumentCopy(InputModel):
-    """Fill a slot with the bytes of another slot of the same customer."""
+    """A copy from another document of the same customer."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"from": {"key": "identity-card"}}]},
@@ -198,7 +257,7 @@ class DocumentUpload(PatchModel):
         Field(
             min_length=1,
             max_length=20,
-            description="The file; up to `max_files` parts with this name.",
+            description="The files: up to `max_files` parts with this name.",
         ),
     ]
     field_values: FieldValuesInput = {}

@@ -1,4 +1,4 @@
-"""Erasures on the wire."""
+"""Schemas of erasures."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ ErasureState = Literal["pending", "completed"]
 
 
 class ErasureCounts(OutputModel):
-    """What was removed, and how many stored files still have to go."""
+    """What was removed, and how many blobs are still to be deleted."""
 
     documents: Annotated[int, Field(examples=[2])]
     versions: Annotated[int, Field(examples=[3])]
@@ -20,7 +20,7 @@ class ErasureCounts(OutputModel):
 
 
 class ErasureRead(OutputModel):
-    """The erasure of a customer; it never says whose."""
+    """The erasure of a customer, who is not identified."""
 
     id: UUID
     state: ErasureState
@@ -30,4 +30,4 @@ class ErasureRead(OutputModel):
 
 
 class ErasurePage(Page[ErasureRead]):
-    """One page of erasures, oldest first."""
+    """A page of erasures, oldest first."""

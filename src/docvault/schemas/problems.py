@@ -1,13 +1,23 @@
-"""Problem answers (RFC 9457)."""
+"""Schemas of problems (RFC 9457)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 
+class ProblemParams(BaseModel):
+    """What a translation of `code` needs; only the members that it needs are sent."""
+
+    max: Annotated[int | SkipJsonSchema[None], Field(description="The largest allowed.")] = None
+    min: Annotated[int | SkipJsonSchema[None], Field(description="The smallest allowed.")] = None
+    allowed: Annotated[
+        list[str] | SkipJsonSchema[None], Field(description="The allowed values.")
+    ] = None
+
+
 class ProblemError(BaseModel):
-    """One thing that is wrong, and where."""
+    """One invalid value and its location."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -15,36 +25,38 @@ class ProblemError(BaseModel):
                 {
                     "pointer": "/name",
                     "parameter": None,
-                    "code": "string_too_long",
-                    "detail": "String should have at most 200 characters",
+                    "code": "too-long",
+                    "detail": "Must be at most 200 characters.",
+                    "params": {"max": 200},
                 }
             ]
         }
     )
 
     pointer: Annotated[
-        str | None, Field(description="RFC 6901 JSON pointer into the body.", examples=["/name"])
+        str | None, Field(description="JSON pointer (RFC 6901) into the body.", examples=["/name"])
     ]
     parameter: Annotated[
-        str | None, Field(description="Name of a query or path parameter or of a header.")
+        str | None, Field(description="Name of a query parameter, path parameter or header.")
     ]
-    code: Annotated[str, Field(examples=["string_too_long"])]
-    detail: Annotated[str, Field(examples=["String should have at most 200 characters"])]
+    code: Annotated[str, Field(examples=["too-long"])]
+    detail: Annotated[str, Field(examples=["Must be at most 200 characters."])]
+    params: ProblemParams
 
 
 class Problem(BaseModel):
-    """Why a request was refused, for programs (`code`) and people (`detail`)."""
+    """Why a request failed, for programs (`code`) and people (`detail`)."""
 
     model_config = ConfigDict(extra="allow")
 
     type: Annotated[str, Field(examples=["urn:docvault:problem:validation-error"])]
-    title: Annotated[str, Field(examples=["The request is not valid"])]
+    title: Annotated[str, Field(examples=["Validation failed"])]
     status: Annotated[int, Field(examples=[422])]
     detail: Annotated[str, Field(examples=["The request is not valid."])]
     instance: Annotated[
         str,
         Field(
-            description="Names this occurrence; the same id stands in the logs.",
+            description="Identifies the request; the logs have the same id.",
             examples=["urn:uuid:0193602e-5f3c-7b1a-9d0e-2f6c8a4b1d3e"],
         ),
     ]
@@ -53,28 +65,42 @@ class Problem(BaseModel):
         Field(description="The last segment of `type`.", examples=["validation-error"]),
     ]
     errors: list[ProblemError]
-    allowed: Annotated[
-        list[str] | SkipJsonSchema[None],
-        Field(description="With 415: the media types that are accepted here."),
-    ] = None
-    detected: Annotated[
-        str | None, Field(description="With 415: what the bytes are, null when unknown.")
-    ] = None
-    limit_bytes: Annotated[
-        int | SkipJsonSchema[None], Field(description="With 413: the largest size.")
-    ] = None
-    quota: Annotated[
-        str | SkipJsonSchema[None],
+
+
+class _MediaTypeMembers(BaseModel):
+    allowed: Annotated[list[str], Field(description="The accepted media types.")]
+    detected: Annotated[str | None, Field(description="The media type, null if unknown.")]
+
+
+class _ExtensionMembers(BaseModel):
+    detected: Annotated[str, Field(description="The media type of the content.")]
+    extensions: Annotated[
+        list[str],
         Field(
-            description="With `quota-exceeded`: what there would be too much of.",
-            examples=["files", "bytes"],
+            description="What the name may end in, the usual one first.",
+            examples=[["jpg", "jpeg"]],
         ),
-    ] = None
-    limit: Annotated[
-        int | SkipJsonSchema[None],
-        Field(description="With `quota-exceeded`: how much of it a customer may have."),
-    ] = None
-    used: Annotated[
-        int | SkipJsonSchema[None],
-        Field(description="With `quota-exceeded`: how much of it the customer has."),
-    ] = None
+    ]
+
+
+class _SizeMembers(BaseModel):
+    limit_bytes: Annotated[int, Field(description="The maximum size.")]
+
+
+class _QuotaMembers(BaseModel):
+    quota: Annotated[
+        Literal["files", "bytes", "value_bytes"],
+        Field(description="The quota that would be exceeded."),
+    ]
+    limit: Annotated[int, Field(description="The limit for each customer.")]
+    used: Annotated[int, Field(description="The customer's current usage.")]
+
+
+# Members of single codes, in addition to those of every problem.
+PROBLEM_MEMBERS: dict[str, type[BaseModel]] = {
+    "unsupported-media-type": _MediaTypeMembers,
+    "extension-mismatch": _ExtensionMembers,
+    "content-too-large": _SizeMembers,
+    "file-too-large": _SizeMembers,
+    "quota-exceeded": _QuotaMembers,
+}

@@ -1,4 +1,4 @@
-"""Upload sessions on the wire."""
+"""Schemas of upload sessions."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -13,7 +13,7 @@ _ID = "0193602e-5f3c-7b1a-9d0e-2f6c8a4b1d3e"
 
 
 class UploadCreate(PatchModel):
-    """A file that is about to be sent."""
+    """The file of a new upload."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -29,7 +29,7 @@ class UploadCreate(PatchModel):
     )
 
     filename: Annotated[SafeText, StringConstraints(min_length=1, max_length=1024)]
-    # JSON numbers are exact up to here (RFC 8259, section 6).
+    # JSON integers are exact up to here (RFC 8259, section 6).
     size_bytes: Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
     sha256: Annotated[
         str,
@@ -41,7 +41,7 @@ class UploadCreate(PatchModel):
 
 
 class UploadCreated(OutputModel):
-    """Where and how to send the bytes: once, exactly those announced, before `expires_at`."""
+    """How to send the file: once, with the declared size and SHA-256, before `expires_at`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -62,18 +62,19 @@ class UploadCreated(OutputModel):
     url: Annotated[
         str,
         Field(
-            description="Opaque; whoever holds it can send the bytes. No credential goes with it."
+            description="A signed, opaque URL: whoever has it can upload the file. Send no "
+            "credential with it."
         ),
     ]
     headers: Annotated[
         dict[str, str],
-        Field(description="To be sent as they are. Most clients set Content-Length themselves."),
+        Field(description="Headers to send unchanged. Most clients set Content-Length themselves."),
     ]
     expires_at: UtcTime
 
 
 class UploadRead(OutputModel):
-    """A file that was announced. `pending`: not completed yet, whether the bytes came or not."""
+    """An upload. `pending`: not completed, whether or not the bytes have arrived."""
 
     id: Annotated[UUID, Field(examples=[_ID])]
     state: Literal["pending", "completed", "expired"]

@@ -5,73 +5,74 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from docvault.auth.api_keys import generate_key, hash_secret
+from docvault.domain.api_keys import ApiKey, NewApiKey
+from docvault.domain.audit import AuditAction, difference
 from docvault.errors import NotFound, ValidationFailed
-from docvault.models import ApiKey, new_id
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.schemas.api_keys import ApiKeyCreate, ApiKeyUpdate
-from docvault.schemas.audit_events import AuditAction
-from docvault.services.work import Work, difference
 
 
-async def create_api_key(work: Work, data: ApiKeyCreate) -> tuple[ApiKey, str]:
-    """Add a key; return it and the text that is shown once."""
+async def create_api_key(uow: UnitOfWork, data: ApiKeyCreate) -> tuple[ApiKey, str]:
+    """Create a key; return it with its text, which is shown only once."""
     _require_future(data.expires_at)
     text, parts = generate_key()
-    row = await work.unit.api_keys.add(
-        ApiKey(
-            id=new_id(),
+    row = await uow.api_keys.add(
+        NewApiKey(
             public_id=parts.public_id,
-            secret_hash=hash_secret(work.keyring.api_key_pepper, parts.secret),
+            secret_hash=hash_secret(uow.context.keyring.api_key_pepper, parts.secret),
             name=data.name,
             scopes=_scopes(data),
             expires_at=data.expires_at,
         )
     )
-    await work.record(AuditAction.API_KEY_CREATE, changes=difference({}, _audited(row)))
+    await uow.audit(AuditAction.API_KEY_CREATE, changes=difference({}, _audited(row)))
     return row, text
 
 
 async def list_api_keys(
-    work: Work, *, after: tuple[datetime, UUID] | None, limit: int
+    uow: UnitOfWork, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[ApiKey]:
     """Return up to `limit` keys, oldest first."""
-    return await work.unit.api_keys.list_page(after=after, limit=limit)
+    return await uow.api_keys.list_page(after=after, limit=limit)
 
 
-async def count_api_keys(work: Work) -> int:
+async def count_api_keys(uow: UnitOfWork) -> int:
     """Return how many keys there are, revoked ones included."""
-    return await work.unit.api_keys.count()
+    return await uow.api_keys.count()
 
 
-async def get_api_key(work: Work, key_id: UUID, *, lock: bool = False) -> ApiKey:
+async def get_api_key(uow: UnitOfWork, key_id: UUID, *, lock: bool = False) -> ApiKey:
     """Return a key, revoked or not; raises `NotFound`."""
-    row = await work.unit.api_keys.get(key_id, lock=lock)
+    row = await uow.api_keys.get(key_id, lock=lock)
     if row is None:
         raise NotFound
     return row
 
 
-async def update_api_key(work: Work, key_id: UUID, data: ApiKeyUpdate) -> ApiKey:
+async def update_api_key(uow: UnitOfWork, key_id: UUID, data: ApiKeyUpdate) -> ApiKey:
     """Rename a key or change its scopes or expiry."""
-    before = _audited(await get_api_key(work, key_id))
+    before = _audited(await get_api_key(uow, key_id))
     values = {name: getattr(data, name) for name in data.model_fields_set}
     if "scopes" in values:
         values["scopes"] = _scopes(data)
     if "expires_at" in values:
         _require_future(data.expires_at)
     if not values:
-        return await get_api_key(work, key_id)
-    row = await work.unit.api_keys.update(key_id, values)
-    await work.record(AuditAction.API_KEY_UPDATE, changes=difference(before, _audited(row)))
+        return await get_api_key(uow, key_id)
+    row = await uow.api_keys.update(key_id, values)
+    changes = difference(before, _audited(row))
+    if changes is not None:
+        await uow.audit(AuditAction.API_KEY_UPDATE, changes=changes)
     return row
 
 
-async def revoke_api_key(work: Work, key_id: UUID) -> None:
-    """End a key at once; doing it again changes nothing."""
-    row = await get_api_key(work, key_id, lock=True)
+async def revoke_api_key(uow: UnitOfWork, key_id: UUID) -> None:
+    """Revoke a key with immediate effect; idempotent."""
+    row = await get_api_key(uow, key_id, lock=True)
     if row.revoked_at is not None:
         return
-    await work.unit.api_keys.update(key_id, {"revoked_at": datetime.now(UTC)})
-    await work.record(AuditAction.API_KEY_REVOKE, changes={"id": {"old": str(key_id), "new": None}})
+    await uow.api_keys.update(key_id, {"revoked_at": datetime.now(UTC)})
+    await uow.audit(AuditAction.API_KEY_REVOKE, changes={"id": {"old": str(key_id), "new": None}})
 
 
 def _require_future(expires_at: datetime | None) -> None:

@@ -1,69 +1,48 @@
-"""Making stored bytes the current version of a slot, and what is answered then (D1, D4)."""
+"""Making stored bytes the current version of a document."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Generic, NoReturn, TypeVar
+from typing import NoReturn
 from uuid import UUID
 
-from docvault import metrics
-from docvault.auth.principals import Access, Caller
-from docvault.errors import DatabaseUnavailable, Overloaded, StorageUnavailable
-from docvault.models import new_id
+from docvault.context import RequestContext
+from docvault.db.tables import new_id
+from docvault.domain.accepted_files import check_accepted
+from docvault.domain.audit import AuditAction, NewAuditEvent, difference
+from docvault.domain.documents import Document, DocumentVersion, StoredFile
+from docvault.domain.field_values import FieldValueChanges, merge_values
+from docvault.domain.media_types import PREVIEWABLE_MEDIA_TYPES
+from docvault.domain.permissions import require_write
+from docvault.errors import DatabaseUnavailable, ServiceUnavailable, StorageUnavailable
+from docvault.observability import metrics
 from docvault.repositories.attachments import NewFile, NewVersion
-from docvault.repositories.audit_events import NewAuditEvent
 from docvault.repositories.idempotency_keys import Completion
-from docvault.repositories.jobs import JobName
-from docvault.repositories.unit import Unit
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.field_values import FieldValueChanges, merge_values
-from docvault.rules.media_types import PREVIEWABLE_MEDIA_TYPES
-from docvault.rules.permissions import require_write
-from docvault.rules.slots import FileFacts, Slot, VersionFacts
-from docvault.schemas.audit_events import AuditAction
-from docvault.services.accepted_files import check_accepted
+from docvault.repositories.unit_of_work import UnitOfWork
+from docvault.services import quotas
 from docvault.services.blobs import abandon_blobs
-from docvault.services.documents import lock_slot
-from docvault.services.idempotency_keys import keep_answer
+from docvault.services.documents import lock_document
+from docvault.services.idempotency_keys import store_response
 from docvault.services.resources import Resources
-from docvault.services.work import Asker, Work
-from docvault.settings import Settings
-
-_Answer = TypeVar("_Answer")
-Precondition = Callable[[Slot], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[_Answer]):
-    """What a save answers, and what is kept of that for repeated requests."""
-
-    answer: _Answer
-    completion: Completion | None
+from docvault.services.saved_documents import (
+    SavedDocument,
+    SaveTarget,
+    check_preconditions,
+    saved_document,
+)
 
 
-# Makes the reply of the filled slot and of whether it was empty before.
-Respond = Callable[[Slot, bool], Reply[_Answer]]
-
-
-async def settle(work: Work, reply: Reply[_Answer]) -> _Answer:
-    """Return the answer of a reply whose change is not an attachment, in its transaction."""
-    await keep_answer(work, reply.completion)
-    return reply.answer
-
-
-class SessionSettled(Exception):
-    """The upload session was completed, deleted or has expired in the meantime."""
+class SessionClosed(Exception):
+    """The upload session was completed or deleted, or has expired, in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Stored bytes on their way to a slot."""
+    """Stored bytes to attach to a document."""
 
-    customer: CustomerFacts
-    key: str
+    target: SaveTarget
     files: Sequence[NewFile]
     field_values: FieldValueChanges
-    precondition: Precondition
     action: AuditAction | None = None
     # The upload session that brought the bytes; it ends in the same transaction.
     session_id: UUID | None = None
@@ -74,134 +53,150 @@ class Attachment:
         """The blobs that hold the bytes."""
         return [file.blob_id for file in self.files]
 
-    def version_of(self, slot: Slot, field_values: dict[str, str], caller: Caller) -> NewVersion:
-        """Return this as the next version of a slot."""
-        return NewVersion(
-            id=self.version_id,
-            slot=slot,
-            customer_id=self.customer.id,
-            # The answer, which is stored with the version, has to tell it beforehand.
-            uploaded_at=datetime.now(UTC),
-            uploaded_by_kind=caller.kind,
-            uploaded_by_id=caller.id,
-            field_values=field_values,
-            files=self.files,
-        )
+    def may_skip_locks(self, document: Document, keep_versions: int) -> bool:
+        """Whether attaching is all there is to do: no session to close, no version to prune."""
+        # There are never more versions than the highest number.
+        return self.session_id is None and document.last_version < keep_versions
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Everything the attach statement writes, decided from the document as it was read."""
+
+    version: NewVersion
+    event: NewAuditEvent
+    completion: Completion | None
+    saved: SavedDocument
 
 
 async def attach_files(
     resources: Resources,
-    asker: Asker,
+    context: RequestContext,
     attachment: Attachment,
-    respond: Respond[_Answer],
-    slot: Slot | None = None,
-) -> _Answer:
-    """Commit a version; when the outcome of the commit is unknown, look (D4).
+    document: Document | None = None,
+) -> SavedDocument:
+    """Commit a new version; when the outcome of the commit is unknown, look it up.
 
-    `slot` is what the caller decided upon. As long as it still is what it was, a single
-    statement does everything; otherwise, and without it, the slot is read again under locks.
+    `document` is the state that the caller's checks were based on. If it is unchanged, one
+    statement does everything. Otherwise, and without it, the document is read again under locks.
     """
-    attempt = _Attempt(asker, attachment, respond)
-    is_attached = False
+    plan: _Plan | None = None
     try:
-        if slot is not None and _needs_one_statement(attachment, slot, asker.settings):
-            async with resources.statements(asker.access) as unit:
-                is_attached = await attempt.attach(unit, slot)
-        if not is_attached:
-            async with resources.unit(asker.access) as unit:
-                await attempt.attach_under_locks(unit)
+        if document and attachment.may_skip_locks(document, context.settings.keep_versions):
+            plan = _plan(context, attachment, document)
+        if plan is None or not await _attach_unlocked(resources, context, plan):
+            async with resources.transaction(context) as uow:
+                plan = _plan(context, attachment, await _lock(uow, attachment))
+                await _attach_locked(uow, plan)
     except DatabaseUnavailable:
-        if attempt.reply is None or not await _was_committed(resources, attachment.version_id):
+        if plan is None or not await _was_committed(resources, attachment.version_id):
             raise
     except Exception:
-        # The holder of a session's URL could write them again: they wait for their expiry.
+        # A signed URL could write the bytes of a session again: those blobs expire instead.
         if attachment.session_id is None:
             await abandon_blobs(resources, attachment.blob_ids)
         raise
     metrics.FILES_STORED.inc(len(attachment.files))
-    return attempt.answer
+    return plan.saved
 
 
-def _needs_one_statement(attachment: Attachment, slot: Slot, settings: Settings) -> bool:
-    """Whether nothing is to be done beside attaching: no session to end, no old version to go."""
-    # There are never more versions than the highest number.
-    return attachment.session_id is None and slot.last_version < settings.keep_versions
+def _plan(context: RequestContext, attachment: Attachment, document: Document) -> _Plan:
+    """Check permission, preconditions and values, and decide what to write."""
+    target = attachment.target
+    require_write(context.actor, document.type)
+    check_preconditions(target.preconditions, document, context)
+    version = NewVersion(
+        id=attachment.version_id,
+        document=document,
+        customer_id=target.customer.id,
+        # Set here rather than by the database: the response is stored with the version.
+        uploaded_at=datetime.now(UTC),
+        uploaded_by_kind=context.actor.kind,
+        uploaded_by_id=context.actor.id,
+        field_values=merge_values(document.type, document.field_values, attachment.field_values),
+        files=attachment.files,
+    )
+    saved = saved_document(
+        _with_version(document, version), context, created=document.version is None
+    )
+    return _Plan(
+        version,
+        _event(context, attachment, version),
+        saved.completion(target.claim, target.customer.id),
+        saved,
+    )
 
 
-class _Attempt(Generic[_Answer]):
-    """An attachment on its way into the database, perhaps at the second try."""
-
-    def __init__(self, asker: Asker, attachment: Attachment, respond: Respond[_Answer]) -> None:
-        self._asker = asker
-        self._attachment = attachment
-        self._respond = respond
-        self.reply: Reply[_Answer] | None = None
-
-    @property
-    def answer(self) -> _Answer:
-        """What to answer, once the version is attached."""
-        if self.reply is None:
-            raise RuntimeError("nothing was attached")
-        return self.reply.answer
-
-    async def attach(self, unit: Unit, slot: Slot) -> bool:
-        """Attach to the slot as it was read; False when it is another by now."""
-        attachment = self._attachment
-        require_write(self._asker.caller, slot.type)
-        attachment.precondition(slot)
-        values = merge_values(slot.type, slot.field_values, attachment.field_values)
-        version = attachment.version_of(slot, values, self._asker.caller)
-        self.reply = self._respond(_filled(slot, version), slot.version is None)
-        return await unit.attachments.attach(
-            version,
-            self._event(slot, version),
-            completion=self.reply.completion,
-            has_previews=any(file.media_type in PREVIEWABLE_MEDIA_TYPES for file in version.files),
-        )
-
-    async def attach_under_locks(self, unit: Unit) -> None:
-        """Attach to the slot as it is now, and say what is in the way if something is."""
-        work, attachment = self._asker.work(unit), self._attachment
-        slot = await lock_slot(work, attachment.customer, attachment.key)
-        # The type may take less than when the files were checked.
-        check_accepted(slot.type, attachment.files, self._asker.settings, pointer=None)
-        if attachment.session_id and not await unit.upload_sessions.complete(attachment.session_id):
-            raise SessionSettled
-        if not await self.attach(unit, slot):
-            await self._explain_refusal(work)
-        await self._remove_old_versions(unit, slot)
-
-    async def _explain_refusal(self, work: Work) -> NoReturn:
-        """Find what a slot that is locked was refused for; the transaction is rolled back."""
-        await keep_answer(work, self.reply.completion if self.reply else None)
-        if not await work.unit.blobs.mark_stored(self._attachment.blob_ids):
-            raise StorageUnavailable("Storing the file took too long.")
-        raise Overloaded("The document type was changed at this moment.")
-
-    def _event(self, slot: Slot, version: NewVersion) -> NewAuditEvent:
-        is_new = slot.version is None
-        action = AuditAction.DOCUMENT_UPLOAD if is_new else AuditAction.DOCUMENT_REPLACE
-        return self._asker.event(
-            self._attachment.action or action,
-            customer=self._attachment.customer,
-            document_type=slot.type.key,
-            version=version.number,
-            changes=_changes(slot.field_values, version.field_values),
-        )
-
-    async def _remove_old_versions(self, unit: Unit, slot: Slot) -> None:
-        settings = self._asker.settings
-        document = await unit.documents.lock(self._attachment.customer.id, slot.type.id)
-        unneeded = await unit.documents.remove_versions(document.id, keep=settings.keep_versions)
-        if unneeded:
-            await unit.blobs.queue_deletion(unneeded, wait=settings.backup_window)
-            await unit.jobs.defer(JobName.DELETE_BLOBS)
+async def _attach_unlocked(resources: Resources, context: RequestContext, plan: _Plan) -> bool:
+    async with resources.autocommit(context) as uow:
+        return await _execute(uow, plan)
 
 
-def _filled(slot: Slot, version: NewVersion) -> Slot:
-    """Return the slot as it will be with the version attached."""
+async def _execute(uow: UnitOfWork, plan: _Plan) -> bool:
+    """Attach in one statement; False if the document has changed since it was read."""
+    return await uow.attachments.attach(
+        plan.version,
+        plan.event,
+        completion=plan.completion,
+        has_previews=any(file.media_type in PREVIEWABLE_MEDIA_TYPES for file in plan.version.files),
+    )
+
+
+async def _lock(uow: UnitOfWork, attachment: Attachment) -> Document:
+    """Return the document, locked, once files and session are accepted again."""
+    target, settings = attachment.target, uow.context.settings
+    document = await lock_document(uow, target.customer, target.key)
+    # The type may accept less than when the files were checked.
+    check_accepted(document.type, attachment.files, settings, pointer=None)
+    if attachment.session_id:
+        if not await uow.upload_sessions.complete(attachment.session_id):
+            raise SessionClosed
+        # The files were counted when the session was created, the values were not.
+        await quotas.check_values(uow, target.customer.id)
+    return document
+
+
+async def _attach_locked(uow: UnitOfWork, plan: _Plan) -> None:
+    """Attach to a locked document, and prune the versions that are no longer kept."""
+    if not await _execute(uow, plan):
+        await _explain_failure(uow, plan)
+    settings, version = uow.context.settings, plan.version
+    document_id = await uow.documents.lock(version.customer_id, version.document.type.id)
+    unneeded = await uow.documents.remove_versions(document_id, keep=settings.keep_versions)
+    if unneeded:
+        # The reaper deletes them within a minute: a job would notify the workers at the commit,
+        # for which PostgreSQL takes a lock of the whole server.
+        await uow.blobs.queue_deletion(unneeded, wait=settings.deleted_blob_retention)
+
+
+async def _explain_failure(uow: UnitOfWork, plan: _Plan) -> NoReturn:
+    """Raise the reason why attaching to a locked document failed; this rolls back."""
+    await store_response(uow, plan.completion)
+    if not await uow.blobs.mark_stored([file.blob_id for file in plan.version.files]):
+        raise StorageUnavailable("Storing the file took too long. Retry it.")
+    raise ServiceUnavailable("The document type was changed during the request. Retry it.")
+
+
+def _event(context: RequestContext, attachment: Attachment, version: NewVersion) -> NewAuditEvent:
+    document = version.document
+    is_new = document.version is None
+    action = AuditAction.DOCUMENT_UPLOAD if is_new else AuditAction.DOCUMENT_REPLACE
+    return context.audit_event(
+        attachment.action or action,
+        customer=attachment.target.customer,
+        document_type=document.type.key,
+        version=version.number,
+        changes=difference(
+            {"field_values": document.field_values}, {"field_values": version.field_values}
+        ),
+        files=version.files,
+    )
+
+
+def _with_version(document: Document, version: NewVersion) -> Document:
+    """Return the document as it will be with the version attached."""
     files = tuple(
-        FileFacts(
+        StoredFile(
             id=file.id,
             number=file.number,
             filename=file.filename,
@@ -209,14 +204,17 @@ def _filled(slot: Slot, version: NewVersion) -> Slot:
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             has_active_content=file.has_active_content,
+            has_attachments=file.has_attachments,
+            needs_password=file.needs_password,
+            pages=file.pages,
             scan=file.scan,
             preview_failed=False,
-            # Nobody reads bytes through the answer to an upload.
+            # The response to an upload does not lead to the bytes.
             blob_key="",
         )
         for file in version.files
     )
-    current = VersionFacts(
+    current = DocumentVersion(
         id=version.id,
         number=version.number,
         uploaded_at=version.uploaded_at,
@@ -225,15 +223,9 @@ def _filled(slot: Slot, version: NewVersion) -> Slot:
         field_values=version.field_values,
         files=files,
     )
-    return Slot(slot.type, current, version.field_values, version.number)
-
-
-def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, object] | None:
-    if old == new:
-        return None
-    return {"field_values": {"old": dict(old), "new": dict(new)}}
+    return Document(document.type, current, version.field_values, version.number)
 
 
 async def _was_committed(resources: Resources, version_id: UUID) -> bool:
-    async with resources.unit(Access.everyone()) as unit:
-        return await unit.documents.version_exists(version_id)
+    async with resources.transaction(resources.system_context()) as uow:
+        return await uow.documents.version_exists(version_id)

@@ -1,23 +1,30 @@
-"""Reading the audit trail."""
+"""The audit trail: reading it, and recording denials."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from docvault.auth.keyring import Keyring
 from docvault.auth.tokens import TokenClaims
-from docvault.models import AuditDetail, AuditEvent
-from docvault.repositories.audit_events import AuditFilter, NewAuditEvent
-from docvault.repositories.unit import Unit
-from docvault.rules.customers import CustomerFacts
-from docvault.schemas.audit_events import AuditAction
-from docvault.services.work import Work, audited_customer
+from docvault.context import audited_customer
+from docvault.domain.audit import AuditAction, NewAuditEvent
+from docvault.domain.customers import Customer
+from docvault.domain.rate_limits import WINDOW_SECONDS
+from docvault.errors import DatabaseUnavailable, Forbidden, MalwareDetected
+from docvault.observability import metrics
+from docvault.repositories.audit_events import AuditFilter, AuditPage
+from docvault.repositories.unit_of_work import UnitOfWork
+from docvault.services.resources import Resources
+
+# Denials that are audited: forbidden callers and infected files, not client mistakes.
+AUDITED_REFUSALS = (Forbidden, MalwareDetected)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """What staff ask for, in their words."""
+    """The filters of a list of audit events; customers are named by id or pseudonym."""
 
     customer: str | None = None
     actor: str | None = None
@@ -27,48 +34,77 @@ class AuditQuery:
 
 
 async def list_audit_events(
-    work: Work, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[tuple[AuditEvent, AuditDetail | None]]:
-    """Return up to `limit` events, newest first."""
-    return await work.unit.audit_events.list_page(_filter(work, query), before=before, limit=limit)
+    uow: UnitOfWork, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
+) -> AuditPage:
+    """Return up to `limit` events, newest first; fewer if their details are large."""
+    return await uow.audit_events.list_page(_filter(uow, query), before=before, limit=limit)
 
 
-async def count_audit_events(work: Work, query: AuditQuery) -> int:
-    """Return how many events the query finds."""
-    return await work.unit.audit_events.count(_filter(work, query))
+async def count_audit_events(uow: UnitOfWork, query: AuditQuery) -> int:
+    """Return how many events match the filters."""
+    return await uow.audit_events.count(_filter(uow, query))
 
 
-async def record_stranger(
-    unit: Unit,
-    keyring: Keyring,
-    claims: TokenClaims,
-    action: AuditAction,
-    request_id: UUID,
-    customer: CustomerFacts | None,
+def denial_of_token(
+    keyring: Keyring, claims: TokenClaims, action: AuditAction, request_id: UUID
+) -> NewAuditEvent:
+    """Return the denial of a caller with a valid token that lacks the scope for this API."""
+    kind, id_ = "token", keyring.pseudonym(claims.subject)
+    if claims.is_admin:
+        kind, id_ = "admin", claims.subject
+    elif claims.customer is not None:
+        kind, id_ = "customer", keyring.pseudonym(claims.customer)
+    return NewAuditEvent(kind, id_, action, "denied", request_id)
+
+
+async def record_denial(
+    resources: Resources,
+    denial: NewAuditEvent,
+    customer: Customer | None = None,
+    external_id: str | None = None,
 ) -> None:
-    """Record the refusal of a caller whose token is good, but not for this audience.
+    """Record a denial in a transaction of its own; if that fails, the response is the same.
 
-    `customer` is whom the request was about.
+    `external_id` names the customer if it was not looked up before. Repeated denials of one
+    actor are counted in one event, so that nobody can fill the trail.
     """
-    await unit.audit_events.add(
-        NewAuditEvent(
-            actor_kind="admin" if claims.is_admin else "customer",
-            actor_id=claims.subject if claims.is_admin else keyring.pseudonym(claims.subject),
-            action=action,
-            result="denied",
-            request_id=request_id,
-            **audited_customer(keyring, customer),
-        )
-    )
+    metrics.AUDITED_REFUSALS.labels(denial.action).inc()
+    limits, keyring = resources.rate_limits, resources.keyring
+    is_recorded = limits.records_denial(denial.actor_kind, denial.actor_id, denial.action)
+    with suppress(DatabaseUnavailable):
+        async with resources.autocommit(resources.system_context()) as uow:
+            if not is_recorded:
+                await _count_denial(uow, denial)
+                return
+            if customer is None and external_id is not None:
+                customer = await uow.customers.find(external_id)
+            event = replace(denial, **audited_customer(keyring, customer))
+            await uow.audit_events.add(event)
 
 
-def _filter(work: Work, query: AuditQuery) -> AuditFilter:
-    """Return the query in terms of what is stored: customers stand there as pseudonyms.
+async def _count_denial(uow: UnitOfWork, denial: NewAuditEvent) -> None:
+    """Count a denial in the one event that its actor and action have for this minute.
 
-    A pseudonym itself is understood too, for it is what a list shows after an erasure.
+    All processes derive the same id for it. It names no customer because it stands for many.
     """
-    customer = query.customer
-    if customer is not None and not customer.startswith("anon-"):
-        customer = work.keyring.pseudonym(customer)
-    actors = () if query.actor is None else (query.actor, work.keyring.pseudonym(query.actor))
-    return AuditFilter(customer, actors, query.action, query.since, query.until)
+    who = (denial.actor_kind, denial.actor_id, denial.action)
+    event_id = UUID(bytes=uow.context.keyring.rate_limit_id("denials", *who, _minute())[:16])
+    await uow.audit_events.count_up(event_id, NewAuditEvent(*who, denial.result, None))
+
+
+def _minute() -> str:
+    return str(int(time.time()) // WINDOW_SECONDS)
+
+
+def _filter(uow: UnitOfWork, query: AuditQuery) -> AuditFilter:
+    """Translate external ids to pseudonyms, which is what the events store.
+
+    Pseudonyms are accepted too: after an erasure the list shows nothing else.
+    """
+    pseudonyms_of = uow.context.keyring.pseudonyms
+    customers: tuple[str, ...] = ()
+    if query.customer is not None:
+        is_pseudonym = query.customer.startswith("anon-")
+        customers = (query.customer,) if is_pseudonym else pseudonyms_of(query.customer)
+    actors = () if query.actor is None else (query.actor, *pseudonyms_of(query.actor))
+    return AuditFilter(customers, actors, query.action, query.since, query.until)

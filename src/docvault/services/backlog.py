@@ -1,19 +1,19 @@
-"""What waits to be done, for those who operate docvault."""
+"""Pending work, for the metrics of operators."""
 
-from docvault.auth.principals import Access
-from docvault.metrics import Waiting
+from docvault.observability.backlog import Waiting
 from docvault.repositories.jobs import JobName
 from docvault.services.resources import Resources
 
 
 async def read_backlog(resources: Resources) -> Waiting:
-    """Return jobs, blobs and erasures that are not done, each with the age of the oldest."""
-    async with resources.unit(Access.everyone()) as unit:
-        jobs = await unit.jobs.waiting()
-        blobs = await unit.blobs.unsettled()
-        erasures = await unit.erasures.waiting()
+    """Return the number of pending jobs, blobs and erasures, each with the age of the oldest."""
+    async with resources.transaction(resources.system_context()) as uow:
+        jobs = await uow.jobs.waiting()
+        jobs[JobName.RENDER_PREVIEWS] = await uow.previews.waiting()
+        blobs = await uow.blobs.pending_counts()
+        erasures = await uow.erasures.waiting()
     return {
-        # Nothing is said as zero: an alert on a series that is not there stays silent.
+        # Emit explicit zeros: alerts do not fire on missing series.
         "jobs": [(name, *jobs.get(name, (0, 0.0))) for name in JobName],
         "blobs": [(state, *blobs.get(state, (0, 0.0))) for state in ("pending",)]
         + [("delete_queued", blobs.get("delete_queued", (0, 0.0))[0], None)],

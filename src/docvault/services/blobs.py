@@ -1,19 +1,20 @@
-"""Bytes in the store and the rows that answer for them (D1 to D6)."""
+"""Blobs: bytes in the store, and the rows that account for them."""
 
 import logging
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
-from docvault import metrics
-from docvault.auth.principals import Access
-from docvault.errors import DatabaseUnavailable, NoFile, StorageUnavailable
-from docvault.models import new_id
-from docvault.repositories.blobs import BlobIntent, BlobKind
+from docvault.context import RequestContext
+from docvault.db.tables import new_id
+from docvault.domain.upload_openings import HeldBlob
+from docvault.errors import DatabaseUnavailable, FileNotFound, StorageUnavailable
+from docvault.observability import metrics
+from docvault.repositories.blobs import BlobKind, BlobReservation, blob_key, new_blob_name
 from docvault.repositories.jobs import JobName
 from docvault.services import quotas
 from docvault.services.resources import Resources
@@ -25,10 +26,12 @@ DELETE_BATCH = 100
 # Longer than any write to the store takes.
 STALE_UPLOAD = timedelta(hours=24)
 
+BlobProblem = Literal["blob missing", "blob is corrupt", "blob has the wrong size"]
+
 
 @dataclass(frozen=True, slots=True)
-class LocalBytes:
-    """Bytes in a local file, about to be stored."""
+class LocalFile:
+    """A local file whose bytes are about to be stored."""
 
     path: Path
     size_bytes: int
@@ -37,107 +40,137 @@ class LocalBytes:
 
 async def store_bytes(
     resources: Resources,
+    context: RequestContext,
     customer_id: UUID,
-    sources: Sequence[LocalBytes],
+    sources: Sequence[LocalFile],
     *,
     kind: BlobKind = "file",
+    held: HeldBlob | None = None,
 ) -> list[UUID]:
-    """Announce and write bytes under fresh keys; return the ids of their pending blobs.
+    """Reserve blobs under new keys and write their bytes; return the ids of the pending blobs.
 
-    Raises `QuotaExceeded` for files that the customer may not have, and `CustomerBeingErased` or
-    `CustomerUnknown` when an erasure has begun since they were found. On any other failure the
-    announcement stays, and the reaper removes what may have been written.
+    `held` is reserved already, for the only file.
+    Raises `QuotaExceeded` for files over the customer's quota, and `CustomerBeingErased` or
+    `CustomerNotFound` if an erasure has begun since the look-up. On any other failure the
+    reservation stays, and the reaper removes what may have been written.
     """
-    intents = [new_intent(customer_id, source.size_bytes, source.sha256) for source in sources]
-    async with resources.statements(Access.everyone()) as unit:
-        if kind == "file":
-            await quotas.announce(unit, resources.settings, intents)
-        else:
-            await unit.blobs.announce(intents, kind=kind)
-    for intent, source in zip(intents, sources, strict=True):
+    blobs: Sequence[BlobReservation | HeldBlob]
+    if held is not None:
+        held.is_settled = True
+        blobs = [held]
+    else:
+        blobs = await _reserve(resources, context, customer_id, sources, kind)
+    for blob, source in zip(blobs, sources, strict=True):
         try:
-            await resources.store.put(intent.key, source.path)
+            await resources.store.put(blob.key, source.path)
         except BlobExists as error:
             raise StorageUnavailable from error
-    return [intent.id for intent in intents]
+    return [blob.id for blob in blobs]
+
+
+async def _reserve(
+    resources: Resources,
+    context: RequestContext,
+    customer_id: UUID,
+    sources: Sequence[LocalFile],
+    kind: BlobKind,
+) -> list[BlobReservation]:
+    reservations = [new_reservation(customer_id, one.size_bytes, one.sha256) for one in sources]
+    async with resources.autocommit(context) as uow:
+        if kind == "file":
+            await quotas.reserve(uow, reservations)
+        else:
+            await uow.blobs.reserve(reservations, kind=kind)
+    return reservations
 
 
 async def abandon_blobs(resources: Resources, blob_ids: Sequence[UUID]) -> None:
-    """Give up bytes that were written but refused: a job deletes them (D3).
+    """Queue the deletion of bytes that were written but not attached.
 
-    When even this fails their intents expire.
+    If this fails too, their reservations expire.
     """
     with suppress(DatabaseUnavailable):
-        async with resources.unit(Access.everyone()) as unit:
-            await unit.blobs.queue_deletion(blob_ids)
-            await unit.jobs.defer(JobName.DELETE_BLOBS)
+        async with resources.transaction(resources.system_context()) as uow:
+            await uow.blobs.queue_deletion(blob_ids)
+            await uow.jobs.defer(JobName.DELETE_BLOBS)
 
 
 async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None = None) -> None:
     """Delete the bytes of queued blobs, then their rows; of one customer or of all.
 
-    Two workers may do the same at once: deleting twice is harmless.
+    Two workers may do this at once: deleting twice is harmless.
     """
     while True:
-        async with resources.unit(Access.everyone()) as unit:
-            batch = await unit.blobs.queued(limit=DELETE_BATCH, customer_id=customer_id)
+        async with resources.transaction(resources.system_context()) as uow:
+            batch = await uow.blobs.queued(limit=DELETE_BATCH, customer_id=customer_id)
         if not batch:
             return
         for _, key in batch:
             await resources.store.delete(key)
-        async with resources.unit(Access.everyone()) as unit:
-            await unit.blobs.forget([blob_id for blob_id, _ in batch])
+        async with resources.transaction(resources.system_context()) as uow:
+            deleted = {blob_id for blob_id, _ in batch}
+            if not resources.store.supports_presigned_urls:
+                deleted -= await uow.blobs.keep_refused(list(deleted))
+            await uow.blobs.delete_rows(deleted)
 
 
 async def reap(resources: Resources) -> None:
-    """Remove what crashes, changes and late commits left behind, in the database and beside."""
-    async with resources.unit(Access.everyone()) as unit:
-        if not resources.store.signs_requests:
-            await unit.blobs.shorten_abandoned()
-        expired = await unit.blobs.queue_expired()
-        await unit.idempotency_keys.delete_expired()
-        await unit.upload_sessions.delete_old()
-        await unit.rate_limits.delete_over()
-        await unit.holdings.delete_unused()
-        await unit.audit_events.delete_late_details()
+    """Delete expired reservations, sessions, keys and counters, and their blobs and spool files."""
+    async with resources.transaction(resources.system_context()) as uow:
+        if not resources.store.supports_presigned_urls:
+            await uow.blobs.expire_abandoned_sooner()
+        expired = await uow.blobs.queue_expired()
+        await uow.idempotency_keys.delete_expired()
+        await uow.upload_sessions.delete_old()
+        await uow.rate_limits.delete_over()
+        await uow.fact_sets.delete_unused()
+        await uow.audit_events.delete_late_details()
     metrics.REAPED.labels("blobs").inc(expired)
     await delete_queued_blobs(resources)
     resources.spool.remove_leftovers()
+
+
+async def abort_stale_uploads(resources: Resources) -> None:
+    """Abort uploads into the store that a crash interrupted."""
     await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
 def owner_of(key: str) -> UUID | None:
-    """Return whose bytes are under a key, by internal id; None when it is no key of ours."""
+    """Return the internal id of the customer a blob key belongs to, None for any other key."""
     with suppress(ValueError):
         return UUID(key.partition("/")[0])
     return None
 
 
-async def open_attached(resources: Resources, key: str) -> BlobReader:
-    """Open what a document or a preview had a moment ago.
+async def open_blob(resources: Resources, key: str) -> BlobReader:
+    """Open a blob that was attached when the request looked it up.
 
-    Raises `NoFile` when it has been deleted since, `StorageUnavailable` when the bytes are missing.
+    Raises `FileNotFound` if it has been deleted since, `StorageUnavailable` if it is missing.
     """
     try:
         return await resources.store.open(key)
     except BlobMissing as error:
-        async with resources.statements(Access.everyone()) as unit:
-            is_attached = await unit.blobs.is_stored(key)
+        async with resources.autocommit(resources.system_context()) as uow:
+            is_attached = await uow.blobs.is_stored(key)
         if not is_attached:
-            # The job has been there already.
-            raise NoFile from error
-        metrics.BLOBS_DAMAGED.inc()
-        # An alarm for operators, not a traceback: the row says there are bytes.
-        log.error("blob missing", extra={"blob_key": key})  # noqa: TRY400
-        raise StorageUnavailable from error
+            # The deletion job was faster.
+            raise FileNotFound from error
+        raise corrupt_blob(key, "blob missing") from error
 
 
-def new_intent(customer_id: UUID, size_bytes: int, sha256: str) -> BlobIntent:
-    """Return an intent to write bytes under a fresh key (D2)."""
-    return BlobIntent(
+def corrupt_blob(key: str, problem: BlobProblem) -> StorageUnavailable:
+    """Count and log a missing or corrupt blob for operators; return what to raise."""
+    metrics.BLOBS_CORRUPT.inc()
+    log.error(problem, extra={"blob_key": key})
+    return StorageUnavailable()
+
+
+def new_reservation(customer_id: UUID, size_bytes: int, sha256: str) -> BlobReservation:
+    """Return a reservation of a blob under a new random key."""
+    return BlobReservation(
         id=new_id(),
         customer_id=customer_id,
-        key=f"{customer_id}/{secrets.token_hex(16)}",
+        key=blob_key(customer_id, new_blob_name()),
         size_bytes=size_bytes,
         sha256=sha256,
     )

@@ -1,101 +1,79 @@
-"""Copying stored files of a customer into another slot of the same customer (R-064, A-18)."""
+"""Copying stored files into another document of the same customer (R-064, A-18)."""
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
-from docvault.errors import NoFile
+from docvault.context import RequestContext
+from docvault.domain.accepted_files import check_accepted
+from docvault.domain.audit import AuditAction
+from docvault.domain.documents import StoredFile
+from docvault.domain.scans import ScanVerdict
+from docvault.errors import FileNotFound
 from docvault.repositories.attachments import NewFile
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.scans import ScanVerdict
-from docvault.rules.slots import FileFacts
-from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import CopySource
-from docvault.services.accepted_files import check_accepted
-from docvault.services.attachments import (
-    Attachment,
-    Precondition,
-    Respond,
-    attach_files,
-)
-from docvault.services.blobs import LocalBytes, store_bytes
+from docvault.services.attachments import Attachment, attach_files
+from docvault.services.blobs import LocalFile, store_bytes
 from docvault.services.documents import (
-    authorise_write,
+    authorize_write,
     find_version,
-    get_slot,
+    get_document,
     require_not_quarantined,
 )
-from docvault.services.local_files import fetched_file
+from docvault.services.local_files import downloaded_copy
 from docvault.services.resources import Resources
+from docvault.services.saved_documents import SavedDocument, SaveTarget
 from docvault.services.scans import scan_spooled
-from docvault.services.work import Asker
-
-_Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Copying:
-    """From where to where, within one customer."""
-
-    customer: CustomerFacts
-    key: str
-    source: CopySource
 
 
 async def copy_files(
-    resources: Resources,
-    asker: Asker,
-    copying: Copying,
-    *,
-    precondition: Precondition,
-    respond: Respond[_Answer],
-) -> _Answer:
-    """Fill a slot with copies of its own of stored bytes; see `uploads.store_submission`."""
-    async with resources.statements(asker.access) as unit:
-        work = asker.work(unit)
-        slot = await authorise_write(work, copying.customer, copying.key)
-        source = copying.source
-        source_slot = await get_slot(work, copying.customer, source.key)
-        version = await find_version(work, copying.customer, source_slot, source.version)
-    files = _chosen(version.files, source.file)
+    resources: Resources, context: RequestContext, target: SaveTarget, source: CopySource
+) -> SavedDocument:
+    """Make copies of stored files of the same customer the current version of a document."""
+    async with resources.autocommit(context) as uow:
+        document = await authorize_write(uow, target.customer, target.key)
+        source_document = await get_document(uow, target.customer, source.key)
+        version = await find_version(uow, target.customer, source_document, source.version)
+    files = _select(version.files, source.file)
     for file in files:
         require_not_quarantined(file)
-    check_accepted(slot.type, files, resources.settings, pointer="/from")
+    check_accepted(document.type, files, resources.settings, pointer="/from")
     attachment = Attachment(
-        copying.customer,
-        copying.key,
-        await _copied(resources, copying.customer.id, files),
+        target,
+        await _copy(resources, context, target.customer.id, files),
         field_values={},
-        precondition=precondition,
         action=AuditAction.DOCUMENT_COPY,
     )
-    return await attach_files(resources, asker, attachment, respond, slot)
+    return await attach_files(resources, context, attachment, document)
 
 
-def _chosen(files: Sequence[FileFacts], number: int | None) -> list[FileFacts]:
-    chosen = [file for file in files if number in (None, file.number)]
-    if not chosen:
-        raise NoFile
-    return chosen
+def _select(files: Sequence[StoredFile], number: int | None) -> list[StoredFile]:
+    selected = [file for file in files if number in (None, file.number)]
+    if not selected:
+        raise FileNotFound
+    return selected
 
 
-async def _copied(
-    resources: Resources, customer_id: UUID, files: Sequence[FileFacts]
+async def _copy(
+    resources: Resources, context: RequestContext, customer_id: UUID, files: Sequence[StoredFile]
 ) -> list[NewFile]:
-    """Store the bytes once more; they are scanned as if they had been sent."""
+    """Store the bytes again; they are scanned like an upload."""
     async with AsyncExitStack() as stack:
-        local = [await stack.enter_async_context(fetched_file(resources, file)) for file in files]
+        local = [
+            await stack.enter_async_context(downloaded_copy(resources, file)) for file in files
+        ]
         scans = [await scan_spooled(resources, one, pointer="/from") for one in local]
         blob_ids = await store_bytes(
-            resources, customer_id, [LocalBytes(o.path, o.size_bytes, o.sha256) for o in local]
+            resources,
+            context,
+            customer_id,
+            [LocalFile(o.path, o.size_bytes, o.sha256) for o in local],
         )
     return _new_files(blob_ids, files, scans)
 
 
 def _new_files(
-    blob_ids: Sequence[UUID], files: Sequence[FileFacts], scans: Sequence[ScanVerdict]
+    blob_ids: Sequence[UUID], files: Sequence[StoredFile], scans: Sequence[ScanVerdict]
 ) -> list[NewFile]:
     return [
         NewFile(
@@ -106,6 +84,9 @@ def _new_files(
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             has_active_content=file.has_active_content,
+            has_attachments=file.has_attachments,
+            needs_password=file.needs_password,
+            pages=file.pages,
             scan=scan.state,
             scanned_with=scan.scanned_with,
         )

@@ -1,165 +1,203 @@
 """Use cases of customers."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
+from docvault.domain.audit import AuditAction, difference
+from docvault.domain.customer_documents import CustomerDocuments, DocumentSelection
+from docvault.domain.customers import (
+    Customer,
+    CustomerCounts,
+    CustomerCursor,
+    CustomerData,
+    CustomerFilter,
+    CustomerSort,
+)
+from docvault.domain.gate import GateDecision
 from docvault.errors import (
     CustomerBeingErased,
     CustomerExists,
-    CustomerUnknown,
+    CustomerNotFound,
     ErrorDetail,
     UnknownFilterType,
 )
-from docvault.repositories.unit import Unit
-from docvault.rules.customers import (
-    CustomerCounts,
-    CustomerData,
-    CustomerFacts,
-    CustomerFilter,
-    CustomerPlace,
-    CustomerSort,
-)
-from docvault.rules.dossiers import Dossier, SlotChoice
-from docvault.schemas.audit_events import AuditAction
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.schemas.customers import CustomerCreate, CustomerPut, CustomerUpdate
-from docvault.services.work import Work, difference
+
+ERASED_DURING_REQUEST = "The customer was erased during the request. Retry it."
 
 
-async def find_dossier(
-    unit: Unit, external_id: str, choice: SlotChoice, *, to_write: bool
-) -> Dossier:
-    """Return a customer and what is asked about it; raises `CustomerUnknown`.
+async def find_customer_documents(
+    uow: UnitOfWork, external_id: str, choice: DocumentSelection, *, to_write: bool
+) -> CustomerDocuments:
+    """Return a customer with the selected documents; raises `CustomerNotFound`.
 
-    One that is being erased is unknown to readers and `CustomerBeingErased` to writers.
+    A customer that is being erased is unknown to readers; writers get `CustomerBeingErased`.
     """
-    dossier = await unit.dossiers.find(external_id, choice)
-    if dossier is None:
-        raise CustomerUnknown
-    if dossier.customer.erasure_id is not None:
-        raise CustomerBeingErased if to_write else CustomerUnknown
-    return dossier
+    customer_documents = await uow.customer_documents.find(external_id, choice)
+    if customer_documents is None:
+        raise CustomerNotFound
+    if customer_documents.customer.erasure_id is not None:
+        raise CustomerBeingErased if to_write else CustomerNotFound
+    return customer_documents
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerQuery:
+    """The filters of a list of customers; document types are named by key."""
+
+    has_documents: bool | None = None
+    uploaded: Sequence[str] = ()
+    not_uploaded: Sequence[str] = ()
+    gate: GateDecision | None = None
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerListing:
+    """One page of customers with the counts of each, and the total if it was requested."""
+
+    customers: Sequence[Customer]
+    counts: Mapping[UUID, CustomerCounts]
+    has_more: bool
+    total: int | None
 
 
 async def list_customers(
-    work: Work,
-    filter_: CustomerFilter,
+    uow: UnitOfWork,
+    query: CustomerQuery,
     sort: CustomerSort,
     *,
-    after: CustomerPlace | None,
+    after: CustomerCursor | None,
     limit: int,
-) -> list[CustomerFacts]:
-    """Return up to `limit` customers that the filter lets through."""
-    return await work.unit.customers.list_page(filter_, sort, after, limit)
-
-
-async def count_customers(work: Work, filter_: CustomerFilter) -> int:
-    """Return how many customers the filter lets through."""
-    return await work.unit.customers.count(filter_)
+    include_total: bool,
+) -> CustomerListing:
+    """Return up to `limit` customers that match all filters; raises `UnknownFilterType`."""
+    portal = await uow.portal_settings.portal()
+    filter_ = CustomerFilter(
+        has_documents=query.has_documents,
+        uploaded=await _find_types(uow, "uploaded", query.uploaded),
+        not_uploaded=await _find_types(uow, "not_uploaded", query.not_uploaded),
+        gate=query.gate,
+        gate_enforced=portal.gate_enabled,
+        search=query.search,
+    )
+    # One more than requested shows whether another page follows.
+    found = await uow.customers.list_page(filter_, sort, after, limit + 1)
+    customers = found[:limit]
+    return CustomerListing(
+        customers,
+        await count_documents(uow, customers),
+        has_more=len(found) > limit,
+        total=await uow.customers.count(filter_) if include_total else None,
+    )
 
 
 async def count_documents(
-    work: Work, customers: Sequence[CustomerFacts]
+    uow: UnitOfWork, customers: Sequence[Customer]
 ) -> dict[UUID, CustomerCounts]:
-    """Return the counts of each of the customers, in one query (R-097)."""
-    return await work.unit.customers.counts([customer.id for customer in customers])
+    """Return the document counts of each customer, in one query (R-097)."""
+    return await uow.customers.counts([customer.id for customer in customers])
 
 
-async def create_customer(work: Work, data: CustomerCreate) -> CustomerFacts:
-    """Add a customer, who is asked for all active types from now on (R-003)."""
-    customer = await _insert(work, data.id, data)
+async def create_customer(uow: UnitOfWork, data: CustomerCreate) -> Customer:
+    """Create a customer; all active document types are requested from now on (R-003)."""
+    customer = await _insert(uow, data.id, data)
     if customer is not None:
         return customer
-    existing = await work.unit.customers.find(data.id)
+    existing = await uow.customers.find(data.id)
     if existing is not None and existing.erasure_id is not None:
         raise CustomerBeingErased
     raise CustomerExists(pointer="/id")
 
 
 async def put_customer(
-    work: Work, external_id: str, data: CustomerPut
-) -> tuple[CustomerFacts, bool]:
-    """Create or replace a customer; return it and whether it is new."""
-    customer = await _insert(work, external_id, data)
+    uow: UnitOfWork, external_id: str, data: CustomerPut
+) -> tuple[Customer, bool]:
+    """Create or replace a customer; return it and whether it was created."""
+    customer = await _insert(uow, external_id, data)
     if customer is not None:
         return customer, True
-    existing = await lock_if_known(work, external_id)
+    existing = await lock_if_known(uow, external_id)
     if existing is None:
-        raise CustomerBeingErased("The customer has just been erased; try again.")
-    return await _update(work, existing, _data(data)), False
+        raise CustomerBeingErased(ERASED_DURING_REQUEST)
+    return await _update(uow, existing, to_customer_data(data)), False
 
 
-async def update_customer(
-    work: Work, customer: CustomerFacts, data: CustomerUpdate
-) -> CustomerFacts:
-    """Change what the host told about a customer, whose row is locked."""
+def to_customer_data(data: CustomerPut) -> CustomerData:
+    """Return the complete data of a request."""
+    return CustomerData(data.name, data.email, tuple(data.tags))
+
+
+async def update_customer(uow: UnitOfWork, customer: Customer, data: CustomerUpdate) -> Customer:
+    """Change the data of a customer whose row is locked."""
     current = asdict(customer.data)
     patch = {name: getattr(data, name) for name in data.model_fields_set}
     if "tags" in patch:
         patch["tags"] = tuple(patch["tags"] or ())
-    return await _update(work, customer, CustomerData(**(current | patch)))
+    return await _update(uow, customer, CustomerData(**(current | patch)))
 
 
 async def lock_customer(
-    unit: Unit, customer_id: UUID, *, exclusively: bool = False
-) -> CustomerFacts:
-    """Return a customer who is not erased before the transaction ends; else raise (R-106)."""
-    customer = await unit.customers.lock(customer_id, exclusively=exclusively)
+    uow: UnitOfWork, customer_id: UUID, *, exclusively: bool = False
+) -> Customer:
+    """Return a customer that cannot be erased before the transaction ends (R-106).
+
+    Raises `CustomerNotFound` or `CustomerBeingErased`.
+    """
+    customer = await uow.customers.lock(customer_id, exclusively=exclusively)
     if customer is None:
-        raise CustomerUnknown
+        raise CustomerNotFound
     if customer.erasure_id is not None:
         raise CustomerBeingErased
     return customer
 
 
-async def find_any_customer(unit: Unit, external_id: str) -> CustomerFacts:
-    """Return a customer, also one that is being erased; raises `CustomerUnknown`."""
-    customer = await unit.customers.find(external_id)
+async def find_any_customer(uow: UnitOfWork, external_id: str) -> Customer:
+    """Return a customer, even one being erased; raises `CustomerNotFound`."""
+    customer = await uow.customers.find(external_id)
     if customer is None:
-        raise CustomerUnknown
+        raise CustomerNotFound
     return customer
 
 
-async def lock_if_known(work: Work, external_id: str) -> CustomerFacts | None:
-    """Return a customer that nobody else changes until the transaction ends, None if unknown."""
-    customer = await work.unit.customers.find(external_id)
+async def lock_if_known(uow: UnitOfWork, external_id: str) -> Customer | None:
+    """Lock a customer until the transaction ends; None if it does not exist."""
+    customer = await uow.customers.find(external_id)
     if customer is None:
         return None
     try:
-        return await lock_customer(work.unit, customer.id, exclusively=True)
-    except CustomerUnknown:
-        # Their erasure was completed between the two statements.
+        return await lock_customer(uow, customer.id, exclusively=True)
+    except CustomerNotFound:
+        # The erasure was completed between the two statements.
         return None
 
 
-async def filter_types(work: Work, parameter: str, keys: list[str]) -> tuple[UUID, ...]:
-    """Return the ids of the types a filter names; raises `UnknownFilterType` (R-095)."""
-    found = await work.unit.document_types.get_many(keys)
+async def _insert(uow: UnitOfWork, external_id: str, data: CustomerPut) -> Customer | None:
+    erased_at = await uow.customers.erased_at(uow.context.keyring.pseudonyms(external_id))
+    customer = await uow.customers.insert(external_id, to_customer_data(data), erased_at)
+    if customer is not None:
+        await uow.audit(AuditAction.CUSTOMER_CREATE, customer=customer)
+    return customer
+
+
+async def _update(uow: UnitOfWork, customer: Customer, data: CustomerData) -> Customer:
+    changes = difference(asdict(customer.data), asdict(data))
+    if changes is None:
+        return customer
+    updated = await uow.customers.update(customer.id, data)
+    await uow.audit(AuditAction.CUSTOMER_UPDATE, customer=updated, changes=changes)
+    return updated
+
+
+async def _find_types(uow: UnitOfWork, parameter: str, keys: Sequence[str]) -> tuple[UUID, ...]:
+    """Return the ids of the document types in a filter; raises `UnknownFilterType`."""
+    found = await uow.document_types.get_many(keys)
     unknown = [key for key in keys if key not in found]
     if unknown:
-        detail = "There is no such document type."
+        detail = "Unknown document type."
         raise UnknownFilterType(
             errors=[ErrorDetail(UnknownFilterType.code, detail, parameter=parameter)]
         )
     return tuple(found[key].id for key in dict.fromkeys(keys))
-
-
-async def _insert(work: Work, external_id: str, data: CustomerPut) -> CustomerFacts | None:
-    erased_at = await work.unit.customers.erased_at(work.keyring.pseudonym(external_id))
-    customer = await work.unit.customers.insert(external_id, _data(data), erased_at)
-    if customer is not None:
-        await work.record(AuditAction.CUSTOMER_CREATE, customer=customer)
-    return customer
-
-
-async def _update(work: Work, customer: CustomerFacts, data: CustomerData) -> CustomerFacts:
-    changes = difference(asdict(customer.data), asdict(data))
-    if changes is None:
-        return customer
-    updated = await work.unit.customers.update(customer.id, data)
-    await work.record(AuditAction.CUSTOMER_UPDATE, customer=updated, changes=changes)
-    return updated
-
-
-def _data(data: CustomerPut) -> CustomerData:
-    return CustomerData(data.name, data.email, tuple(data.tags))

@@ -1,148 +1,161 @@
-"""Use cases of documents: look, correct values, delete."""
+"""Use cases of documents: read, correct values, delete."""
 
-from docvault.auth.principals import CustomerCaller, Staff
-from docvault.errors import (
-    DocumentQuarantined,
-    DocumentTypeUnknown,
-    FileRequired,
-    NoFile,
-)
+from docvault.domain.actors import CustomerActor, Staff
+from docvault.domain.audit import AuditAction, difference
+from docvault.domain.customers import Customer
+from docvault.domain.document_types import UploadMode
+from docvault.domain.documents import Document, DocumentVersion, StoredFile
+from docvault.domain.field_values import FieldValueChanges, merge_values
+from docvault.domain.permissions import require_customer_delete, require_write
+from docvault.domain.scans import is_quarantined
+from docvault.errors import DocumentQuarantined, DocumentTypeNotFound, FileNotFound, FileRequired
 from docvault.repositories.jobs import JobName
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.field_values import FieldValueChanges, merge_values
-from docvault.rules.permissions import require_customer_delete, require_write
-from docvault.rules.scans import is_quarantined
-from docvault.rules.slots import FileFacts, Slot, UploadMode, VersionFacts
-from docvault.schemas.audit_events import AuditAction
+from docvault.repositories.unit_of_work import UnitOfWork
+from docvault.services import quotas
 from docvault.services.customers import lock_customer
-from docvault.services.work import Work
+from docvault.services.saved_documents import SaveTarget, check_preconditions
 
 
-async def authorise_write(work: Work, customer: CustomerFacts, key: str) -> Slot:
-    """Return the slot to write to; raises when the caller may not, before any byte is read."""
-    slot = await get_slot(work, customer, key)
-    require_write(work.caller, slot.type)
-    return slot
+async def authorize_write(uow: UnitOfWork, customer: Customer, key: str) -> Document:
+    """Return the document to write to; raises if the actor may not, before any byte is read."""
+    document = await get_document(uow, customer, key)
+    require_write(uow.context.actor, document.type)
+    return document
 
 
-async def get_slot(work: Work, customer: CustomerFacts, key: str) -> Slot:
-    """Return one slot, filled or not; raises `DocumentTypeUnknown`."""
-    slot = await work.unit.documents.slot(customer.id, key, with_archived=sees_archived(work))
-    if slot is None:
-        raise DocumentTypeUnknown
-    return slot
+async def get_document(uow: UnitOfWork, customer: Customer, key: str) -> Document:
+    """Return a document, with or without a file; raises `DocumentTypeNotFound`."""
+    # Staff also see archived types that hold a file.
+    with_archived = isinstance(uow.context.actor, Staff)
+    document = await uow.documents.document(customer.id, key, with_archived=with_archived)
+    if document is None:
+        raise DocumentTypeNotFound
+    return document
 
 
-def sees_archived(work: Work) -> bool:
-    """Return whether the caller sees archived types that hold a file."""
-    return isinstance(work.caller, Staff)
-
-
-async def lock_slot(work: Work, customer: CustomerFacts, key: str) -> Slot:
-    """Return a slot that nobody else changes until the transaction ends."""
-    await lock_customer(work.unit, customer.id)
-    slot = await get_slot(work, customer, key)
-    await work.unit.documents.lock(customer.id, slot.type.id)
-    return await get_slot(work, customer, key)
+async def lock_document(uow: UnitOfWork, customer: Customer, key: str) -> Document:
+    """Lock a document until the transaction ends, and return it."""
+    await lock_customer(uow, customer.id)
+    document = await get_document(uow, customer, key)
+    await uow.documents.lock(customer.id, document.type.id)
+    return await get_document(uow, customer, key)
 
 
 async def update_field_values(
-    work: Work, customer: CustomerFacts, slot: Slot, changes: FieldValueChanges
-) -> Slot:
-    """Correct field values without touching the file (R-045); the slot is locked.
+    uow: UnitOfWork, target: SaveTarget, changes: FieldValueChanges
+) -> tuple[Document, bool]:
+    """Correct field values, not the file; return the document and whether it changed (R-045).
 
-    Raises `FileRequired` for a customer's values to an empty required slot (A-11).
+    Raises `FileRequired` if a customer sets values of a required document without a file (A-11),
+    and `QuotaExceeded`. If nothing changes, nothing is audited.
     """
-    require_write(work.caller, slot.type)
-    key = slot.type.key
-    merged = merge_values(slot.type, slot.field_values, changes)
-    required = slot.type.upload_mode is UploadMode.REQUIRED
-    if slot.version is None and required and isinstance(work.caller, CustomerCaller):
+    customer, actor = target.customer, uow.context.actor
+    document = await lock_document(uow, customer, target.key)
+    check_preconditions(target.preconditions, document, uow.context)
+    require_write(actor, document.type)
+    merged = merge_values(document.type, document.field_values, changes)
+    is_required = document.type.upload_mode is UploadMode.REQUIRED
+    if document.version is None and is_required and isinstance(actor, CustomerActor):
         raise FileRequired(pointer="/file")
-    if merged == slot.field_values:
-        return slot
-    document = await work.unit.documents.lock(customer.id, slot.type.id)
-    await work.unit.documents.save_values(document.id, merged)
-    await work.record(
+    if merged == document.field_values:
+        return document, False
+    await quotas.check_values(uow, customer.id)
+    document_id = await uow.documents.lock(customer.id, document.type.id)
+    await uow.documents.save_values(document_id, merged)
+    await uow.audit(
         AuditAction.DOCUMENT_UPDATE,
         customer=customer,
-        document_type=key,
-        version=slot.version.number if slot.version else None,
-        changes={"field_values": {"old": dict(slot.field_values), "new": merged}},
+        document_type=document.type.key,
+        version=document.version.number if document.version else None,
+        changes=difference({"field_values": document.field_values}, {"field_values": merged}),
     )
-    return await get_slot(work, customer, key)
+    return await get_document(uow, customer, target.key), True
 
 
-async def delete_document(work: Work, customer: CustomerFacts, slot: Slot) -> None:
-    """Empty a locked slot: every version, preview and value goes; raises `NoFile`."""
-    if isinstance(work.caller, CustomerCaller):
-        await _require_customer_delete(work, slot)
+async def delete_document(uow: UnitOfWork, target: SaveTarget) -> None:
+    """Delete every version, preview and value of a document; raises `FileNotFound`."""
+    customer, actor = target.customer, uow.context.actor
+    document = await lock_document(uow, customer, target.key)
+    check_preconditions(target.preconditions, document, uow.context)
+    if isinstance(actor, CustomerActor):
+        portal = await uow.portal_settings.portal()
+        require_customer_delete(document.type, customer_may_delete=portal.customer_may_delete)
     else:
-        require_write(work.caller, slot.type)
-    if slot.version is None:
-        raise NoFile
-    unit = work.unit
-    document = await unit.documents.lock(customer.id, slot.type.id)
-    await unit.documents.empty(document.id)
-    blob_ids = await unit.documents.remove_versions(document.id)
-    await unit.blobs.queue_deletion(blob_ids, wait=work.settings.backup_window)
-    await unit.jobs.defer(JobName.DELETE_BLOBS)
-    await work.record(
+        require_write(actor, document.type)
+    if document.version is None:
+        raise FileNotFound
+    document_id = await uow.documents.lock(customer.id, document.type.id)
+    await uow.documents.empty(document_id)
+    blob_ids = await uow.documents.remove_versions(document_id)
+    await uow.blobs.queue_deletion(blob_ids, wait=uow.context.settings.deleted_blob_retention)
+    await uow.jobs.defer(JobName.DELETE_BLOBS)
+    await uow.audit(
         AuditAction.DOCUMENT_DELETE,
         customer=customer,
-        document_type=slot.type.key,
-        version=slot.version.number,
+        document_type=document.type.key,
+        version=document.version.number,
+        files=document.version.files,
     )
-
-
-async def _require_customer_delete(work: Work, slot: Slot) -> None:
-    portal = await work.unit.settings.portal()
-    require_customer_delete(slot.type, customer_may_delete=portal.customer_may_delete)
 
 
 async def find_version(
-    work: Work, customer: CustomerFacts, slot: Slot, number: int | None
-) -> VersionFacts:
-    """Return the current version of a slot or the one with this number; raises `NoFile`."""
-    found = slot.version
+    uow: UnitOfWork, customer: Customer, document: Document, number: int | None
+) -> DocumentVersion:
+    """Return the version with this number, by default the current one; raises `FileNotFound`."""
+    found = document.version
     if number is not None and (found is None or found.number != number):
-        versions = await work.unit.documents.versions(customer.id, slot.type.key, number=number)
+        versions = await uow.documents.versions(customer.id, document.type.key, number=number)
         found = versions[0] if versions else None
     if found is None:
-        raise NoFile
+        raise FileNotFound
     return found
 
 
 async def find_file(
-    work: Work, customer: CustomerFacts, slot: Slot, *, version: int | None, file: int
-) -> tuple[VersionFacts, FileFacts]:
-    """Return a stored file of the current or a given version, whose bytes may be given out.
+    uow: UnitOfWork, customer: Customer, document: Document, *, version: int | None, file: int
+) -> tuple[DocumentVersion, StoredFile]:
+    """Return a stored file whose bytes may be read; by default of the current version.
 
-    Raises `NoFile` or `DocumentQuarantined`.
+    Raises `FileNotFound` or `DocumentQuarantined`.
     """
-    found = await find_version(work, customer, slot, version)
-    for facts in found.files:
-        if facts.number == file:
-            require_not_quarantined(facts)
-            return found, facts
-    raise NoFile
+    found = await find_version(uow, customer, document, version)
+    for stored in found.files:
+        if stored.number == file:
+            require_not_quarantined(stored)
+            return found, stored
+    raise FileNotFound
 
 
-def require_not_quarantined(file: FileFacts) -> None:
-    """Raise `DocumentQuarantined` when the bytes of a file are given to nobody."""
+def require_not_quarantined(file: StoredFile) -> None:
+    """Raise `DocumentQuarantined` for a file in quarantine."""
     if is_quarantined(file.scan):
         raise DocumentQuarantined
 
 
-async def list_versions(
-    work: Work, customer: CustomerFacts, slot: Slot, *, before: int | None, limit: int
-) -> list[VersionFacts]:
-    """Return up to `limit` stored versions, newest first (A-02)."""
-    return await work.unit.documents.versions(
-        customer.id, slot.type.key, before=before, limit=limit
+async def audit_download(
+    uow: UnitOfWork,
+    customer: Customer,
+    document: Document,
+    version: DocumentVersion,
+    file: StoredFile,
+) -> None:
+    """Record that a stored file is sent; every download is audited."""
+    await uow.audit(
+        AuditAction.DOCUMENT_DOWNLOAD,
+        customer=customer,
+        document_type=document.type.key,
+        version=version.number,
+        files=[file],
     )
 
 
-async def count_versions(work: Work, customer: CustomerFacts, slot: Slot) -> int:
+async def list_versions(
+    uow: UnitOfWork, customer: Customer, document: Document, *, before: int | None, limit: int
+) -> list[DocumentVersion]:
+    """Return up to `limit` stored versions, newest first (A-02)."""
+    return await uow.documents.versions(customer.id, document.type.key, before=before, limit=limit)
+
+
+async def count_versions(uow: UnitOfWork, customer: Customer, document: Document) -> int:
     """Return how many versions are stored."""
-    return await work.unit.documents.count_versions(customer.id, slot.type.key)
+    return await uow.documents.count_versions(customer.id, document.type.key)

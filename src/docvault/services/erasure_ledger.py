@@ -1,21 +1,21 @@
-"""Which customers were erased, written down where no backup of the database takes it back.
+"""The erasure ledger, which records erased customers where no database restore can undo it.
 
-One record a customer, in the blob store, made once and never changed (D8, decision 0023).
+One record per customer in the blob store, written once and never changed (D8, decision 0023).
 """
 
 import json
 from datetime import datetime
 from uuid import UUID
 
-from docvault.rules.erasures import ErasureFacts, NewErasure
+from docvault.domain.erasures import Erasure, NewErasure
 from docvault.services.resources import Resources
 from docvault.storage.base import LEDGER_FOLDER, BlobExists
 
 
-async def write_record(resources: Resources, erasure: ErasureFacts) -> None:
-    """Record an erasure durably; a record that is there already stays as it is.
+async def write_record(resources: Resources, erasure: Erasure) -> None:
+    """Record an erasure durably; an existing record stays as it is.
 
-    Raises `BlobMissing` when there is one to be, and is not yet.
+    Raises `BlobMissing` if another worker has only begun to write the record.
     """
     body = json.dumps(
         {
@@ -30,14 +30,14 @@ async def write_record(resources: Resources, erasure: ErasureFacts) -> None:
         await spooled.finish()
         await resources.store.put(_key(erasure.customer_id), spooled.path)
     except BlobExists:
-        # Or about to be, by another worker that may yet fail: the job comes back then.
+        # Or about to exist: the other worker may still fail, and then this job is retried.
         await read_record(resources, erasure.customer_id)
     finally:
         spooled.discard()
 
 
 async def read_record(resources: Resources, customer_id: UUID) -> NewErasure:
-    """Return what the ledger has of a customer; raises `BlobMissing`."""
+    """Return the record of a customer; raises `BlobMissing`."""
     reader = await resources.store.open(_key(customer_id))
     try:
         body = b"".join([chunk async for chunk in reader.chunks(0, reader.size_bytes)])

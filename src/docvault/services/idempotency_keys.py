@@ -1,81 +1,120 @@
-"""Doing a repeated request once (R-117)."""
+"""Idempotency keys: a repeated request is executed once (R-117)."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from docvault.errors import DatabaseUnavailable, IdempotencyKeyReused, RequestInProgress
-from docvault.repositories.idempotency_keys import Completion
-from docvault.repositories.unit import Unit
-from docvault.rules.stored_answers import StoredAnswer
+from docvault.context import RequestContext
+from docvault.domain.actors import CustomerActor
+from docvault.domain.idempotency import MAX_CUSTOMER_KEYS, MAX_OTHER_KEYS, StoredResponse
+from docvault.domain.rate_limits import Limit
+from docvault.errors import (
+    DatabaseUnavailable,
+    IdempotencyKeyReused,
+    RateLimited,
+    RequestInProgress,
+)
+from docvault.observability import metrics
+from docvault.repositories.idempotency_keys import Completion, KeyHolder
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services.resources import Resources
-from docvault.services.work import Asker, Work
 
-# A claim is extended this often while the body arrives; well within its lease.
-EXTEND_SECONDS = 10
+# How often a claim is renewed while the body arrives; well within its lease.
+RENEW_SECONDS = 10
 
 
 @dataclass(slots=True)
 class Claim:
-    """A claimed key, or one that was answered before.
-
-    The fingerprint covers what was sent; it is known once the body has been read.
-    """
+    """A claimed key, or one that has a stored response already."""
 
     key_id: bytes
     token: UUID | None
-    stored: StoredAnswer | None
-    extended_at: float = field(default_factory=time.monotonic)
+    stored: StoredResponse | None
+    # A digest of the request, known once the body has been read.
+    fingerprint: bytes = b""
+    renewed_at: float = field(default_factory=time.monotonic)
 
-    def replay(self, fingerprint: bytes) -> StoredAnswer | None:
-        """Return the answer to repeat, None when the request has to be done.
+    def replay(self, fingerprint: bytes) -> StoredResponse | None:
+        """Return the response to replay, None when the request has to be executed.
 
-        Raises `IdempotencyKeyReused` when the key came with another request.
+        Raises `IdempotencyKeyReused` when the key belongs to a different request.
         """
+        self.fingerprint = fingerprint
         if self.stored is None:
             return None
         if self.stored.fingerprint != fingerprint:
             raise IdempotencyKeyReused(parameter="Idempotency-Key")
         return self.stored
 
-    async def keep(self, resources: Resources, asker: Asker) -> None:
-        """Show now and then that the request still runs."""
-        if self.token is None or time.monotonic() - self.extended_at < EXTEND_SECONDS:
+    async def renew_lease(self, resources: Resources, context: RequestContext) -> None:
+        """Show every few seconds that the request is still running."""
+        if self.token is None or time.monotonic() - self.renewed_at < RENEW_SECONDS:
             return
-        self.extended_at = time.monotonic()
-        async with resources.unit(asker.access) as unit:
-            if not await unit.idempotency_keys.extend(self.key_id, self.token):
+        self.renewed_at = time.monotonic()
+        async with resources.transaction(context) as uow:
+            if not await uow.idempotency_keys.extend(self.key_id, self.token):
                 raise RequestInProgress
 
-    def completion(self, answer: StoredAnswer, customer_id: UUID | None) -> Completion | None:
-        """Return what is to be kept of the answer; nothing of one that is repeated."""
+    def completion(self, response: StoredResponse, customer_id: UUID | None) -> Completion | None:
+        """Return what to store for replays, None when this response is a replay itself."""
         if self.token is None:
             return None
-        return Completion(self.key_id, self.token, answer, customer_id)
+        return Completion(self.key_id, self.token, response, customer_id)
 
-    async def release(self, resources: Resources, asker: Asker) -> None:
-        """Let the request be tried again after a refusal."""
+    async def release(self, resources: Resources, context: RequestContext) -> None:
+        """Let the request be retried after it failed."""
         if self.token is None:
             return
-        # When even this fails, the lease ends.
+        # If this fails too, the lease expires.
         with suppress(DatabaseUnavailable):
-            async with resources.unit(asker.access) as unit:
-                await unit.idempotency_keys.release(self.key_id, self.token)
+            async with resources.transaction(context) as uow:
+                await uow.idempotency_keys.release(self.key_id, self.token)
 
 
-async def keep_answer(work: Work, completion: Completion | None) -> None:
-    """Store an answer in the transaction of its change; raises `RequestInProgress`."""
-    if completion is not None and not await work.unit.idempotency_keys.complete(completion):
+async def store_response(uow: UnitOfWork, completion: Completion | None) -> None:
+    """Store a response in the transaction of its change; raises `RequestInProgress`."""
+    if completion is not None and not await uow.idempotency_keys.complete(completion):
         raise RequestInProgress
 
 
-async def claim_key(unit: Unit, key_id: bytes, customer_id: UUID | None) -> Claim:
-    """Claim a key before the body is read; raises `RequestInProgress`."""
-    token = await unit.idempotency_keys.claim(key_id, customer_id)
+async def release_claim(uow: UnitOfWork, claim: Claim | None) -> None:
+    """Release a claim in the transaction of a request that changed nothing."""
+    if claim is not None and claim.token is not None:
+        await uow.idempotency_keys.release(claim.key_id, claim.token)
+
+
+async def claim_key(
+    uow: UnitOfWork, context: RequestContext, key_ids: Sequence[bytes], customer_id: UUID | None
+) -> Claim:
+    """Claim a key of the context's actor before the body is read.
+
+    It may be known under any of the ids; if it is not, it gets the first one. Raises
+    `RequestInProgress`, and `RateLimited` when the actor has too many keys.
+    """
+    holder = key_holder(context)
+    # Only while the secret key is being replaced there are several.
+    key_id = key_ids[0] if len(key_ids) == 1 else await uow.idempotency_keys.find(key_ids)
+    token = await uow.idempotency_keys.claim(key_id, customer_id, holder)
     if token is not None:
         return Claim(key_id, token, None)
-    stored = await unit.idempotency_keys.answer(key_id)
-    if stored is None:
+    stored = await uow.idempotency_keys.response(key_id)
+    if stored is not None:
+        return Claim(key_id, None, stored)
+    seconds = await uow.idempotency_keys.seconds_until_room(holder)
+    if seconds is None:
         raise RequestInProgress(headers={"Retry-After": "1"})
-    return Claim(key_id, None, stored)
+    metrics.LIMITS_REACHED.labels(Limit.IDEMPOTENCY_KEYS).inc()
+    detail = f"At most {holder.max_keys} idempotency keys within a day."
+    raise RateLimited(detail, retry_after_seconds=seconds)
+
+
+def key_holder(context: RequestContext) -> KeyHolder:
+    """Return under which id the actor's keys are counted, and how many are allowed."""
+    actor = context.actor
+    is_customer = isinstance(actor, CustomerActor)
+    return KeyHolder(
+        context.keyring.idempotency_id(actor.kind, actor.id),
+        MAX_CUSTOMER_KEYS if is_customer else MAX_OTHER_KEYS,
+    )

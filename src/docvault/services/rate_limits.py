@@ -1,27 +1,42 @@
-"""Rate limits of callers (D18): what is counted in this process, and what in all of them."""
+"""Rate limits, counted in this process and across all processes (D18)."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from docvault import metrics
 from docvault.auth.keyring import Keyring
+from docvault.domain.actors import Actor, ApiKeyActor, CustomerActor
+from docvault.domain.rate_limits import (
+    RECORDED_DENIALS_PER_MINUTE,
+    Counted,
+    FixedWindowCounter,
+    Limit,
+)
 from docvault.errors import RateLimited
-from docvault.repositories.unit import Unit
-from docvault.rules.rate_limits import Limit, Windows
+from docvault.observability import metrics
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.settings import Settings
 
-_WHAT = {
+_DESCRIPTIONS = {
     Limit.CUSTOMER_UPLOADS: "uploads a minute",
     Limit.CUSTOMER_REQUESTS: "requests a minute",
+    Limit.CUSTOMER_VALUE_CHANGES: "changes of field values a minute",
     Limit.API_KEY_REQUESTS: "requests a minute",
-    Limit.FAILED_CREDENTIALS: "credentials a minute that are not valid",
-    Limit.CUSTOMER_PARALLEL_UPLOADS: "uploads at once",
+    Limit.FAILED_CREDENTIALS: "invalid credentials a minute",
+    Limit.CUSTOMER_CONCURRENT_UPLOADS: "uploads at once",
+    Limit.CREATOR_CONCURRENT_UPLOADS: "uploads at once through the URLs of one caller",
+    Limit.SESSION_CONCURRENT_UPLOADS: "upload at once to this URL",
+    Limit.CUSTOMER_CONCURRENT_DOWNLOADS: "downloads at once",
+    Limit.API_KEY_CONCURRENT_DOWNLOADS: "downloads at once",
 }
-# How soon one of several uploads may be done.
-PARALLEL_RETRY_SECONDS = 2
-# Series that can be watched are there from the start.
+# Retry-After for limits on concurrent transfers.
+TRANSFER_RETRY_SECONDS = 2
+_DOWNLOAD_LIMITS = {
+    CustomerActor.kind: Limit.CUSTOMER_CONCURRENT_DOWNLOADS,
+    ApiKeyActor.kind: Limit.API_KEY_CONCURRENT_DOWNLOADS,
+}
+# Export every series from the start, so that alerts can refer to it.
 for _limit in Limit:
     metrics.LIMITS_REACHED.labels(_limit)
 
@@ -29,8 +44,8 @@ for _limit in Limit:
 class RateLimits:
     """The limits in force, and the counts of this process.
 
-    Every count is taken here first, so that a caller who goes on and on costs no database. What
-    all processes have to agree about is then counted there too.
+    Requests are counted in this process first, so that a caller over the limit causes no database
+    load. Limits that hold across processes are then counted in the database too.
     """
 
     def __init__(self, settings: Settings, keyring: Keyring) -> None:
@@ -38,60 +53,104 @@ class RateLimits:
         self._limits = {
             Limit.CUSTOMER_UPLOADS: settings.customer_uploads_per_minute,
             Limit.CUSTOMER_REQUESTS: settings.customer_requests_per_minute,
+            Limit.CUSTOMER_VALUE_CHANGES: settings.customer_value_changes_per_minute,
             Limit.API_KEY_REQUESTS: settings.api_key_requests_per_minute,
             Limit.FAILED_CREDENTIALS: settings.failed_credentials_per_minute,
-            Limit.CUSTOMER_PARALLEL_UPLOADS: settings.customer_max_parallel_uploads,
+            Limit.CUSTOMER_CONCURRENT_UPLOADS: settings.customer_max_concurrent_uploads,
+            # Half of the permits of the process, so that other creators can always upload.
+            Limit.CREATOR_CONCURRENT_UPLOADS: max(1, settings.max_concurrent_uploads // 2),
+            Limit.SESSION_CONCURRENT_UPLOADS: 1,
+            Limit.CUSTOMER_CONCURRENT_DOWNLOADS: settings.customer_max_concurrent_downloads,
+            Limit.API_KEY_CONCURRENT_DOWNLOADS: settings.api_key_max_concurrent_downloads,
         }
-        self._requests = Windows()
-        # Apart: whoever makes up credentials must not push the counts of callers out.
-        self._failures = Windows()
-        self._uploads: Counter[str] = Counter()
+        self._requests = FixedWindowCounter()
+        # Separate, so that made-up credentials cannot evict the counts of valid callers.
+        self._failures = FixedWindowCounter()
+        self._denials = FixedWindowCounter()
+        self._unused = FixedWindowCounter()
+        self._transfers: Counter[tuple[Limit, str]] = Counter()
 
-    def count_here(self, limit: Limit, *who: str) -> None:
-        """Count once more in this process; raises `RateLimited`."""
+    def hit_local(self, limit: Limit, *identity: str) -> None:
+        """Count a request in this process; raises `RateLimited`."""
         most = self._limits[limit]
         windows = self._failures if limit is Limit.FAILED_CREDENTIALS else self._requests
-        if most and (seconds := windows.take(self._id(limit, who), most)):
+        if most and (seconds := windows.hit(self._id(limit, identity), most)):
             self._refuse(limit, seconds)
 
-    async def count_everywhere(self, unit: Unit, limit: Limit, *whos: Sequence[str]) -> None:
-        """Count once more under each of the names in all processes; raises `RateLimited`.
+    async def hit_shared(
+        self, uow: UnitOfWork, limit: Limit, *identities: Sequence[str], requests: int = 1
+    ) -> None:
+        """Count `requests` of each identity across processes; raises `RateLimited`.
 
-        The count holds from the commit on.
+        The count takes effect with the commit.
         """
         most = self._limits[limit]
         if not most:
             return
-        counted = await unit.rate_limits.count(self._id(limit, who) for who in whos)
-        waits = [one.seconds_left for one in counted if one.number > most]
+        counted = await uow.rate_limits.count(
+            (self._id(limit, identity) for identity in identities), requests
+        )
+        self.check_counted(limit, counted)
+
+    def shared_counter(self, limit: Limit, *identity: str) -> tuple[int, bytes | None]:
+        """Return a limit across processes and the id of its counter, None if it is off."""
+        most = self._limits[limit]
+        return most, self._id(limit, identity) if most else None
+
+    def check_counted(self, limit: Limit, counted: Sequence[Counted]) -> None:
+        """Raise `RateLimited` if any counter is over the limit."""
+        waits = [one.seconds_left for one in counted if one.number > self._limits[limit]]
         if waits:
             self._refuse(limit, max(waits))
 
-    @contextmanager
-    def one_upload(self, customer: str | None) -> Iterator[None]:
-        """Hold one of a customer's places in this process; raises `RateLimited`.
+    def records_denial(self, *identity: str) -> bool:
+        """Count a denial; return whether it is to be audited individually."""
+        id_ = self._keyring.rate_limit_id("denials", *identity)
+        return not self._denials.hit(id_, RECORDED_DENIALS_PER_MINUTE)
 
-        Others than customers (None) share only the places of the process.
+    def note_unused_reservation(self, actor_kind: str, actor_id: str) -> None:
+        """Remember for a minute that an upload did not use what was reserved for it."""
+        self._unused.hit(self._keyring.rate_limit_id("unused", actor_kind, actor_id), 1)
+
+    def may_reserve_early(self, actor_kind: str, actor_id: str) -> bool:
+        """Return whether all recent uploads used what was reserved for them.
+
+        Reserving and releasing costs a flush of the disk, which bad input must not cause at will.
         """
-        limit = Limit.CUSTOMER_PARALLEL_UPLOADS
-        most = self._limits[limit]
-        if customer is None or not most:
-            yield
-            return
-        if self._uploads[customer] >= most:
-            self._refuse(limit, PARALLEL_RETRY_SECONDS)
-        self._uploads[customer] += 1
+        id_ = self._keyring.rate_limit_id("unused", actor_kind, actor_id)
+        return not self._unused.has_hits(id_)
+
+    @contextmanager
+    def concurrent_transfer(self, limit: Limit, identity: str) -> Iterator[None]:
+        """Hold one of the concurrent transfers that the limit allows; raises `RateLimited`."""
+        most, key = self._limits[limit], (limit, identity)
+        if most and self._transfers[key] >= most:
+            self._refuse(limit, TRANSFER_RETRY_SECONDS)
+        self._transfers[key] += 1
         try:
             yield
         finally:
-            self._uploads[customer] -= 1
-            if not self._uploads[customer]:
-                del self._uploads[customer]
+            self._transfers[key] -= 1
+            if not self._transfers[key]:
+                del self._transfers[key]
 
-    def _id(self, limit: Limit, who: Sequence[str]) -> bytes:
-        return self._keyring.rate_limit_id(limit, *who)
+    @contextmanager
+    def concurrent_download(self, actor: Actor) -> Iterator[None]:
+        """Hold one of the actor's downloads in this process; raises `RateLimited`.
+
+        Staff are not limited.
+        """
+        limit = _DOWNLOAD_LIMITS.get(actor.kind)
+        if limit is None:
+            yield
+            return
+        with self.concurrent_transfer(limit, actor.id):
+            yield
+
+    def _id(self, limit: Limit, identity: Sequence[str]) -> bytes:
+        return self._keyring.rate_limit_id(limit, *identity)
 
     def _refuse(self, limit: Limit, seconds: float) -> NoReturn:
         metrics.LIMITS_REACHED.labels(limit).inc()
-        detail = f"At most {self._limits[limit]} {_WHAT[limit]}."
+        detail = f"At most {self._limits[limit]} {_DESCRIPTIONS[limit]}."
         raise RateLimited(detail, retry_after_seconds=seconds)

@@ -1,4 +1,4 @@
-"""What a process opens at start and shares between requests and jobs."""
+"""What a process opens at start-up and shares between requests and jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from docvault.auth.keyring import Keyring
-from docvault.auth.principals import Access
 from docvault.auth.tokens import TokenVerifier
-from docvault.database import Database
+from docvault.context import RequestContext
+from docvault.db.engine import Database
+from docvault.inspection.pool import Inspectors
 from docvault.previews.renderer import PreviewRenderer
-from docvault.repositories.unit import Unit
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.scanning.clamd import Scanner
+from docvault.services.preview_queue import PreviewQueue
 from docvault.services.rate_limits import RateLimits
-from docvault.services.turns import Turns
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
@@ -21,7 +22,7 @@ from docvault.storage.spool import Spool
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The settings and the connections of a process."""
+    """The settings, connections and limits of a process."""
 
     settings: Settings
     keyring: Keyring
@@ -29,20 +30,28 @@ class Resources:
     store: BlobStore
     spool: Spool
     tokens: TokenVerifier
+    inspectors: Inspectors
     renderer: PreviewRenderer
-    preview_turns: Turns
+    preview_queue: PreviewQueue
     scanner: Scanner | None
-    upload_slots: asyncio.Semaphore
+    upload_permits: asyncio.Semaphore
     rate_limits: RateLimits
 
-    @asynccontextmanager
-    async def unit(self, access: Access) -> AsyncIterator[Unit]:
-        """Open a transaction; it commits when the block ends."""
-        async with self.database.transaction() as session:
-            yield Unit(session, access)
+    def system_context(self) -> RequestContext:
+        """Return the context of docvault itself, which reaches all customers."""
+        return RequestContext.system(self.keyring, self.settings)
 
     @asynccontextmanager
-    async def statements(self, access: Access) -> AsyncIterator[Unit]:
-        """Read, or write what is complete with each statement; see `Database.statements`."""
-        async with self.database.statements() as session:
-            yield Unit(session, access)
+    async def transaction(self, context: RequestContext) -> AsyncIterator[UnitOfWork]:
+        """Open a transaction; it commits when the block ends."""
+        async with self.database.transaction() as session:
+            yield UnitOfWork(session, context)
+
+    @asynccontextmanager
+    async def autocommit(self, context: RequestContext) -> AsyncIterator[UnitOfWork]:
+        """Open a connection on which every statement commits on its own.
+
+        For reads, and for writes that are complete with one statement.
+        """
+        async with self.database.statements() as connection:
+            yield UnitOfWork(connection, context)

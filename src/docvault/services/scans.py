@@ -1,60 +1,58 @@
-"""Scanning what is uploaded, and again what is stored when the signatures change (D25)."""
+"""Malware scans of uploads, and of stored files when the signatures change (D25)."""
 
 import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from docvault import metrics
-from docvault.auth.principals import Access, System
-from docvault.errors import (
-    CustomerBeingErased,
-    CustomerUnknown,
-    MalwareDetected,
-    ScannerUnavailable,
-    StorageUnavailable,
-)
-from docvault.models import new_id
-from docvault.repositories.scans import ScannedFile
-from docvault.repositories.unit import Unit
-from docvault.rules.scans import (
+from docvault.domain.audit import AuditAction
+from docvault.domain.scans import (
     NOT_SCANNED,
     ScanState,
     ScanVerdict,
     is_quarantined,
     state_after_failure,
 )
+from docvault.errors import (
+    CustomerBeingErased,
+    CustomerNotFound,
+    MalwareDetected,
+    ScannerUnavailable,
+    StorageUnavailable,
+)
+from docvault.observability import metrics
+from docvault.repositories.scans import ScannedFile
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.scanning.clamd import SCAN_SECONDS, Scanner, ScanRefused, ScanResult
-from docvault.schemas.audit_events import AuditAction
 from docvault.services.customers import lock_customer
 from docvault.services.resources import Resources
-from docvault.services.work import Work
 from docvault.storage.base import BlobMissing, BlobReader
 from docvault.storage.spool import SpoolFile
 
 log = logging.getLogger(__name__)
 
-# What a store that is not much slower than that delivers while it is scanned.
+# The least read rate of the store that the time limit of a scan allows for.
 STORE_BYTES_PER_SECOND = 4 * 1024 * 1024
-# One run of the job; it then lets others have its place in the worker.
+# One run of the job; then other jobs get its place in the worker.
 RUN_SECONDS = 10
 WINDOW = 100
-# Without new signatures: catches what was missed or had no verdict.
+# After this time all files are scanned again even without new signatures, for those that were
+# missed or have no verdict.
 REPEAT_AFTER = timedelta(days=1)
 
 
 async def scan_spooled(
     resources: Resources, spooled: SpoolFile, *, pointer: str | None
 ) -> ScanVerdict:
-    """Return the verdict on a file that arrived.
+    """Scan a received file.
 
-    Raises `MalwareDetected`, and `ScannerUnavailable` when there is no verdict.
+    Raises `MalwareDetected`, and `ScannerUnavailable` if there is no verdict.
     """
     return await _scan_upload(resources, spooled.chunks(), SCAN_SECONDS, pointer)
 
 
-async def scan_arrived(resources: Resources, reader: BlobReader) -> ScanVerdict:
-    """Return the verdict on bytes that went to the store by themselves; see `scan_spooled`."""
+async def scan_stored(resources: Resources, reader: BlobReader) -> ScanVerdict:
+    """Scan bytes that were uploaded directly to the store; see `scan_spooled`."""
     return await _scan_upload(resources, *_stored_bytes(reader), pointer=None)
 
 
@@ -66,7 +64,7 @@ async def _scan_upload(
     try:
         result = await _scan(resources.scanner, "upload", chunks, seconds)
     except ScanRefused:
-        raise ScannerUnavailable("The malware scanner has no verdict on this file.") from None
+        raise ScannerUnavailable("The malware scanner could not scan this file.") from None
     if result.malware is not None:
         log.warning("an infected file was refused", extra={"malware": result.malware})
         raise MalwareDetected(pointer=pointer)
@@ -86,53 +84,53 @@ async def _scan(
 
 
 def _stored_bytes(reader: BlobReader) -> tuple[AsyncIterator[bytes], float]:
-    """Return the bytes and how many seconds it may take to scan them."""
+    """Return the bytes and how many seconds the scan may take."""
     size = reader.size_bytes
     return reader.chunks(0, size), SCAN_SECONDS + size / STORE_BYTES_PER_SECOND
 
 
 async def rescan(resources: Resources) -> bool:
-    """Go on with scanning stored files again; return whether there is more to do at once.
+    """Continue scanning stored files again; return whether there is more to do at once.
 
-    Files that were scanned with the present signatures are left out. Raises when the scanner
-    or the store fails: the file that this came up with has no verdict then and is passed by, so
-    that one that brings down the scanner does not keep the others waiting.
+    Files that were scanned with the current signatures are skipped. If the scanner or the store
+    fails, the file that triggered the failure is marked `error` and skipped, so that it does not
+    block the others; then the error is raised.
     """
     if resources.scanner is None:
         return False
     scanned_with = await resources.scanner.version()
     await resources.store.check()
     deadline = time.monotonic() + RUN_SECONDS
-    async with resources.unit(Access.everyone()) as unit:
-        current = await unit.scans.enter_pass(scanned_with, REPEAT_AFTER)
+    async with resources.transaction(resources.system_context()) as uow:
+        current = await uow.scans.enter_pass(scanned_with, REPEAT_AFTER)
     if current is None:
         return False
     position = current.position
     while True:
-        async with resources.unit(Access.everyone()) as unit:
-            files = await unit.scans.next_files(position, WINDOW)
+        async with resources.transaction(resources.system_context()) as uow:
+            files = await uow.scans.next_files(position, WINDOW)
             if not files:
-                await unit.scans.finish_pass()
+                await uow.scans.finish_pass()
                 return False
         for file in files:
             if file.verdict.scanned_with == scanned_with:
                 continue
             await _rescan_file(resources, resources.scanner, file)
-            # Asked after a file, so that each run comes further.
+            # Checked after a file, so that every run makes progress.
             if time.monotonic() > deadline:
                 return True
         position = files[-1].id
-        async with resources.unit(Access.everyone()) as unit:
-            await unit.scans.advance(position)
+        async with resources.transaction(resources.system_context()) as uow:
+            await uow.scans.advance(position)
         if time.monotonic() > deadline:
             return True
 
 
 async def _rescan_file(resources: Resources, scanner: Scanner, file: ScannedFile) -> None:
-    """Scan one stored file and keep the verdict."""
+    """Scan one stored file and save the verdict."""
     failed = ScanVerdict(state_after_failure(file.verdict.state), None)
     try:
-        verdict = await _scan_stored(resources, scanner, file)
+        verdict = await _rescan_stored(resources, scanner, file)
     except (ScanRefused, BlobMissing):
         verdict = failed
     except (ScannerUnavailable, StorageUnavailable):
@@ -141,7 +139,7 @@ async def _rescan_file(resources: Resources, scanner: Scanner, file: ScannedFile
     await _save(resources, file, verdict)
 
 
-async def _scan_stored(resources: Resources, scanner: Scanner, file: ScannedFile) -> ScanVerdict:
+async def _rescan_stored(resources: Resources, scanner: Scanner, file: ScannedFile) -> ScanVerdict:
     reader = await resources.store.open(file.blob_key)
     try:
         result = await _scan(scanner, "rescan", *_stored_bytes(reader))
@@ -156,28 +154,25 @@ async def _scan_stored(resources: Resources, scanner: Scanner, file: ScannedFile
 
 
 async def _save(resources: Resources, file: ScannedFile, verdict: ScanVerdict) -> None:
-    """Keep a verdict and the progress, with an audit event when it changes who gets the bytes."""
+    """Save a verdict and the progress, with an audit event if the quarantine changes."""
     try:
-        async with resources.unit(Access.everyone()) as unit:
+        async with resources.transaction(resources.system_context()) as uow:
             if is_quarantined(verdict.state) == is_quarantined(file.verdict.state):
-                await unit.scans.save(file.id, verdict)
+                await uow.scans.save(file.id, verdict)
             else:
-                await _change_quarantine(resources, unit, file, verdict)
-            await unit.scans.advance(file.id)
-    except (CustomerUnknown, CustomerBeingErased):
-        # The file goes with its customer, about whom nothing may be written any more.
+                await _change_quarantine(uow, file, verdict)
+            await uow.scans.advance(file.id)
+    except (CustomerNotFound, CustomerBeingErased):
+        # The customer is being erased, with the file; nothing may be written any more.
         return
 
 
-async def _change_quarantine(
-    resources: Resources, unit: Unit, file: ScannedFile, verdict: ScanVerdict
-) -> None:
-    customer = await lock_customer(unit, file.customer_id)
-    if not await unit.scans.save(file.id, verdict):
+async def _change_quarantine(uow: UnitOfWork, file: ScannedFile, verdict: ScanVerdict) -> None:
+    customer = await lock_customer(uow, file.customer_id)
+    if not await uow.scans.save(file.id, verdict):
         return
     found = is_quarantined(verdict.state)
-    work = Work(System(), new_id(), resources.keyring, resources.settings, unit)
-    await work.record(
+    await uow.audit(
         AuditAction.DOCUMENT_QUARANTINE if found else AuditAction.DOCUMENT_RELEASE,
         customer=customer,
         document_type=file.type_key,

@@ -1,262 +1,341 @@
-"""Upload sessions: announce a file, send its bytes by a signed URL, complete (D1 to D6).
+"""Upload sessions: create a session, send the bytes to its signed URL, complete it.
 
-The bytes go to the store itself, or where it has no clients of its own to our own address.
+The URL is one of the store or, if the store does not support presigned URLs, of this service.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
-from docvault.auth.keyring import Keyring
-from docvault.auth.principals import Access
-from docvault.errors import (
-    DigestMismatch,
-    EmptyFile,
-    MalwareDetected,
-    NotFound,
-    PreconditionFailed,
-    TooManyUploads,
-    UploadExpired,
-    UploadNotComplete,
-)
-from docvault.repositories.attachments import NewFile
-from docvault.rules.content import Content
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.field_values import merge_values
-from docvault.rules.permissions import require_write
-from docvault.rules.scans import ScanVerdict
-from docvault.rules.slots import Slot, TypeFacts
-from docvault.rules.upload_sessions import (
+from docvault.context import RequestContext
+from docvault.domain.accepted_files import check_size
+from docvault.domain.audit import AuditAction
+from docvault.domain.document_types import DocumentType
+from docvault.domain.documents import Document
+from docvault.domain.field_values import merge_values
+from docvault.domain.file_extensions import named_after_type
+from docvault.domain.idempotency import StoredResponse
+from docvault.domain.scans import ScanVerdict
+from docvault.domain.upload_sessions import (
     BYTES_MARGIN,
     MAX_PENDING_UPLOADS,
     SESSION_LIFETIME,
-    UploadSessionFacts,
+    BytesRefusal,
+    UploadSession,
     UploadSessionState,
 )
-from docvault.schemas.audit_events import AuditAction
+from docvault.errors import (
+    CorruptFile,
+    DigestMismatch,
+    DocvaultError,
+    EmptyFile,
+    MalwareDetected,
+    NotFound,
+    PasswordProtected,
+    PreconditionFailed,
+    TooManyUploads,
+    UnsupportedMediaType,
+    UploadExpired,
+    UploadNotComplete,
+    WrongExtension,
+)
+from docvault.inspection.result import Content
+from docvault.presenters.representation import render
+from docvault.presenters.upload_sessions import present_created_upload
+from docvault.repositories.attachments import NewFile
+from docvault.repositories.jobs import JobName
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.schemas.upload_sessions import UploadCreate
 from docvault.services import quotas
-from docvault.services.accepted_files import check_size
-from docvault.services.attachments import (
-    Attachment,
-    Precondition,
-    Respond,
-    SessionSettled,
-    attach_files,
-    settle,
-)
-from docvault.services.blobs import new_intent
+from docvault.services.attachments import Attachment, SessionClosed, attach_files
+from docvault.services.blobs import new_reservation
 from docvault.services.customers import lock_customer
-from docvault.services.documents import authorise_write, get_slot
+from docvault.services.documents import authorize_write, get_document
+from docvault.services.idempotency_keys import release_claim, store_response
+from docvault.services.remote_files import digest_of, inspect_stored
 from docvault.services.resources import Resources
-from docvault.services.scans import scan_arrived
-from docvault.services.stored_content import digest_of, inspect_stored
+from docvault.services.saved_documents import (
+    SavedDocument,
+    SaveTarget,
+    check_preconditions,
+    saved_document,
+)
+from docvault.services.scans import scan_stored
 from docvault.services.uploads import check_content, check_filename
-from docvault.services.work import Asker, Work
 from docvault.settings import Settings
-from docvault.storage.base import BlobExists, BlobMissing, BlobReader, SignedRequest
+from docvault.storage.base import IDENTITY, BlobExists, BlobMissing, BlobReader, SignedRequest
 from docvault.storage.spool import SpoolFile
 
-_Answer = TypeVar("_Answer")
-RespondOpened = Callable[[Work, UploadSessionFacts, SignedRequest | None], Awaitable[_Answer]]
+# Refusals of the bytes themselves last as long as the session. If what the document type accepts
+# changes in the meantime, the client has to create a new session.
+_LASTING: dict[str, type[DocvaultError]] = {
+    error.code: error
+    for error in (
+        CorruptFile,
+        DigestMismatch,
+        MalwareDetected,
+        PasswordProtected,
+        UnsupportedMediaType,
+        WrongExtension,
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
-class SlotPlace:
-    """The slot a session fills: whose, and of which type."""
+class SessionUrls:
+    """The URLs of the request that creates a session, as the client sees this service."""
 
-    customer: CustomerFacts
-    key: str
+    base_url: str
+    collection_path: str
 
 
-async def open_session(
+async def create_session(
     resources: Resources,
-    asker: Asker,
-    place: SlotPlace,
+    context: RequestContext,
+    target: SaveTarget,
+    document: Document,
     data: UploadCreate,
-    respond: RespondOpened[_Answer],
-) -> _Answer:
-    """Announce a file; return what `respond` makes of the session inside the transaction.
+    urls: SessionUrls,
+) -> StoredResponse:
+    """Create a session for a file; return the response, which holds the signed URL.
 
-    `respond` gets the store's own signed request; without one the bytes come to us. Raises what
-    an upload to the slot raises before its bytes are looked at, and `TooManyUploads`.
+    `document` is one that the actor may write to. Raises what an upload raises before its bytes
+    are inspected, and `TooManyUploads`.
     """
-    async with resources.unit(asker.access) as unit:
-        slot = await authorise_write(asker.work(unit), place.customer, place.key)
-    filename = _check_announced(slot, data, resources.settings)
-    intent = new_intent(place.customer.id, data.size_bytes, data.sha256)
+    filename = _check_declared(document, data, resources.settings)
+    customer = target.customer
+    reservation = new_reservation(customer.id, data.size_bytes, data.sha256)
     signed = await resources.store.presign_put(
-        intent.key, data.size_bytes, data.sha256, int(SESSION_LIFETIME.total_seconds())
+        reservation.key, data.size_bytes, data.sha256, int(SESSION_LIFETIME.total_seconds())
     )
-    async with resources.unit(asker.access) as unit:
-        work = asker.work(unit)
-        # Alone, so that the count is exact.
-        await lock_customer(unit, place.customer.id, exclusively=True)
-        if await unit.blobs.count_pending(place.customer.id) >= MAX_PENDING_UPLOADS:
+    async with resources.transaction(context) as uow:
+        # Exclusively, so that the count is exact.
+        await lock_customer(uow, customer.id, exclusively=True)
+        if await uow.blobs.count_pending(customer.id) >= MAX_PENDING_UPLOADS:
             raise TooManyUploads
-        lifetime = SESSION_LIFETIME + BYTES_MARGIN
-        await quotas.announce(unit, resources.settings, [intent], lifetime)
-        session = await unit.upload_sessions.add(
-            customer_id=place.customer.id,
-            document_type_id=slot.type.id,
-            blob_id=intent.id,
+        await quotas.reserve(uow, [reservation], SESSION_LIFETIME + BYTES_MARGIN)
+        session = await uow.upload_sessions.add(
+            customer_id=customer.id,
+            document_type_id=document.type.id,
+            blob_id=reservation.id,
             filename=filename,
             field_values=data.field_values,
-            created_by=work.caller,
+            created_by=context.actor,
         )
-        await work.record(
-            AuditAction.UPLOAD_CREATE, customer=place.customer, document_type=place.key
-        )
-        return await respond(work, session, signed)
+        await uow.audit(AuditAction.UPLOAD_CREATE, customer=customer, document_type=target.key)
+        request = signed or _direct_upload(context, session, urls.base_url)
+        response = _created_response(target, session, request, urls)
+        claim = target.claim
+        await store_response(uow, claim.completion(response, customer.id) if claim else None)
+    return response
 
 
-async def read_session(work: Work, place: SlotPlace, session_id: UUID) -> UploadSessionFacts:
-    """Return a session of the caller's own; raises `DocumentTypeUnknown` or `NotFound`."""
-    await get_slot(work, place.customer, place.key)
-    session = await work.unit.upload_sessions.find(place.customer.id, place.key, session_id)
-    if session is None or not session.belongs_to(work.caller):
+def _created_response(
+    target: SaveTarget, session: UploadSession, request: SignedRequest, urls: SessionUrls
+) -> StoredResponse:
+    return StoredResponse(
+        target.claim.fingerprint if target.claim else b"",
+        201,
+        {"location": f"{urls.collection_path}/{session.id}"},
+        render(present_created_upload(session, request.url, request.headers)),
+    )
+
+
+def _direct_upload(context: RequestContext, session: UploadSession, base_url: str) -> SignedRequest:
+    """Return the request that sends the bytes to this service (`api/direct_uploads.py`)."""
+    base = context.settings.public_url or base_url
+    url = f"{base}/uploads/{context.keyring.upload_token(session.id)}"
+    return SignedRequest(url, {"Content-Length": str(session.size_bytes)})
+
+
+async def read_session(uow: UnitOfWork, target: SaveTarget, session_id: UUID) -> UploadSession:
+    """Return a session of the actor; raises `DocumentTypeNotFound` or `NotFound`."""
+    await get_document(uow, target.customer, target.key)
+    return await _find_session(uow, target, session_id)
+
+
+async def _find_session(uow: UnitOfWork, target: SaveTarget, session_id: UUID) -> UploadSession:
+    session = await uow.upload_sessions.find(target.customer.id, target.key, session_id)
+    if session is None or not session.belongs_to(uow.context.actor):
         raise NotFound
+    _require_not_infected(session)
     return session
 
 
-async def delete_session(work: Work, place: SlotPlace, session_id: UUID) -> None:
-    """Give a session up; a document it became stays.
+def _require_not_infected(session: UploadSession) -> None:
+    """Raise `NotFound` if infected bytes have ended the session."""
+    if session.refusal is not None and session.refusal.code == MalwareDetected.code:
+        raise NotFound
 
-    The bytes go when the blob expires, not now: until then a signed URL could write them anew.
+
+async def delete_session(uow: UnitOfWork, target: SaveTarget, session_id: UUID) -> None:
+    """Cancel an upload; a document that was completed from it stays.
+
+    The bytes are deleted when the reservation expires, not now: until then the signed URL could
+    write them again.
     """
-    session = await read_session(work, place, session_id)
-    await work.unit.upload_sessions.delete(session.id)
-    await work.record(AuditAction.UPLOAD_DELETE, customer=place.customer, document_type=place.key)
+    session = await read_session(uow, target, session_id)
+    await uow.upload_sessions.delete(session.id)
+    await uow.audit(AuditAction.UPLOAD_DELETE, customer=target.customer, document_type=target.key)
 
 
 async def complete_session(
-    resources: Resources,
-    asker: Asker,
-    place: SlotPlace,
-    session_id: UUID,
-    *,
-    precondition: Precondition,
-    respond: Respond[_Answer],
-) -> _Answer:
-    """Make the bytes that came a version of the document; see `uploads.store_submission`.
+    resources: Resources, context: RequestContext, target: SaveTarget, session_id: UUID
+) -> SavedDocument:
+    """Make the uploaded bytes the current version of the document.
 
-    Completing again changes nothing and answers with the document as it is. Raises `NotFound`,
-    `UploadExpired`, `UploadNotComplete`, and what an upload raises; infected bytes end the session.
+    Completing again changes nothing and returns the current document. Raises `NotFound`,
+    `UploadExpired`, `UploadNotComplete`, and what an upload raises; infected bytes end the
+    session.
     """
-    async with resources.unit(asker.access) as unit:
-        work = asker.work(unit)
-        session = await read_session(work, place, session_id)
-        slot = await get_slot(work, place.customer, place.key)
-        require_write(work.caller, slot.type)
+    async with resources.transaction(context) as uow:
+        # The document before the session: if that is still open, it is not in this document yet.
+        document = await authorize_write(uow, target.customer, target.key)
+        session = await _find_session(uow, target, session_id)
         if session.state is UploadSessionState.COMPLETED:
-            return await settle(work, respond(slot, False))
+            document = await get_document(uow, target.customer, target.key)
+            await release_claim(uow, target.claim)
+            return saved_document(document, context, created=False)
     _require_open(session)
+    # Cheap checks come before the bytes are read. They are repeated under locks.
+    check_preconditions(target.preconditions, document, context)
+    check_size(document.type, session.size_bytes, resources.settings, pointer=None)
+    merge_values(document.type, document.field_values, session.field_values)
+    file = await _checked_file(resources, context, target.customer.id, document.type, session)
+    attachment = Attachment(target, [file], session.field_values, session_id=session.id)
     try:
-        file = await _check_arrived(resources, slot.type, session)
-    except MalwareDetected:
-        # Nobody may try it again; the bytes go when their blob expires.
-        async with resources.unit(asker.access) as unit:
-            await unit.upload_sessions.delete(session.id)
-        raise
-    attachment = Attachment(
-        place.customer,
-        place.key,
-        [file],
-        session.field_values,
-        precondition,
-        session_id=session.id,
-    )
-    try:
-        return await attach_files(resources, asker, attachment, respond)
-    except SessionSettled:
-        # It is completed, deleted or expired now, and stays so: this does not come back here.
-        return await complete_session(
-            resources, asker, place, session_id, precondition=precondition, respond=respond
-        )
+        return await attach_files(resources, context, attachment)
+    except SessionClosed:
+        # The state is terminal now, so this recursion happens at most once.
+        return await complete_session(resources, context, target, session_id)
 
 
-async def expected_bytes(resources: Resources, token: str) -> UploadSessionFacts:
+async def expected_bytes(resources: Resources, token: str) -> UploadSession:
     """Return the session whose bytes the holder of an upload token may send.
 
-    Raises `NotFound`, `UploadExpired`, and `PreconditionFailed` when the bytes are here.
+    Raises `NotFound`, `UploadExpired`, and `PreconditionFailed` if they were sent already.
     """
     session_id = resources.keyring.session_of(token)
     if session_id is None:
         raise NotFound
-    async with resources.unit(Access.everyone()) as unit:
-        session = await unit.upload_sessions.get(session_id)
+    async with resources.transaction(resources.system_context()) as uow:
+        session = await uow.upload_sessions.get(session_id)
     if session is None:
         raise NotFound
-    if session.state is UploadSessionState.COMPLETED:
-        raise PreconditionFailed("The bytes are here already.")
+    _require_not_infected(session)
+    if session.state is UploadSessionState.COMPLETED or session.refusal is not None:
+        raise PreconditionFailed("The bytes were already uploaded.")
     _require_open(session)
     return session
 
 
 async def store_expected(resources: Resources, token: str, spooled: SpoolFile) -> None:
     """Store the bytes of a session; raises `DigestMismatch` and as `expected_bytes`."""
-    # Again, for the session may have ended while the bytes arrived.
+    # Checked again: the session may have ended while the bytes arrived.
     session = await expected_bytes(resources, token)
     if spooled.size_bytes != session.size_bytes or spooled.sha256 != session.sha256:
         raise DigestMismatch
     try:
         await resources.store.put(session.blob_key, spooled.path)
     except BlobExists:
-        raise PreconditionFailed("The bytes are here already.") from None
+        raise PreconditionFailed("The bytes were already uploaded.") from None
 
 
-def upload_token(keyring: Keyring, session: UploadSessionFacts) -> str:
-    """Return the last segment of our own signed URL."""
-    return keyring.upload_token(session.id)
-
-
-def _check_announced(slot: Slot, data: UploadCreate, settings: Settings) -> str:
-    """Refuse now what completing would refuse; return the name to store."""
+def _check_declared(document: Document, data: UploadCreate, settings: Settings) -> str:
+    """Raise now what completing would raise; return the name to store."""
     if data.size_bytes == 0:
         raise EmptyFile(pointer="/size_bytes")
-    check_size(slot.type, data.size_bytes, settings, pointer="/size_bytes")
-    merge_values(slot.type, slot.field_values, data.field_values)
+    check_size(document.type, data.size_bytes, settings, pointer="/size_bytes")
+    merge_values(document.type, document.field_values, data.field_values)
     return check_filename(data.filename, pointer="/filename")
 
 
-def _require_open(session: UploadSessionFacts) -> None:
+def _require_open(session: UploadSession) -> None:
     if session.state is UploadSessionState.EXPIRED:
         raise UploadExpired
 
 
-async def _check_arrived(
-    resources: Resources, document_type: TypeFacts, session: UploadSessionFacts
+async def _checked_file(
+    resources: Resources,
+    context: RequestContext,
+    customer_id: UUID,
+    document_type: DocumentType,
+    session: UploadSession,
 ) -> NewFile:
-    """Return the file to attach, once its bytes are known to be those announced, and good."""
-    check_size(document_type, session.size_bytes, resources.settings, pointer=None)
+    """Return the file to attach; a refusal of its bytes is stored, or ends the session."""
+    _require_not_refused(session)
+    try:
+        return await _check_bytes(resources, customer_id, document_type, session)
+    except tuple(_LASTING.values()) as error:
+        await _refuse(resources, context, session, error)
+        raise
+
+
+async def _refuse(
+    resources: Resources, context: RequestContext, session: UploadSession, error: DocvaultError
+) -> None:
+    """Record the refusal, and queue the deletion of the bytes if no more can arrive.
+
+    A presigned URL would accept them again, so that they stay until it is certainly over.
+    """
+    refusal = BytesRefusal(error.code, error.detail, error.members)
+    async with resources.transaction(context) as uow:
+        await uow.upload_sessions.refuse(session.id, refusal)
+        if not resources.store.supports_presigned_urls:
+            await uow.blobs.queue_refused(session.blob_id)
+            await uow.jobs.defer(JobName.DELETE_BLOBS)
+
+
+async def _check_bytes(
+    resources: Resources,
+    customer_id: UUID,
+    document_type: DocumentType,
+    session: UploadSession,
+) -> NewFile:
+    """Return the file to attach once its bytes match the declaration and are accepted."""
     reader = await _open(resources, session)
     try:
+        _require_unencoded(reader)
         if reader.size_bytes != session.size_bytes or await digest_of(reader) != session.sha256:
             raise DigestMismatch
-        inspection = inspect_stored(reader, session.filename)
+        inspection = inspect_stored(resources.inspectors, customer_id, reader, session.filename)
         content = await check_content(document_type, inspection, pointer=None)
-        return _new_file(session, content, await scan_arrived(resources, reader))
+        return _new_file(session, content, await scan_stored(resources, reader))
     finally:
         await reader.close()
 
 
-async def _open(resources: Resources, session: UploadSessionFacts) -> BlobReader:
+def _require_not_refused(session: UploadSession) -> None:
+    """Raise a stored refusal again: the bytes cannot have changed."""
+    refusal = session.refusal
+    if refusal is not None:
+        raise _LASTING[refusal.code](refusal.detail, members=refusal.members)
+
+
+def _require_unencoded(reader: BlobReader) -> None:
+    """Raise for bytes that a client of the store would decode before using them."""
+    if reader.content_encoding != IDENTITY:
+        raise DigestMismatch("The bytes were sent with a Content-Encoding. Send them without one.")
+
+
+async def _open(resources: Resources, session: UploadSession) -> BlobReader:
     try:
         return await resources.store.open(session.blob_key)
     except BlobMissing:
         raise UploadNotComplete from None
 
 
-def _new_file(session: UploadSessionFacts, content: Content, scan: ScanVerdict) -> NewFile:
+def _new_file(session: UploadSession, content: Content, scan: ScanVerdict) -> NewFile:
     return NewFile(
         blob_id=session.blob_id,
         number=1,
-        filename=session.filename,
+        filename=named_after_type(session.filename, content.media_type),
         media_type=content.media_type,
         size_bytes=session.size_bytes,
         sha256=session.sha256,
         has_active_content=content.has_active_content,
+        has_attachments=content.has_attachments,
+        needs_password=content.needs_password,
+        pages=content.pages,
         scan=scan.state,
         scanned_with=scan.scanned_with,
     )

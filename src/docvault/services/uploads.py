@@ -1,52 +1,48 @@
-"""Storing what was uploaded: check, announce and write, then attach (D1)."""
+"""Uploads: prepare the files, store their bytes, complete the document."""
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 from uuid import UUID
 
+from docvault.context import RequestContext
+from docvault.domain.accepted_files import (
+    allowed_media_types,
+    check_number,
+    check_password,
+    check_size,
+    not_allowed,
+)
+from docvault.domain.document_types import DocumentType
+from docvault.domain.documents import Document
+from docvault.domain.field_values import FieldValueChanges, merge_values
+from docvault.domain.file_extensions import extensions_of, named_after_type
+from docvault.domain.filenames import sanitize_filename
+from docvault.domain.media_type_names import describe_media_type
+from docvault.domain.scans import ScanVerdict
+from docvault.domain.upload_openings import HeldBlob
 from docvault.errors import (
     CorruptFile,
     EmptyFile,
     FileRequired,
+    ServiceUnavailable,
     ValidationFailed,
+    WrongExtension,
 )
+from docvault.inspection import Content, CorruptContent, ExtensionMismatch, UnknownContent
+from docvault.inspection.inspector import InspectionUnavailable
 from docvault.repositories.attachments import NewFile
-from docvault.rules.customers import CustomerFacts
-from docvault.rules.field_values import FieldValueChanges, merge_values
-from docvault.rules.filenames import sanitise_filename
-from docvault.rules.media_types import (
-    Content,
-    CorruptContent,
-    ExtensionMismatch,
-    UnknownContent,
-    inspect_content,
-)
-from docvault.rules.scans import ScanVerdict
-from docvault.rules.slots import Slot, TypeFacts
-from docvault.services.accepted_files import (
-    allowed_media_types,
-    check_number,
-    check_size,
-    not_allowed,
-)
-from docvault.services.attachments import Attachment, Precondition, Respond, attach_files
-from docvault.services.blobs import LocalBytes, store_bytes
+from docvault.services.attachments import Attachment, attach_files
+from docvault.services.blobs import LocalFile, store_bytes
 from docvault.services.resources import Resources
+from docvault.services.saved_documents import SavedDocument, SaveTarget
 from docvault.services.scans import scan_spooled
-from docvault.services.work import Asker
+from docvault.services.upload_openings import release_unused
 from docvault.storage.spool import SpoolFile
-
-# Checking a text file reads all of it; from this size on it is worth a thread.
-INSPECT_IN_THREAD_BYTES = 1024 * 1024
-
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A file as it arrived, in the spool."""
+    """A file as received, in the spool."""
 
     spooled: SpoolFile
     raw_filename: str
@@ -54,133 +50,90 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What one save brings to a slot."""
+    """The files and values of one upload, and the blob held for the first file."""
 
     files: Sequence[ReceivedFile]
     field_values: FieldValueChanges = field(default_factory=dict)
+    held: HeldBlob | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckedFile:
+class PreparedFile:
+    """A file that was inspected and scanned, under the name to store."""
+
     spooled: SpoolFile
     filename: str
     content: Content
     scan: ScanVerdict
 
 
-async def store_submission(
+async def save_submission(
     resources: Resources,
-    asker: Asker,
-    customer: CustomerFacts,
-    slot: Slot,
+    context: RequestContext,
+    target: SaveTarget,
+    document: Document,
     submission: Submission,
-    *,
-    precondition: Precondition,
-    respond: Respond[_Answer],
-) -> _Answer:
-    """Fill a slot with files; return what `respond` makes of it.
+) -> SavedDocument:
+    """Make files the current version of a document.
 
-    `slot` is as `authorise_write` found it; should it be another by now, everything is decided
-    again.
-    The bytes are durable and the rows committed when this returns. Nothing is stored when it
-    raises, but for bytes that a job removes.
+    `document` is as it was when the caller was authorized. If it has changed since, permission,
+    preconditions and values are checked again. On return the bytes are durable and the rows
+    committed. On an exception nothing is stored, except bytes that a job removes.
     """
-    # Before the bytes are written, so that a wrong key costs nothing.
-    merge_values(slot.type, slot.field_values, submission.field_values)
-    checked = await check_files(resources, slot.type, submission.files)
-    blob_ids = await store_bytes(
-        resources,
-        customer.id,
-        [LocalBytes(f.spooled.path, f.spooled.size_bytes, f.spooled.sha256) for f in checked],
-    )
-    attachment = Attachment(
-        customer,
-        slot.type.key,
-        _new_files(blob_ids, checked),
-        submission.field_values,
-        precondition,
-    )
-    return await attach_files(resources, asker, attachment, respond, slot)
+    prepared = await prepare(resources, target.customer.id, document, submission)
+    files = await store(resources, context, target.customer.id, prepared, submission.held)
+    return await complete(resources, context, target, document, files, submission.field_values)
 
 
-async def check_files(
-    resources: Resources, document_type: TypeFacts, files: Sequence[ReceivedFile]
-) -> list[_CheckedFile]:
-    """Return the files with the types their bytes show, scanned where there is a scanner.
+async def prepare(
+    resources: Resources, customer_id: UUID, document: Document, submission: Submission
+) -> list[PreparedFile]:
+    """Check values and files, before anything is stored.
 
-    Raises `FileRequired`, `TooManyFiles`, `EmptyFile`, `FileTooLarge`, `CorruptFile`,
-    `MediaTypeNotAllowed`, `MalwareDetected` or `ScannerUnavailable`.
+    Raises `UnknownField`, `FieldsNotEnabled`, `FileRequired`, `TooManyFiles`, `EmptyFile`,
+    `FileTooLarge`, `CorruptFile`, `UnsupportedMediaType`, `WrongExtension`, `PasswordProtected`,
+    `MalwareDetected`, `ScannerUnavailable` or `ServiceUnavailable`.
     """
+    merge_values(document.type, document.field_values, submission.field_values)
+    files = submission.files
     if not files:
         raise FileRequired(pointer="/file")
-    check_number(document_type, len(files), pointer="/file")
+    check_number(document.type, len(files), pointer="/file")
     for file in files:
-        # Only a batch, whose parts come under one limit, can still be wrong here.
-        size_bytes = file.spooled.size_bytes
-        check_size(document_type, size_bytes, resources.settings, pointer="/file")
-    contents = [await _check_file(document_type, file) for file in files]
-    # Last, for it takes longest.
+        # The receiver enforces this too, except in a batch, whose files share one limit.
+        check_size(document.type, file.spooled.size_bytes, resources.settings, pointer="/file")
+    inspected = [await _inspect(resources, customer_id, document.type, file) for file in files]
+    # The scans come last because they are slowest.
     return [
-        _CheckedFile(
+        PreparedFile(
             file.spooled,
             filename,
             content,
             await scan_spooled(resources, file.spooled, pointer="/file"),
         )
-        for file, (filename, content) in zip(files, contents, strict=True)
+        for file, (filename, content) in zip(files, inspected, strict=True)
     ]
 
 
-async def _check_file(document_type: TypeFacts, file: ReceivedFile) -> tuple[str, Content]:
-    """Return the name to store and what the bytes are."""
-    spooled = file.spooled
-    if spooled.size_bytes == 0:
-        raise EmptyFile(pointer="/file")
-    filename = check_filename(file.raw_filename, pointer="/file")
-    content = await check_content(document_type, _inspect(spooled, filename), pointer="/file")
-    return filename, content
-
-
-def check_filename(raw: str, *, pointer: str) -> str:
-    """Return the name to store; raises `ValidationFailed` when nothing of it is left."""
-    try:
-        return sanitise_filename(raw)
-    except ValueError as error:
-        raise ValidationFailed("The file has no usable name.", pointer=pointer) from error
-
-
-async def check_content(
-    document_type: TypeFacts, inspection: Awaitable[Content], *, pointer: str | None
-) -> Content:
-    """Return what the bytes are; raises `CorruptFile` or `MediaTypeNotAllowed`."""
-    try:
-        content = await inspection
-    except UnknownContent as error:
-        unknown = "The bytes are of no type that is known here; text has to be UTF-8."
-        detail = unknown if error.detected is None else None
-        raise not_allowed(document_type, error.detected, detail, pointer=pointer) from error
-    except ExtensionMismatch as error:
-        detail = f"The name ends in .{error.extension}, but the bytes are {error.detected}."
-        raise not_allowed(document_type, error.detected, detail, pointer=pointer) from error
-    except CorruptContent as error:
-        raise CorruptFile(error.reason, pointer=pointer) from error
-    if content.media_type not in allowed_media_types(document_type):
-        raise not_allowed(document_type, content.media_type, pointer=pointer)
-    return content
-
-
-async def _inspect(spooled: SpoolFile, filename: str) -> Content:
-    if spooled.size_bytes >= INSPECT_IN_THREAD_BYTES:
-        return await asyncio.to_thread(_inspect_file, spooled, filename)
-    return _inspect_file(spooled, filename)
-
-
-def _inspect_file(spooled: SpoolFile, filename: str) -> Content:
-    with spooled.path.open("rb") as file:
-        return inspect_content(file, spooled.size_bytes, filename)
-
-
-def _new_files(blob_ids: Sequence[UUID], checked: Sequence[_CheckedFile]) -> list[NewFile]:
+async def store(
+    resources: Resources,
+    context: RequestContext,
+    customer_id: UUID,
+    prepared: Sequence[PreparedFile],
+    held: HeldBlob | None = None,
+) -> list[NewFile]:
+    """Reserve storage and write the bytes; raises `QuotaExceeded` or `StorageUnavailable`."""
+    if len(prepared) > 1:
+        # It holds the size of the whole body, and with it the others might not fit the quota.
+        await release_unused(resources, held)
+        held = None
+    blob_ids = await store_bytes(
+        resources,
+        context,
+        customer_id,
+        [LocalFile(f.spooled.path, f.spooled.size_bytes, f.spooled.sha256) for f in prepared],
+        held=held,
+    )
     return [
         NewFile(
             blob_id=blob_id,
@@ -190,8 +143,88 @@ def _new_files(blob_ids: Sequence[UUID], checked: Sequence[_CheckedFile]) -> lis
             size_bytes=file.spooled.size_bytes,
             sha256=file.spooled.sha256,
             has_active_content=file.content.has_active_content,
+            has_attachments=file.content.has_attachments,
+            needs_password=file.content.needs_password,
+            pages=file.content.pages,
             scan=file.scan.state,
             scanned_with=file.scan.scanned_with,
         )
-        for number, (blob_id, file) in enumerate(zip(blob_ids, checked, strict=True), start=1)
+        for number, (blob_id, file) in enumerate(zip(blob_ids, prepared, strict=True), start=1)
     ]
+
+
+async def complete(
+    resources: Resources,
+    context: RequestContext,
+    target: SaveTarget,
+    document: Document,
+    files: Sequence[NewFile],
+    field_values: FieldValueChanges,
+) -> SavedDocument:
+    """Attach stored files to the document, in one transaction with all that follows from it."""
+    return await attach_files(resources, context, Attachment(target, files, field_values), document)
+
+
+async def _inspect(
+    resources: Resources, customer_id: UUID, document_type: DocumentType, file: ReceivedFile
+) -> tuple[str, Content]:
+    """Return the name to store and the content detected."""
+    spooled = file.spooled
+    if spooled.size_bytes == 0:
+        raise EmptyFile(pointer="/file")
+    filename = check_filename(file.raw_filename, pointer="/file")
+    inspection = resources.inspectors.inspect_file(
+        customer_id, spooled.path, spooled.size_bytes, filename
+    )
+    content = await check_content(document_type, inspection, pointer="/file")
+    return named_after_type(filename, content.media_type), content
+
+
+def check_filename(raw: str, *, pointer: str) -> str:
+    """Return the sanitized name; raises `ValidationFailed` if nothing of it remains."""
+    try:
+        return sanitize_filename(raw)
+    except ValueError as error:
+        raise ValidationFailed("The file name is not valid.", pointer=pointer) from error
+
+
+async def check_content(
+    document_type: DocumentType, inspection: Awaitable[Content], *, pointer: str | None
+) -> Content:
+    """Return the content if the type accepts it.
+
+    Raises `CorruptFile`, `UnsupportedMediaType`, `WrongExtension`, `PasswordProtected` or
+    `ServiceUnavailable`.
+    """
+    allowed = allowed_media_types(document_type)
+    try:
+        content = await inspection
+    except UnknownContent as error:
+        is_broken = error.detected is None or error.detected in allowed
+        detail = (error.reason or "The file type is unknown.") if is_broken else None
+        raise not_allowed(document_type, error.detected, detail, pointer=pointer) from error
+    except ExtensionMismatch as error:
+        if error.detected in allowed:
+            raise _wrong_extension(error, pointer) from error
+        raise not_allowed(document_type, error.detected, pointer=pointer) from error
+    except CorruptContent as error:
+        raise CorruptFile(error.reason, pointer=pointer) from error
+    except InspectionUnavailable as error:
+        raise ServiceUnavailable(
+            "File inspection is unavailable.", retry_after_seconds=5
+        ) from error
+    if content.media_type not in allowed:
+        raise not_allowed(document_type, content.media_type, pointer=pointer)
+    check_password(document_type, content.needs_password, pointer=pointer)
+    return content
+
+
+def _wrong_extension(mismatch: ExtensionMismatch, pointer: str | None) -> WrongExtension:
+    extensions = extensions_of(mismatch.detected)
+    kind = describe_media_type(mismatch.detected)
+    return WrongExtension(
+        f"The name ends in .{mismatch.extension}, but the content is: {kind}."
+        f" Rename the file to end in .{extensions[0]}.",
+        pointer=pointer,
+        members={"detected": mismatch.detected, "extensions": list(extensions)},
+    )

@@ -1,4 +1,4 @@
-"""Every byte: the blob store contract and its backends."""
+"""The blob store: its contract and its backends, and the spool for files being received."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,12 +17,12 @@ async def open_store(settings: Settings) -> AsyncIterator[BlobStore]:
     if url.scheme == "file":
         yield FilesystemBlobStore(Path(unquote(url.path)))
         return
-    async with _opened_s3(url, settings) as store:
+    async with _open_s3(url, settings) as store:
         yield store
 
 
-def _opened_s3(url: SplitResult, settings: Settings) -> AbstractAsyncContextManager[BlobStore]:
-    # Its libraries take long to load, and who stores files has no use for them.
+def _open_s3(url: SplitResult, settings: Settings) -> AbstractAsyncContextManager[BlobStore]:
+    # boto is slow to import and not needed for the filesystem store.
     from docvault.storage.s3 import S3Location, open_s3_store  # noqa: PLC0415
 
     prefix = url.path.strip("/")
@@ -33,5 +33,6 @@ def _opened_s3(url: SplitResult, settings: Settings) -> AbstractAsyncContextMana
         encryption=settings.s3_encryption,
         kms_key_id=settings.s3_kms_key_id,
         public_endpoint_url=settings.s3_public_endpoint_url,
+        ca_file=settings.ca_file,
     )
     return open_s3_store(location, settings.spool_dir or settings.data_dir / "spool")

@@ -1,13 +1,18 @@
-"""The blob store contract: what every backend promises."""
+"""The contract of blob stores."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-# Beside the customers' folders: what must outlive the database (decision 0023). No blob is here.
+# The folder of the erasure ledger, which must outlive the database (decision 0023). Has no blobs.
 LEDGER_FOLDER = ".erasures"
+# The content coding of bytes without any encoding (RFC 9110, section 12.5.3).
+IDENTITY = "identity"
+# The largest chunk a reader yields. A slow download holds one chunk and at most 64 KiB in its
+# connection's buffer: 256 KiB together.
+CHUNK_BYTES = 192 * 1024
 
 
 class BlobMissing(Exception):
@@ -15,7 +20,7 @@ class BlobMissing(Exception):
 
 
 class BlobExists(Exception):
-    """There are bytes under this key already; they were left alone."""
+    """There already are bytes under this key; they were not changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,9 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that whoever holds it may make of the store, for a while.
+    """A presigned request to the store; whoever has it may send it until it expires.
 
-    `headers` are part of what is signed: they have to be sent as they are.
+    `headers` are signed and must be sent unchanged.
     """
 
     url: str
@@ -39,39 +44,44 @@ class SignedRequest:
 
 
 class BlobReader(Protocol):
-    """An open blob. Once reading has begun it goes on to the end, deleted or not.
+    """An open blob. A read that has begun can be finished even if the blob is deleted.
 
-    `sha256` is the digest (hexadecimal) that the backend itself checked when the bytes came in;
-    None when it keeps none.
+    `sha256` is the digest (hexadecimal) that the backend itself verified when the bytes were
+    written, or None if it keeps none. `content_encoding` is the header the backend sends to its
+    own clients: with anything but `IDENTITY` they would decode the bytes to something else.
     """
 
     size_bytes: int
     sha256: str | None
+    content_encoding: str
 
-    def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Yield `length` bytes from `start`; raises `StorageUnavailable` when they do not come."""
+    def chunks(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Yield `length` bytes from `start` in chunks of at most `CHUNK_BYTES`.
+
+        Raises `StorageUnavailable` if they cannot be read.
+        """
         ...
 
     async def close(self) -> None:
-        """Release what is held open."""
+        """Release the open file or connection."""
         ...
 
 
 class BlobStore(Protocol):
     """Bytes under keys of the form `<customer uuid>/<random>`, both hexadecimal.
 
-    In the ledger's folder the second part names the record. Every method raises
-    `StorageUnavailable` when the backend fails.
+    In the ledger's folder the second part is the name of a record. Every method raises
+    `StorageUnavailable` if the backend fails.
     """
 
     spool_dir: Path
-    # Whether clients can be given requests to the store itself; we cannot take those back.
-    signs_requests: bool
+    # Presigned URLs cannot be revoked.
+    supports_presigned_urls: bool
 
     async def put(self, key: str, source: Path) -> None:
-        """Store the file's bytes durably; raises `BlobExists` rather than replace any.
+        """Store the file's bytes durably; raises `BlobExists` instead of replacing any.
 
-        May move the file away. When this returns the bytes survive a power cut.
+        May move the file away. After it returns, the bytes survive a power failure.
         """
         ...
 
@@ -80,43 +90,43 @@ class BlobStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Delete the bytes; nothing under the key is as good as deleted."""
+        """Delete the bytes; it is no error if there are none."""
         ...
 
     def list_blobs(self) -> AsyncIterator[StoredBlob]:
-        """Yield every blob that is stored, in no order; the ledger has none."""
+        """Yield every stored blob in no particular order; records of the ledger are not blobs."""
         ...
 
     def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
-        """Yield what is under the keys that begin with `<folder>/`, in no order."""
+        """Yield everything whose key begins with `<folder>/`, in no particular order."""
         ...
 
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
-        """Remove what crashed writes left behind, where a backend has such a thing."""
+        """Abort multipart uploads that crashed writes left behind, if the backend has any."""
         ...
 
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
-        """Return a PUT of exactly these bytes, once, for a client of the store itself.
+        """Return a presigned PUT of exactly these bytes that works once.
 
-        None when the backend has no clients of its own (`signs_requests`).
+        None if the store does not support presigned URLs.
         """
         ...
 
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:
-        """Return a URL under which a client of the store gets these bytes, with these headers.
+        """Return a presigned URL of the bytes, served with these headers.
 
-        None when the backend has no clients of its own.
+        None if the store does not support presigned URLs.
         """
         ...
 
     def relative_path(self, key: str) -> str | None:
-        """Return where below its root the backend keeps the bytes as a file, None elsewhere."""
+        """Return the path of the blob's file below the store's root; None if it has no files."""
         ...
 
     async def check(self) -> None:
-        """Raise `StorageUnavailable` unless the backend can take and give bytes now."""
+        """Raise `StorageUnavailable` unless the backend can be read and written now."""
         ...

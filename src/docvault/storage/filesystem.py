@@ -1,31 +1,38 @@
-"""Blobs as files: the default when trying docvault out, and good for one machine.
+"""Blobs as files: the default store, for deployments on one machine.
 
-A blob is `<root>/<2 hex>/<customer uuid>/<random>`, 0600 in 0700 folders. The two hex digits
-are the last of the customer's UUID, for its first ones are a clock. The ledger's records are
-`<root>/.erasures/<customer>`.
+A blob is `<root>/<2 hex>/<customer uuid>/<random>`, 0600 in 0700 folders. The two hex digits are
+the last ones of the customer's UUID, since its first ones are a timestamp. The ledger's records
+are `<root>/.erasures/<customer>`.
 """
 
 import errno
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from docvault.errors import StorageUnavailable
-from docvault.metrics import store_operation
+from docvault.observability.metrics import store_operation
 from docvault.storage.base import (
+    CHUNK_BYTES,
+    IDENTITY,
     LEDGER_FOLDER,
     BlobExists,
     BlobMissing,
     SignedRequest,
     StoredBlob,
 )
-from docvault.storage.threads import in_thread
+from docvault.storage.threads import run_in_thread
 
-READ_BYTES = 1024 * 1024
+# How far one call in a thread reads ahead. Such a call costs ten times as much as reading a chunk
+# from the page cache.
+READ_AHEAD_BYTES = 1024 * 1024
+# After this time the page cache may have evicted what was read ahead.
+READ_AHEAD_SECONDS = 1
 SPOOL_FOLDER = ".spool"
 
 _FOLDER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{10}([0-9a-f]{2})")
@@ -34,69 +41,69 @@ _Result = TypeVar("_Result")
 
 
 class FilesystemBlobStore:
-    """See `BlobStore`. The spool is on the same filesystem, so that storing is a link."""
+    """See `BlobStore`. The spool is on the same filesystem, so that a file is stored by a link."""
 
-    signs_requests = False
+    supports_presigned_urls = False
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.spool_dir = root / SPOOL_FOLDER
-        with _unavailable_on_os_error():
+        with _map_os_errors():
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.spool_dir.mkdir(mode=0o700, exist_ok=True)
 
     @store_operation
     async def put(self, key: str, source: Path) -> None:
-        """Flush the file, link it to its name, flush the folder; see `BlobStore`."""
-        await _in_thread(self._put, self._path(key), source)
+        """Sync the file, link it to its key, sync the folder; see `BlobStore`."""
+        await _run_in_thread(self._put, self._path(key), source)
 
     @store_operation
     async def open(self, key: str) -> "FileReader":
         """Open the file; see `BlobStore`."""
-        return await _in_thread(FileReader, self._path(key))
+        return await _run_in_thread(FileReader, self._path(key))
 
     @store_operation
     async def delete(self, key: str) -> None:
-        """Unlink the file and, when it was the customer's last, the folder; see `BlobStore`."""
-        await _in_thread(self._delete, self._path(key))
+        """Unlink the file, and the folder with the customer's last file; see `BlobStore`."""
+        await _run_in_thread(self._delete, self._path(key))
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
         """Walk the folders one at a time; see `BlobStore`."""
-        for folder in await _in_thread(self._customer_folders):
-            for blob in await _in_thread(self._folder_blobs, folder):
+        for folder in await _run_in_thread(self._list_customer_folders):
+            for blob in await _run_in_thread(self._list_folder, folder):
                 yield blob
 
     async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
-        """Look into one folder; see `BlobStore`."""
-        for blob in await _in_thread(self._folder_blobs, self._folder(folder)):
+        """List one folder; see `BlobStore`."""
+        for blob in await _run_in_thread(self._list_folder, self._folder(folder)):
             yield blob
 
     @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
-        """Writes leave nothing behind but spool files, which the spool removes."""
+        """Nothing to abort: crashed writes only leave spool files, which the spool removes."""
 
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
-        """Files have no clients of their own; see `BlobStore`."""
+        """Not supported; see `BlobStore`."""
         del key, size_bytes, sha256, seconds
         return None
 
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:
-        """Files have no clients of their own; see `BlobStore`."""
+        """Not supported; see `BlobStore`."""
         del key, media_type, disposition, seconds
         return None
 
     def relative_path(self, key: str) -> str:
-        """Return the path below the root; see `BlobStore`."""
+        """Return the blob's path below the root; see `BlobStore`."""
         return self._path(key).relative_to(self._root).as_posix()
 
     @store_operation
     async def check(self) -> None:
-        """Look whether the spool can be written; see `BlobStore`."""
-        await _in_thread(self._check)
+        """Check that the spool is writable; see `BlobStore`."""
+        await _run_in_thread(self._check)
 
     def _path(self, key: str) -> Path:
         folder, _, name = key.partition("/")
@@ -119,14 +126,14 @@ class FilesystemBlobStore:
         finally:
             os.close(descriptor)
         self._link(source, path)
-        _flush_folder(path.parent)
+        _sync_folder(path.parent)
         source.unlink()
 
     def _link(self, source: Path, path: Path) -> None:
-        # A link never replaces, unlike a rename. The folder can vanish between the two steps
-        # when the customer's last blob is deleted at this moment, hence the second try.
+        # Unlike a rename, a link never replaces a file. If the customer's last blob is deleted
+        # between the two steps, the folder disappears, hence the second try.
         for last_try in (False, True):
-            self._make_folder(path.parent)
+            self._create_folder(path.parent)
             try:
                 path.hardlink_to(source)
             except FileExistsError:
@@ -137,7 +144,7 @@ class FilesystemBlobStore:
             else:
                 return
 
-    def _make_folder(self, folder: Path) -> None:
+    def _create_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
         for path in (folder.parent, folder):
@@ -145,26 +152,26 @@ class FilesystemBlobStore:
                 path.mkdir(mode=0o700)
             except FileExistsError:
                 continue
-            _flush_folder(path.parent)
+            _sync_folder(path.parent)
 
     def _delete(self, path: Path) -> None:
         try:
             path.unlink()
-            _flush_folder(path.parent)
+            _sync_folder(path.parent)
             path.parent.rmdir()
         except FileNotFoundError:
-            # Where the whole disk is missing, nothing has been deleted.
+            # If the whole disk is missing, this is no successful deletion.
             self._check()
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
 
-    def _customer_folders(self) -> list[Path]:
+    def _list_customer_folders(self) -> list[Path]:
         others = {SPOOL_FOLDER, LEDGER_FOLDER}
         shards = [p for p in self._root.iterdir() if p.is_dir() and p.name not in others]
         return [folder for shard in shards for folder in shard.iterdir() if folder.is_dir()]
 
-    def _folder_blobs(self, folder: Path) -> list[StoredBlob]:
+    def _list_folder(self, folder: Path) -> list[StoredBlob]:
         blobs = []
         try:
             for entry in os.scandir(folder):
@@ -172,18 +179,19 @@ class FilesystemBlobStore:
                 key = f"{folder.name}/{entry.name}"
                 blobs.append(StoredBlob(key, stat.st_size, stat.st_mtime))
         except FileNotFoundError:
-            pass  # deleted while we looked
+            pass  # deleted meanwhile
         return blobs
 
     def _check(self) -> None:
         if not os.access(self.spool_dir, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, "the spool cannot be written")
+            raise OSError(errno.EACCES, "the spool is not writable")
 
 
 class FileReader:
     """An open file; see `BlobReader`. An unlinked file stays readable while it is open."""
 
     sha256: str | None = None
+    content_encoding = IDENTITY
 
     def __init__(self, path: Path) -> None:
         try:
@@ -192,25 +200,42 @@ class FileReader:
             raise BlobMissing from None
         self.size_bytes = os.fstat(self._descriptor).st_size
 
-    async def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Read a mebibyte at a time, each in one hop to a thread; see `BlobReader`."""
+    async def chunks(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Read ahead into the page cache in a thread, then read chunks from there in place.
+
+        So a reader holds only one chunk, and needs one call in a thread for `READ_AHEAD_BYTES`.
+        See `BlobReader`.
+        """
         end = start + length
+        cached_until, expires_at = start, 0.0
         while start < end:
-            chunk = await _in_thread(
-                os.pread, self._descriptor, min(READ_BYTES, end - start), start
-            )
+            size = min(CHUNK_BYTES, end - start)
+            if start + size <= cached_until and time.monotonic() < expires_at:
+                with _map_os_errors():
+                    chunk = os.pread(self._descriptor, size, start)
+            else:
+                cached_until = min(start + READ_AHEAD_BYTES, end)
+                chunk = await _run_in_thread(self._read_ahead, size, start, cached_until)
+                expires_at = time.monotonic() + READ_AHEAD_SECONDS
             if not chunk:
-                raise StorageUnavailable("The stored file ends too early.")
+                raise StorageUnavailable("The stored file is truncated.")
             start += len(chunk)
             yield chunk
 
     async def close(self) -> None:
-        """Close the file."""
+        """Close the file; see `BlobReader`."""
         os.close(self._descriptor)
 
+    def _read_ahead(self, size: int, start: int, until: int) -> bytes:
+        """Return the first chunk; read what follows into the page cache and discard it."""
+        chunk = os.pread(self._descriptor, size, start)
+        for position in range(start + size, until, CHUNK_BYTES):
+            os.pread(self._descriptor, min(CHUNK_BYTES, until - position), position)
+        return chunk
 
-def _flush_folder(folder: Path) -> None:
-    """Make a new or removed name in the folder survive a power cut."""
+
+def _sync_folder(folder: Path) -> None:
+    """Make added and removed entries of the folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -219,13 +244,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _unavailable_on_os_error() -> Iterator[None]:
+def _map_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable from error
+        raise StorageUnavailable(cause=error.strerror) from error
 
 
-async def _in_thread(function: Callable[..., _Result], *args: object) -> _Result:
-    with _unavailable_on_os_error():
-        return await in_thread(function, *args)
+async def _run_in_thread(function: Callable[..., _Result], *args: object) -> _Result:
+    with _map_os_errors():
+        return await run_in_thread(function, *args)

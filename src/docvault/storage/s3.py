@@ -1,68 +1,76 @@
-"""Blobs in any S3-compatible store, over one long-lived client."""
+"""Blobs in an S3-compatible store, accessed through one long-lived client."""
 
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aioboto3
-import aiohttp
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
-from docvault.breaker import Breaker
+from docvault.certificates import ca_bundle
+from docvault.circuit_breaker import CircuitBreaker
 from docvault.errors import StorageUnavailable
-from docvault.metrics import store_operation
+from docvault.observability.metrics import store_operation
 from docvault.storage.base import (
+    IDENTITY,
     LEDGER_FOLDER,
-    BlobExists,
-    BlobMissing,
     SignedRequest,
     StoredBlob,
 )
+from docvault.storage.s3_errors import (
+    FAILURES,
+    call_store,
+    is_refusal,
+    map_exists,
+    map_failures,
+    map_missing,
+)
+from docvault.storage.s3_reader import S3Reader, parse_digest
+
+log = logging.getLogger(__name__)
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
-READ_BYTES = 1024 * 1024
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
 TRIES = 2
-TOTAL_SECONDS = 60
+_UNDETERMINED_LANGUAGE = "und"
+_EXPIRED = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-# A time-out is an `OSError` too.
-_FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 _ENCRYPTION_HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
 }
-_EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
 @dataclass(frozen=True, slots=True)
 class S3Location:
-    """Where blobs are kept: `prefix` is empty or ends with a slash."""
+    """A bucket, and a prefix in it that is empty or ends with a slash."""
 
     bucket: str
     prefix: str
     endpoint_url: str | None
-    # Passed on with every write: how the bucket encrypts at rest.
+    # Sent with every write: how to encrypt at rest.
     encryption: str | None = None
     kms_key_id: str | None = None
-    # The address for signed URLs, where clients know the store by another one than we do.
+    # The endpoint in presigned URLs, if clients reach the store at a different address.
     public_endpoint_url: str | None = None
+    # A private certificate authority.
+    ca_file: Path | None = None
 
 
 @asynccontextmanager
 async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator["S3BlobStore"]:
-    """Open the client; credentials and region come from the standard `AWS_*` variables."""
+    """Open the store; credentials and region come from the standard `AWS_*` variables."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -70,33 +78,36 @@ async def open_s3_store(location: S3Location, spool_dir: Path) -> AsyncIterator[
         max_pool_connections=64,
         s3={
             "addressing_style": "path" if location.endpoint_url else "auto",
-            # What carries bytes carries their SHA-256 too, in a header that is signed: hashing them
-            # once more for the signature took 12 % of the CPU time of an upload over plain HTTP.
+            # Uploads have a signed header with the SHA-256 of their bytes. Hashing them again for
+            # the signature took 12 % of the CPU time of an upload over plain HTTP.
             "payload_signing_enabled": False,
         },
         signature_version="s3v4",
     )
     session = aioboto3.Session()
-    # The signer makes no connection: it only needs the address that others know the store by.
+    # The signer opens no connection; it only needs the address that clients use.
     public_url = location.public_endpoint_url or location.endpoint_url
-    async with (
-        session.client("s3", endpoint_url=location.endpoint_url, config=config) as client,
-        session.client("s3", endpoint_url=public_url, config=config) as signer,
-    ):
-        # Waiting for `100 Continue` costs a round trip, and has no time-out of its own.
-        client.meta.events.unregister("before-call.s3", add_expect_header)
-        yield S3BlobStore(client, signer, location, spool_dir)
+    with ca_bundle(location.ca_file) as verify:
+        async with (
+            session.client(
+                "s3", endpoint_url=location.endpoint_url, config=config, verify=verify
+            ) as client,
+            session.client("s3", endpoint_url=public_url, config=config) as signer,
+        ):
+            # Waiting for `100 Continue` costs a round trip and has no timeout of its own.
+            client.meta.events.unregister("before-call.s3", add_expect_header)
+            yield S3BlobStore(client, signer, location, spool_dir)
 
 
 class S3BlobStore:
-    """See `BlobStore`. Every write is create-only and checked by the store itself."""
+    """See `BlobStore`. Every write is create-only, and the store verifies its checksum."""
 
-    signs_requests = True
+    supports_presigned_urls = True
 
     def __init__(
         self,
-        client: Any,  # noqa: ANN401 - botocore makes its clients at run time
-        signer: Any,  # noqa: ANN401 - as above
+        client: Any,  # noqa: ANN401 - botocore generates its clients at run time
+        signer: Any,  # noqa: ANN401 - generated at run time
         location: S3Location,
         spool_dir: Path,
     ) -> None:
@@ -104,43 +115,45 @@ class S3BlobStore:
         self._signer = signer
         self._bucket = location.bucket
         self._prefix = location.prefix
-        self._encryption = _encryption(location)
+        self._encryption = _build_encryption_arguments(location)
         self._is_versioned: bool | None = None
-        self._breaker = Breaker(StorageUnavailable)
+        self._breaker = CircuitBreaker(StorageUnavailable)
+        self._cannot_list_uploads = False
         self.spool_dir = spool_dir
 
     @store_operation
     async def put(self, key: str, source: Path) -> None:
         """Upload a file, in parts when it is large; see `BlobStore`."""
         size = (await asyncio.to_thread(source.stat)).st_size
-        async with _asking(self._breaker):
+        async with call_store(self._breaker):
             if size <= PART_BYTES:
                 await self._put_whole(key, source)
             else:
                 await self._put_parts(key, source, size)
             head = await self._client.head_object(**self._object(key))
         if head["ContentLength"] != size:
-            raise StorageUnavailable("The store has kept another number of bytes.")
+            raise StorageUnavailable("The stored object does not have the size of the file.")
 
     @store_operation
     async def open(self, key: str) -> "S3Reader":
-        """Find the object; see `BlobStore`."""
-        async with _asking(self._breaker):
-            with _must_be_there(key):
+        """Look the object up; its bytes are requested later; see `BlobStore`."""
+        async with call_store(self._breaker):
+            with map_missing(key):
                 head = await self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
         return S3Reader(
             self._client,
             self._object(key),
             head["ContentLength"],
-            _whole_digest(head),
+            parse_digest(head),
+            head.get("ContentEncoding") or IDENTITY,
             self._breaker,
         )
 
     @store_operation
     async def delete(self, key: str) -> None:
-        """Delete the object and, where the bucket keeps them, its versions; see `BlobStore`."""
-        async with _asking(self._breaker):
-            if not await self._keeps_versions():
+        """Delete the object; in a versioned bucket, all its versions; see `BlobStore`."""
+        async with call_store(self._breaker):
+            if not await self._check_versioning():
                 await self._client.delete_object(**self._object(key))
                 return
             pages = self._client.get_paginator("list_object_versions")
@@ -153,19 +166,19 @@ class S3BlobStore:
                         )
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
-        """List the bucket below the prefix, a page at a time; see `BlobStore`."""
+        """List the objects below the prefix page by page; see `BlobStore`."""
         async for blob in self._list(""):
             if not blob.key.startswith(f"{LEDGER_FOLDER}/"):
                 yield blob
 
     async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
-        """List what is below the folder's prefix; see `BlobStore`."""
+        """List the objects below the folder's prefix; see `BlobStore`."""
         async for blob in self._list(f"{folder}/"):
             yield blob
 
     async def _list(self, prefix: str) -> AsyncIterator[StoredBlob]:
         pages = self._client.get_paginator("list_objects_v2")
-        async with _asking(self._breaker, seconds=None):
+        async with call_store(self._breaker, seconds=None):
             async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
                 for item in page.get("Contents", []):
                     yield StoredBlob(
@@ -176,10 +189,26 @@ class S3BlobStore:
 
     @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
-        """Abort multipart uploads that a crash left open; see `BlobStore`."""
+        """Abort multipart uploads that a crash left behind; see `BlobStore`."""
+        if self._cannot_list_uploads:
+            return
         limit = datetime.now(UTC) - older_than
+        try:
+            await self._abort_uploads_before(limit)
+        except StorageUnavailable as error:
+            if not is_refusal(error):
+                raise
+            # Said once: the key may never list them, or the store does not know the operation.
+            self._cannot_list_uploads = True
+            log.warning(
+                "interrupted uploads are not aborted: s3:ListBucketMultipartUploads and"
+                " s3:AbortMultipartUpload are needed",
+                extra={"cause": error.cause},
+            )
+
+    async def _abort_uploads_before(self, limit: datetime) -> None:
         pages = self._client.get_paginator("list_multipart_uploads")
-        async with _asking(self._breaker, seconds=None):
+        async with call_store(self._breaker, seconds=None):
             async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < limit:
@@ -191,10 +220,10 @@ class S3BlobStore:
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
-        """Sign a PUT by which the store takes these bytes, once; see `BlobStore`.
+        """Sign a PUT of exactly these bytes that works once; see `BlobStore`.
 
-        Length, checksum and `If-None-Match: *` are in the signature: the store refuses a
-        request without any of them, other bytes, and a second PUT.
+        Length, checksum and `If-None-Match: *` are signed: the store rejects a request that lacks
+        any of them, other bytes, and a second PUT.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
@@ -210,7 +239,7 @@ class S3BlobStore:
             "IfNoneMatch": "*",
             **self._encryption,
         }
-        async with _answers():
+        async with map_failures():
             url = await self._signer.generate_presigned_url(
                 "put_object", Params=request, ExpiresIn=seconds
             )
@@ -220,28 +249,33 @@ class S3BlobStore:
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:
-        """Sign a GET whose answer has our headers, as far as S3 lets us; see `BlobStore`."""
+        """Sign a GET whose response has our headers, as far as S3 allows; see `BlobStore`."""
         request = {
             **self._object(key),
             "ResponseContentType": media_type,
             "ResponseContentDisposition": disposition,
             "ResponseCacheControl": "private, no-cache",
+            # A client that used a presigned PUT may have sent further headers, which the store
+            # keeps and serves.
+            "ResponseContentEncoding": IDENTITY,
+            "ResponseContentLanguage": _UNDETERMINED_LANGUAGE,
+            "ResponseExpires": _EXPIRED,
         }
-        async with _answers():
+        async with map_failures():
             url: str = await self._signer.generate_presigned_url(
                 "get_object", Params=request, ExpiresIn=seconds
             )
         return url
 
     def relative_path(self, key: str) -> str | None:
-        """Objects are no files; see `BlobStore`."""
+        """None, since objects are not files; see `BlobStore`."""
         del key
         return None
 
     @store_operation
     async def check(self) -> None:
-        """Ask for the bucket; see `BlobStore`."""
-        async with _asking(self._breaker):
+        """Check that the bucket can be accessed; see `BlobStore`."""
+        async with call_store(self._breaker):
             await self._client.head_bucket(Bucket=self._bucket)
 
     def _object(self, key: str) -> dict[str, str]:
@@ -249,7 +283,7 @@ class S3BlobStore:
 
     async def _put_whole(self, key: str, source: Path) -> None:
         body, checksum = await asyncio.to_thread(_read_part, source, 1)
-        with _create_only(key):
+        with map_exists(key):
             await self._client.put_object(
                 **self._object(key),
                 **self._encryption,
@@ -259,36 +293,36 @@ class S3BlobStore:
             )
 
     async def _put_parts(self, key: str, source: Path, size: int) -> None:
-        """Upload a few parts at a time, so that memory stays bounded."""
+        """Upload a few parts at a time, to bound the memory used."""
         upload = await self._client.create_multipart_upload(
             **self._object(key), **self._encryption, ChecksumAlgorithm="SHA256"
         )
         names = {**self._object(key), "UploadId": upload["UploadId"]}
         try:
             parts = await self._upload_parts(names, source, size)
-            with _create_only(key):
+            with map_exists(key):
                 await self._client.complete_multipart_upload(
                     **names, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
                 )
         except BaseException:
-            # Parts are not a blob: nothing refers to them, and they cost money.
+            # Nothing refers to the parts, and they cost money.
             await self._abort(names)
             raise
 
     async def _upload_parts(
         self, names: dict[str, str], source: Path, size: int
     ) -> list[dict[str, Any]]:
-        slots = asyncio.Semaphore(PARTS_IN_FLIGHT)
+        permits = asyncio.Semaphore(PARTS_IN_FLIGHT)
 
         async def upload_part(number: int) -> dict[str, Any]:
-            async with slots:
+            async with permits:
                 body, checksum = await asyncio.to_thread(_read_part, source, number)
-                answer = await self._client.upload_part(
+                response = await self._client.upload_part(
                     **names, PartNumber=number, Body=body, ChecksumSHA256=checksum
                 )
                 return {
                     "PartNumber": number,
-                    "ETag": answer["ETag"],
+                    "ETag": response["ETag"],
                     "ChecksumSHA256": checksum,
                 }
 
@@ -300,125 +334,25 @@ class S3BlobStore:
     async def _abort(self, names: dict[str, str]) -> None:
         try:
             await self._client.abort_multipart_upload(**names)
-        except _FAILURES:
+        except FAILURES:
             return  # the reaper aborts it later
 
-    async def _keeps_versions(self) -> bool:
+    async def _check_versioning(self) -> bool:
         if self._is_versioned is None:
-            answer = await self._client.get_bucket_versioning(Bucket=self._bucket)
-            self._is_versioned = answer.get("Status") in {"Enabled", "Suspended"}
+            response = await self._client.get_bucket_versioning(Bucket=self._bucket)
+            self._is_versioned = response.get("Status") in {"Enabled", "Suspended"}
         return self._is_versioned
 
 
-class S3Reader:
-    """See `BlobReader`. Bytes are fetched when they are asked for."""
-
-    def __init__(
-        self,
-        client: Any,  # noqa: ANN401 - as above
-        names: dict[str, str],
-        size_bytes: int,
-        sha256: str | None,
-        breaker: Breaker,
-    ) -> None:
-        self._client = client
-        self._names = names
-        self._breaker = breaker
-        self.size_bytes = size_bytes
-        self.sha256 = sha256
-
-    async def chunks(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """Stream a range of the object; see `BlobReader`."""
-        if length == 0:
-            return
-        received = 0
-        # No limit in all: how long it takes is up to the reader at the other end.
-        async with _asking(self._breaker, seconds=None):
-            answer = await self._client.get_object(
-                **self._names, Range=f"bytes={start}-{start + length - 1}"
-            )
-            async with answer["Body"] as body:
-                async for chunk in body.content.iter_chunked(READ_BYTES):
-                    received += len(chunk)
-                    yield chunk
-        if received != length:
-            raise StorageUnavailable("The stored file ends too early.")
-
-    async def close(self) -> None:
-        """Nothing is held open."""
-
-
-@asynccontextmanager
-async def _asking(breaker: Breaker, seconds: float | None = TOTAL_SECONDS) -> AsyncIterator[None]:
-    """Ask the store, unless it has just failed several times; see `_answers`."""
-    breaker.admit()
-    try:
-        async with _answers(seconds):
-            yield
-    except StorageUnavailable:
-        breaker.failed()
-        raise
-    except (BlobMissing, BlobExists):
-        breaker.succeeded()
-        raise
-    breaker.succeeded()
-
-
-@asynccontextmanager
-async def _answers(seconds: float | None = TOTAL_SECONDS) -> AsyncIterator[None]:
-    """Turn every failure of the store, and taking too long, into `StorageUnavailable`."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except ExceptionGroup as group:
-        if all(isinstance(error, _FAILURES) for error in group.exceptions):
-            raise StorageUnavailable from group
-        raise
-    except _FAILURES as error:
-        raise StorageUnavailable from error
-
-
-@contextmanager
-def _must_be_there(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _MISSING:
-            raise BlobMissing(key) from error
-        raise
-
-
-@contextmanager
-def _create_only(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _EXISTS:
-            raise BlobExists(key) from error
-        raise
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _whole_digest(head: dict[str, Any]) -> str | None:
-    """Return the SHA-256 of the whole object; that of an upload in parts is of its parts."""
-    checksum = head.get("ChecksumSHA256")
-    if checksum is None or "-" in checksum or head.get("ChecksumType") == "COMPOSITE":
-        return None
-    return base64.b64decode(checksum).hex()
-
-
 def _read_part(source: Path, number: int) -> tuple[bytes, str]:
-    """Return a part of the file, which may be all of it, and its checksum as S3 writes it."""
+    """Return a part of the file and its checksum in the form S3 uses."""
     with source.open("rb") as file:
         file.seek((number - 1) * PART_BYTES)
         body = file.read(PART_BYTES)
     return body, base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
-def _encryption(location: S3Location) -> dict[str, str]:
+def _build_encryption_arguments(location: S3Location) -> dict[str, str]:
     wanted = {
         "ServerSideEncryption": location.encryption,
         "SSEKMSKeyId": location.kms_key_id,

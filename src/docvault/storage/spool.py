@@ -1,4 +1,4 @@
-"""Where an upload waits while it is read, hashed and checked (D1 step b)."""
+"""The spool: files being received, hashed and inspected before they are stored (D1, step b)."""
 
 import asyncio
 import hashlib
@@ -8,42 +8,42 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from docvault.errors import StorageUnavailable
-from docvault.locked_folders import LockedFolder
-from docvault.storage.threads import in_thread
+from docvault.process_directory import ProcessDirectory
+from docvault.storage.threads import run_in_thread
 
-# Hashing and writing go to a thread in batches of this size; a hop costs about as much as
-# hashing 50 KiB, so smaller bodies are done in place.
+# Batches of this size are hashed and written in a thread. Starting that costs about as much as
+# hashing 50 KiB, so less than half a batch is handled in place.
 BATCH_BYTES = 1024 * 1024
 
 
 class Spool:
-    """This process's own folder of files in transit."""
+    """This process's own folder of files being received."""
 
     def __init__(self, parent: Path) -> None:
         try:
-            self._locked = LockedFolder(parent)
+            self._directory = ProcessDirectory(parent)
         except OSError as error:
             raise StorageUnavailable from error
-        self._folder = self._locked.path
+        self._folder = self._directory.path
 
     def create(self) -> "SpoolFile":
-        """Return a new, empty file."""
+        """Create an empty file."""
         try:
             return SpoolFile(self._folder / uuid4().hex)
         except OSError as error:
             raise StorageUnavailable from error
 
     def remove_leftovers(self) -> int:
-        """Remove the folders of processes that are gone; return how many."""
-        return self._locked.remove_leftovers()
+        """Remove the folders of dead processes; return how many."""
+        return self._directory.remove_leftovers()
 
     def close(self) -> None:
         """Remove this process's folder."""
-        self._locked.close()
+        self._directory.close()
 
 
 class SpoolFile:
-    """A file being received: counted and hashed while it is written."""
+    """A file being received; its size and digest are computed while it is written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,24 +57,24 @@ class SpoolFile:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what was written, in hexadecimal; final after `finish`."""
+        """The SHA-256 of the content in hexadecimal; final after `finish`."""
         return self._hash.hexdigest()
 
     async def write(self, data: bytes) -> None:
-        """Append bytes; while one batch is hashed and written, the next one arrives."""
+        """Append bytes; while one batch is hashed and written, the next one is collected."""
         self.size_bytes += len(data)
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= BATCH_BYTES:
-            await self._written()
+            await self._wait_for_write()
             self._write_in_thread()
 
     async def finish(self) -> None:
         """Write what is left and close the file."""
-        await self._written()
+        await self._wait_for_write()
         if self._pending_bytes >= BATCH_BYTES // 2:
             self._write_in_thread()
-            await self._written()
+            await self._wait_for_write()
         else:
             try:
                 self._append(self._take_pending())
@@ -83,37 +83,36 @@ class SpoolFile:
         self._file.close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what was written, a mebibyte at a time; only once it is finished."""
+        """Yield the content, one mebibyte at a time; call `finish` first."""
         for start in range(0, self.size_bytes, BATCH_BYTES):
             yield await self._read(start)
 
     def discard(self) -> None:
-        """Close and remove the file, unless the store has taken it."""
+        """Close and remove the file; does nothing if the store has moved it."""
         if self._writing is None:
             self._file.close()
         elif self._writing.done():
             self._close_after(self._writing)
         else:
-            # The descriptor belongs to the thread until then; see `in_thread`.
+            # The thread still uses the descriptor; see `run_in_thread`.
             self._writing.add_done_callback(self._close_after)
         self.path.unlink(missing_ok=True)
 
     def _close_after(self, writing: "asyncio.Future[None]") -> None:
-        # Looked at, so that nobody reports a failure which no longer matters.
+        # Retrieved, so that asyncio does not log an exception that no longer matters.
         writing.exception()
         self._file.close()
 
     def _write_in_thread(self) -> None:
         loop = asyncio.get_running_loop()
-        # Not a task: whoever ends all tasks must not make it look as if the thread had ended.
+        # Not a task: cancelling all tasks must not make it look as if the thread had ended.
         self._writing = loop.run_in_executor(None, self._append, self._take_pending())
 
     def _take_pending(self) -> list[bytes]:
         batch, self._pending, self._pending_bytes = self._pending, [], 0
         return batch
 
-    async def _written(self) -> None:
-        """Wait for the batch that is on its way."""
+    async def _wait_for_write(self) -> None:
         if self._writing is None:
             return
         try:
@@ -125,7 +124,7 @@ class SpoolFile:
     async def _read(self, start: int) -> bytes:
         try:
             if self.size_bytes >= BATCH_BYTES // 2:
-                return await in_thread(self._read_batch, start)
+                return await run_in_thread(self._read_batch, start)
             return self._read_batch(start)
         except OSError as error:
             raise StorageUnavailable from error

@@ -1,4 +1,4 @@
-"""Blocking calls in a thread that nobody pulls a descriptor away from."""
+"""Run blocking I/O in a thread; wait for it even when cancelled."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def in_thread(function: Callable[..., Result], *args: object) -> Result:
-    """Run a blocking call in a thread; when cancelled, wait for it to end before going on.
+async def run_in_thread(function: Callable[..., Result], *args: object) -> Result:
+    """Run a blocking call in a thread; when cancelled, wait until it has ended.
 
-    Otherwise the caller's clean-up would close a descriptor that the thread still uses, and
-    its number may by then belong to another file.
+    Otherwise the caller's cleanup would close a descriptor that the thread still uses, and whose
+    number may by then belong to another file.
     """
     call = asyncio.ensure_future(asyncio.to_thread(function, *args))
     try:

@@ -1,4 +1,4 @@
-"""Document types as staff define them."""
+"""Document types, as staff define them."""
 
 import asyncio
 import re
@@ -8,11 +8,12 @@ import httpx
 import pytest
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.factories.strings import CONTROLS
 from tests.fixtures.callers import CustomerClients
 
-from docvault.models import DocumentType, new_id
-from docvault.repositories.unit import Unit
-from docvault.rules.media_types import DEFAULT_MEDIA_TYPES
+from docvault.db.tables import DocumentTypeRow, new_id
+from docvault.domain.media_types import DEFAULT_MEDIA_TYPES
+from docvault.repositories.unit_of_work import UnitOfWork
 
 TYPES = "/v1/admin/document-types"
 ORDER = "/v1/admin/document-type-order"
@@ -25,19 +26,19 @@ async def create(admin: httpx.AsyncClient, **members: Any) -> httpx.Response:
 
 
 async def change(admin: httpx.AsyncClient, key: str, **members: Any) -> httpx.Response:
-    """Send PATCH with the present ETag, whatever comes of it."""
+    """Send PATCH with the current ETag."""
     etag = (await admin.get(f"{TYPES}/{key}")).headers["etag"]
     return await admin.patch(f"{TYPES}/{key}", json=members, headers={"If-Match": etag})
 
 
-def errors_of(answer: httpx.Response) -> list[tuple[str | None, str]]:
+def errors_of(response: httpx.Response) -> list[tuple[str | None, str]]:
     """Return pointer and code of each error."""
-    return [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+    return [(error["pointer"], error["code"]) for error in response.json()["errors"]]
 
 
-def names_of(answer: httpx.Response) -> list[str]:
+def names_of(response: httpx.Response) -> list[str]:
     """Return the names of a page of types."""
-    return [item["name"] for item in answer.json()["items"]]
+    return [item["name"] for item in response.json()["items"]]
 
 
 def labels_of(document_type: dict[str, Any]) -> list[str]:
@@ -48,19 +49,19 @@ def labels_of(document_type: dict[str, Any]) -> list[str]:
 async def store_values(
     admin: httpx.AsyncClient, customer: str, key: str, **values: str | None
 ) -> dict[str, str]:
-    """Store values as staff and return those shown."""
-    answer = await admin.patch(
+    """Store values as staff and return the values in the response."""
+    response = await admin.patch(
         f"/v1/admin/customers/{customer}/documents/{key}", json={"field_values": values}
     )
-    assert answer.status_code == 200, answer.text
-    shown: dict[str, str] = answer.json()["field_values"]
+    assert response.status_code == 200, response.text
+    shown: dict[str, str] = response.json()["field_values"]
     return shown
 
 
 async def shown_values(admin: httpx.AsyncClient, customer: str, key: str) -> dict[str, str]:
     """Return the values that staff see."""
-    answer = await admin.get(f"/v1/admin/customers/{customer}/documents/{key}")
-    shown: dict[str, str] = answer.json()["field_values"]
+    response = await admin.get(f"/v1/admin/customers/{customer}/documents/{key}")
+    shown: dict[str, str] = response.json()["field_values"]
     return shown
 
 
@@ -68,10 +69,10 @@ class TestCreate:
     """POST /v1/admin/document-types."""
 
     @pytest.mark.req("R-010", "R-013", "R-016")
-    async def test_a_name_alone_gives_the_defaults(self, admin: httpx.AsyncClient) -> None:
-        answer = await create(admin, name="Identity card")
-        assert answer.status_code == 201
-        created = answer.json()
+    async def test_name_alone_gives_defaults(self, admin: httpx.AsyncClient) -> None:
+        response = await create(admin, name="Identity card")
+        assert response.status_code == 201
+        created = response.json()
         del created["created_at"], created["updated_at"]
         assert created == {
             "key": "identity-card",
@@ -82,16 +83,17 @@ class TestCreate:
             "accepted_media_types": list(DEFAULT_MEDIA_TYPES),
             "max_size_bytes": 25 * MEBIBYTE,
             "max_files": 1,
+            "password_protected": "accept",
             "collects_fields": False,
             "position": 0,
             "archived": False,
         }
 
-    async def test_the_location_leads_to_what_was_created(self, admin: httpx.AsyncClient) -> None:
-        answer = await create(admin, name="Passport")
-        read = await admin.get(answer.headers["location"])
-        assert read.json() == answer.json()
-        assert read.headers["etag"] == answer.headers["etag"]
+    async def test_location_header_points_to_type(self, admin: httpx.AsyncClient) -> None:
+        response = await create(admin, name="Passport")
+        read = await admin.get(response.headers["location"])
+        assert read.json() == response.json()
+        assert read.headers["etag"] == response.headers["etag"]
 
     @pytest.mark.parametrize(
         ("name", "key"),
@@ -103,39 +105,37 @@ class TestCreate:
             ("x" * 62 + " y", "x" * 62),
         ],
     )
-    async def test_the_key_is_the_slug_of_the_name(
-        self, admin: httpx.AsyncClient, name: str, key: str
-    ) -> None:
+    async def test_key_is_slug_of_name(self, admin: httpx.AsyncClient, name: str, key: str) -> None:
         assert (await make_type(admin, name))["key"] == key
 
-    async def test_a_taken_slug_gets_a_number(self, admin: httpx.AsyncClient) -> None:
+    async def test_duplicate_slug_gets_number(self, admin: httpx.AsyncClient) -> None:
         keys = [(await make_type(admin, name))["key"] for name in ("A b", "A-b", "A/b", "A_b")]
         assert keys == ["a-b", "a-b-2", "a-b-3", "a-b-4"]
 
-    async def test_a_numbered_slug_stays_within_the_limit(self, admin: httpx.AsyncClient) -> None:
+    async def test_numbered_slug_stays_within_length_limit(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "a" * 70)
         assert (await make_type(admin, "a" * 71))["key"] == "a" * 61 + "-2"
 
     @pytest.mark.parametrize("name", ["護照", "🪪", "جواز سفر", "---"])
-    async def test_a_name_without_a_slug_gets_a_random_key(
+    async def test_name_without_slug_gets_random_key(
         self, admin: httpx.AsyncClient, name: str
     ) -> None:
         key = (await make_type(admin, name))["key"]
         assert re.fullmatch(r"type-[a-z0-9]{8}", key)
 
-    async def test_the_slug_of_an_archived_type_is_taken(self, admin: httpx.AsyncClient) -> None:
+    async def test_slug_of_archived_type_is_reserved(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "Passport")
         await patch_type(admin, "passport", archived=True)
         assert (await make_type(admin, "Passport"))["key"] == "passport-2"
 
     @pytest.mark.req("A-21")
-    async def test_an_explicit_key_that_is_taken_conflicts(self, admin: httpx.AsyncClient) -> None:
+    async def test_explicit_duplicate_key_conflicts(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "Passport", key="id")
-        answer = await create(admin, name="Licence", key="id")
-        assert (answer.status_code, answer.json()["code"]) == (409, "key-conflict")
-        assert errors_of(answer)[0][0] == "/key"
+        response = await create(admin, name="Licence", key="id")
+        assert (response.status_code, response.json()["code"]) == (409, "key-conflict")
+        assert errors_of(response)[0][0] == "/key"
 
-    async def test_the_key_of_an_archived_type_conflicts(self, admin: httpx.AsyncClient) -> None:
+    async def test_key_of_archived_type_conflicts(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "Passport", key="id")
         await patch_type(admin, "id", archived=True)
         assert (await create(admin, name="Licence", key="id")).status_code == 409
@@ -143,57 +143,51 @@ class TestCreate:
     @pytest.mark.parametrize(
         "key", ["A", "a_b", "-a", "a-", "", "a" * 64, "é", "a b", "a\n", "a/b"]
     )
-    async def test_a_key_outside_the_grammar_is_refused(
-        self, admin: httpx.AsyncClient, key: str
-    ) -> None:
-        answer = await create(admin, name="Passport", key=key)
-        assert answer.status_code == 422
-        assert errors_of(answer)[0][0] == "/key"
+    async def test_invalid_key_is_rejected(self, admin: httpx.AsyncClient, key: str) -> None:
+        response = await create(admin, name="Passport", key=key)
+        assert response.status_code == 422
+        assert errors_of(response)[0][0] == "/key"
 
     @pytest.mark.parametrize("key", ["a", "0", "a" * 63, "a--b", "9-x"])
-    async def test_a_key_inside_the_grammar_is_kept(
-        self, admin: httpx.AsyncClient, key: str
-    ) -> None:
+    async def test_valid_key_is_kept(self, admin: httpx.AsyncClient, key: str) -> None:
         assert (await make_type(admin, "Passport", key=key))["key"] == key
 
     @pytest.mark.req("A-21")
-    @pytest.mark.parametrize("name", ["Passport", "PASSPORT", " passport\t", "\u2003\uff30assport"])
-    async def test_a_name_of_an_active_type_conflicts(
-        self, admin: httpx.AsyncClient, name: str
-    ) -> None:
+    @pytest.mark.parametrize("name", ["Passport", "PASSPORT", " passport  ", "\u2003\uff30assport"])
+    async def test_name_of_active_type_conflicts(self, admin: httpx.AsyncClient, name: str) -> None:
         await make_type(admin, "Passport")
-        answer = await create(admin, name=name)
-        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
-        assert errors_of(answer)[0][0] == "/name"
+        response = await create(admin, name=name)
+        assert (response.status_code, response.json()["code"]) == (409, "name-conflict")
+        assert errors_of(response)[0][0] == "/name"
 
-    async def test_a_refused_name_stores_nothing(self, admin: httpx.AsyncClient) -> None:
+    async def test_rejected_name_stores_nothing(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "Passport")
         await create(admin, name="passport")
         assert names_of(await admin.get(TYPES)) == ["Passport"]
 
     @pytest.mark.req("R-013")
     @pytest.mark.parametrize("mode", ["optional", "required", "admin_only"])
-    async def test_each_mode_is_kept(self, admin: httpx.AsyncClient, mode: str) -> None:
+    async def test_upload_mode_is_stored(self, admin: httpx.AsyncClient, mode: str) -> None:
         assert (await make_type(admin, "Passport", upload_mode=mode))["upload_mode"] == mode
 
     @pytest.mark.req("R-015")
     @pytest.mark.parametrize(
         ("code", "mode"), [(0, "optional"), (1, "required"), (2, "admin_only")]
     )
-    async def test_a_legacy_code_stands_for_its_mode(
+    async def test_legacy_code_maps_to_upload_mode(
         self, admin: httpx.AsyncClient, code: int, mode: str
     ) -> None:
         assert (await make_type(admin, "Passport", upload_mode=code))["upload_mode"] == mode
 
     @pytest.mark.req("R-013")
-    async def test_any_other_mode_is_refused(self, admin: httpx.AsyncClient) -> None:
+    async def test_unknown_upload_mode_is_rejected(self, admin: httpx.AsyncClient) -> None:
         modes: list[Any] = ["Required", "", None, 3, -1, True, False, 1.5, "1", [], {}]
         for mode in modes:
-            answer = await create(admin, name="Passport", upload_mode=mode)
-            assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/upload_mode"), mode
+            response = await create(admin, name="Passport", upload_mode=mode)
+            assert (response.status_code, errors_of(response)[0][0]) == (422, "/upload_mode"), mode
 
     @pytest.mark.req("R-012")
-    async def test_a_name_comes_back_exactly(self, admin: httpx.AsyncClient) -> None:
+    async def test_name_round_trips_exactly(self, admin: httpx.AsyncClient) -> None:
         names = [
             "Pièce d'identité №1",
             "🪪 identité 👩‍👩‍👧",
@@ -213,20 +207,41 @@ class TestCreate:
             assert (created["name"], read["name"], read["instructions"]) == (name, name, name)
 
     @pytest.mark.req("R-012")
-    async def test_a_blank_long_or_unusable_name_is_refused(self, admin: httpx.AsyncClient) -> None:
+    async def test_blank_long_or_invalid_name_is_rejected(self, admin: httpx.AsyncClient) -> None:
         names: list[Any] = ["", " ", "\t\n", "\u2003", "x" * 201, None, 5, ["x"], "a\0b"]
-        for name in names:
-            answer = await create(admin, name=name)
-            assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name"), repr(name)
+        for name in [*names, *(f"a{control}b" for control in CONTROLS)]:
+            response = await create(admin, name=name)
+            assert (response.status_code, errors_of(response)[0][0]) == (422, "/name"), repr(name)
 
-    async def test_a_name_is_needed(self, admin: httpx.AsyncClient) -> None:
-        answer = await create(admin, upload_mode="required")
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name")
+    @pytest.mark.req("B-100")
+    @pytest.mark.parametrize("control", CONTROLS)
+    async def test_label_with_control_character_is_rejected(
+        self, admin: httpx.AsyncClient, control: str
+    ) -> None:
+        label = f"a{control}b"
+        response = await create(admin, name="A", fields=[{"label": label}])
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/fields/0/label")
+        response = await create(admin, name="A", field_labels=f"Number, {label}")
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/field_labels")
 
-    async def test_a_value_out_of_bounds_is_refused_with_its_place(
+    @pytest.mark.req("B-100")
+    async def test_instructions_may_have_lines_but_no_other_control_characters(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        created = await make_type(admin, "Card", instructions="Both sides,\r\n\tplease.")
+        assert created["instructions"] == "Both sides,\r\n\tplease."
+        response = await create(admin, name="Other", instructions="a\x1bb")
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/instructions")
+
+    async def test_name_is_required(self, admin: httpx.AsyncClient) -> None:
+        response = await create(admin, upload_mode="required")
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/name")
+
+    async def test_out_of_range_value_is_rejected_with_pointer(
         self, admin: httpx.AsyncClient
     ) -> None:
         table: list[tuple[str, Any]] = [
+            ("password_protected", "ask"),
             ("max_files", 0),
             ("max_files", 21),
             ("max_files", 1.5),
@@ -253,9 +268,9 @@ class TestCreate:
             ("fields", [{"label": "x", "key": "X"}]),
         ]
         for member, value in table:
-            answer = await create(admin, name="Passport", **{member: value})
-            assert answer.status_code == 422, (member, value)
-            assert str(errors_of(answer)[0][0]).startswith(f"/{member}"), (member, value)
+            response = await create(admin, name="Passport", **{member: value})
+            assert response.status_code == 422, (member, value)
+            assert str(errors_of(response)[0][0]).startswith(f"/{member}"), (member, value)
 
     @pytest.mark.parametrize(
         ("member", "value"),
@@ -269,7 +284,7 @@ class TestCreate:
                          "required": True} for n in range(50)]),
         ],
     )  # fmt: skip
-    async def test_a_value_at_the_bound_is_kept(
+    async def test_boundary_value_is_accepted(
         self, admin: httpx.AsyncClient, member: str, value: Any
     ) -> None:
         assert (await make_type(admin, "Passport", **{member: value}))[member] == value
@@ -283,26 +298,26 @@ class TestCreate:
             ("fields", [{"label": "x", "required": "yes"}]),
         ],
     )
-    async def test_types_are_not_guessed(
+    async def test_wrong_json_type_is_rejected(
         self, admin: httpx.AsyncClient, member: str, value: Any
     ) -> None:
-        answer = await create(admin, name="Passport", **{member: value})
-        assert (answer.status_code, answer.json()["code"]) == (422, "validation-error")
+        response = await create(admin, name="Passport", **{member: value})
+        assert (response.status_code, response.json()["code"]) == (422, "validation-error")
 
     @pytest.mark.parametrize("label", ["", " ", "\t\n", "\u2003"])
-    async def test_a_blank_label_is_refused(self, admin: httpx.AsyncClient, label: str) -> None:
-        answer = await create(admin, name="Passport", fields=[{"label": label}])
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/fields/0/label")
+    async def test_blank_label_is_rejected(self, admin: httpx.AsyncClient, label: str) -> None:
+        response = await create(admin, name="Passport", fields=[{"label": label}])
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/fields/0/label")
 
     @pytest.mark.req("R-007", "R-001")
-    async def test_only_what_staff_defined_is_listed(self, admin: httpx.AsyncClient) -> None:
+    async def test_no_types_exist_by_default(self, admin: httpx.AsyncClient) -> None:
         assert names_of(await admin.get(TYPES)) == []
         for name in ("Passport", "Contract", "Licence"):
             await make_type(admin, name)
         assert names_of(await admin.get(TYPES)) == ["Passport", "Contract", "Licence"]
 
     @pytest.mark.req("R-004")
-    async def test_a_new_type_is_asked_of_existing_customers_at_once(
+    async def test_new_type_applies_to_existing_customers_immediately(
         self, admin: httpx.AsyncClient
     ) -> None:
         await patch_portal(admin, gate_enabled=True)
@@ -313,12 +328,12 @@ class TestCreate:
         assert (gate["decision"], gate["missing"]) == ("blocked", ["passport"])
 
 
-class TestLimitsPerType:
-    """What one type accepts, seen at PUT /v1/admin/customers/{id}/documents/{key}."""
+class TestTypeLimits:
+    """What a type accepts in PUT /v1/admin/customers/{id}/documents/{key}."""
 
     @pytest.fixture
     async def document(self, admin: httpx.AsyncClient) -> str:
-        """A customer's slot for a type that takes two PDFs of at most 1,000 bytes."""
+        """A document of a type that accepts two PDFs of at most 1,000 bytes."""
         await make_type(
             admin, "T", accepted_media_types=["application/pdf"], max_size_bytes=1000, max_files=2
         )
@@ -326,27 +341,27 @@ class TestLimitsPerType:
         return "/v1/admin/customers/c-1/documents/t"
 
     @pytest.mark.req("A-14")
-    async def test_another_media_type_is_refused(
+    async def test_unaccepted_media_type_is_rejected(
         self, admin: httpx.AsyncClient, document: str
     ) -> None:
-        answer = await admin.put(document, **upload_of(files.png(), "a.png"))
-        problem = answer.json()
-        assert (answer.status_code, problem["code"]) == (415, "media-type-not-allowed")
+        response = await admin.put(document, **upload_of(files.png(), "a.png"))
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (415, "unsupported-media-type")
         assert problem["allowed"] == ["application/pdf"]
         assert problem["detected"] == "image/png"
 
     @pytest.mark.req("A-15")
     @pytest.mark.parametrize(("extra", "status"), [(0, 201), (1, 413)])
-    async def test_the_size_limit_is_exact(
+    async def test_size_limit_is_exact(
         self, admin: httpx.AsyncClient, document: str, extra: int, status: int
     ) -> None:
         body = files.pdf()
         padding = b"\n" * (1000 - len(body) + extra)
-        answer = await admin.put(document, **upload_of(body + padding))
-        assert answer.status_code == status, answer.text
+        response = await admin.put(document, **upload_of(body + padding))
+        assert response.status_code == status, response.text
 
     @pytest.mark.req("A-15")
-    async def test_a_file_too_large_is_told_the_limit(
+    async def test_oversized_file_response_states_limit(
         self, admin: httpx.AsyncClient, document: str
     ) -> None:
         problem = (await admin.put(document, **upload_of(files.pdf() + b"\n" * 1000))).json()
@@ -354,20 +369,20 @@ class TestLimitsPerType:
 
     @pytest.mark.req("A-01")
     @pytest.mark.parametrize(("count", "status"), [(1, 201), (2, 201), (3, 422)])
-    async def test_the_number_of_files_is_limited(
+    async def test_number_of_files_is_limited(
         self, admin: httpx.AsyncClient, document: str, count: int, status: int
     ) -> None:
         parts = [("file", (f"{n}.pdf", files.pdf())) for n in range(count)]
-        answer = await admin.put(document, files=parts)
-        assert answer.status_code == status, answer.text
+        response = await admin.put(document, files=parts)
+        assert response.status_code == status, response.text
 
-    async def test_limits_are_told_to_the_customer(
+    async def test_limits_are_shown_to_customer(
         self, admin: httpx.AsyncClient, document: str, customer_of: CustomerClients
     ) -> None:
         del admin, document
-        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
-        assert asked["accepted_media_types"] == ["application/pdf"]
-        assert (asked["max_size_bytes"], asked["max_files"]) == (1000, 2)
+        shown = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert shown["accepted_media_types"] == ["application/pdf"]
+        assert (shown["max_size_bytes"], shown["max_files"]) == (1000, 2)
 
 
 class TestFieldLabels:
@@ -383,37 +398,37 @@ class TestFieldLabels:
         ]
 
     @pytest.mark.req("R-018")
-    async def test_blanks_are_trimmed_and_empties_dropped(self, admin: httpx.AsyncClient) -> None:
+    async def test_whitespace_is_trimmed_and_empty_labels_are_dropped(
+        self, admin: httpx.AsyncClient
+    ) -> None:
         created = await make_type(admin, "T", field_labels=" A,, B ,\t,")
         assert labels_of(created) == ["A", "B"]
 
     @pytest.mark.req("R-018")
     @pytest.mark.parametrize("labels", [" A,,B , a", "A,A", "ß,SS", "ﬁ,fi"])
-    async def test_a_label_twice_is_refused(self, admin: httpx.AsyncClient, labels: str) -> None:
-        answer = await create(admin, name="T", field_labels=labels)
-        assert (answer.status_code, answer.json()["code"]) == (422, "duplicate-label")
-        assert errors_of(answer)[0][0] == "/field_labels"
+    async def test_duplicate_label_is_rejected(self, admin: httpx.AsyncClient, labels: str) -> None:
+        response = await create(admin, name="T", field_labels=labels)
+        assert (response.status_code, response.json()["code"]) == (422, "duplicate-label")
+        assert errors_of(response)[0][0] == "/field_labels"
 
     @pytest.mark.req("R-018")
-    async def test_a_label_twice_in_the_list_is_pointed_at(self, admin: httpx.AsyncClient) -> None:
+    async def test_duplicate_label_in_list_has_pointer(self, admin: httpx.AsyncClient) -> None:
         fields = [{"label": "A"}, {"label": "B"}, {"label": " a "}]
-        answer = await create(admin, name="T", fields=fields)
-        assert errors_of(answer) == [("/fields/2/label", "duplicate-label")]
+        response = await create(admin, name="T", fields=fields)
+        assert errors_of(response) == [("/fields/2/label", "duplicate-label")]
 
-    async def test_a_key_twice_is_pointed_at(self, admin: httpx.AsyncClient) -> None:
+    async def test_duplicate_key_has_pointer(self, admin: httpx.AsyncClient) -> None:
         fields = [{"label": "A", "key": "k"}, {"label": "B", "key": "k"}]
-        answer = await create(admin, name="T", fields=fields)
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/fields/1/key")
+        response = await create(admin, name="T", fields=fields)
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/fields/1/key")
 
     @pytest.mark.req("A-12")
-    async def test_both_forms_together_are_refused(self, admin: httpx.AsyncClient) -> None:
-        answer = await create(admin, name="T", field_labels="A", fields=[{"label": "A"}])
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/field_labels")
+    async def test_both_label_formats_together_are_rejected(self, admin: httpx.AsyncClient) -> None:
+        response = await create(admin, name="T", field_labels="A", fields=[{"label": "A"}])
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/field_labels")
 
     @pytest.mark.req("A-12")
-    async def test_a_form_that_is_null_gives_way_to_the_other(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_null_label_format_is_ignored(self, admin: httpx.AsyncClient) -> None:
         made = await make_type(admin, "T", field_labels=None, fields=[{"label": "A"}])
         assert labels_of(made) == ["A"]
         for change, labels in (
@@ -424,70 +439,66 @@ class TestFieldLabels:
             assert labels_of(await patch_type(admin, "t", **change)) == labels
 
     @pytest.mark.req("A-12")
-    async def test_the_list_allows_a_comma_in_a_label(self, admin: httpx.AsyncClient) -> None:
+    async def test_label_in_list_may_contain_comma(self, admin: httpx.AsyncClient) -> None:
         assert labels_of(await make_type(admin, "T", fields=[{"label": "A, b"}])) == ["A, b"]
 
     @pytest.mark.parametrize("labels", ["x" * 101, ",".join(f"f{n}" for n in range(51))])
-    async def test_labels_out_of_bounds_are_refused(
+    async def test_out_of_range_labels_are_rejected(
         self, admin: httpx.AsyncClient, labels: str
     ) -> None:
-        answer = await create(admin, name="T", field_labels=labels)
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/field_labels")
+        response = await create(admin, name="T", field_labels=labels)
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/field_labels")
 
     @pytest.mark.req("R-019")
     @pytest.mark.parametrize("fields", [{}, {"field_labels": " , "}, {"fields": []}])
-    async def test_the_switch_without_a_label_is_refused(
+    async def test_collecting_fields_without_label_is_rejected(
         self, admin: httpx.AsyncClient, fields: dict[str, Any]
     ) -> None:
-        answer = await create(admin, name="T", collects_fields=True, **fields)
-        assert (answer.status_code, answer.json()["code"]) == (422, "labels-required")
+        response = await create(admin, name="T", collects_fields=True, **fields)
+        assert (response.status_code, response.json()["code"]) == (422, "fields-required")
         assert names_of(await admin.get(TYPES)) == []
 
     @pytest.mark.req("R-019")
     @pytest.mark.parametrize("members", [{"fields": []}, {"field_labels": ""}, {"fields": None}])
-    async def test_the_last_label_cannot_go_while_the_switch_is_on(
+    async def test_last_label_cannot_be_removed_while_collecting(
         self, admin: httpx.AsyncClient, members: dict[str, Any]
     ) -> None:
         await make_type(admin, "T", collects_fields=True, field_labels="A")
-        answer = await change(admin, "t", **members)
-        assert (answer.status_code, answer.json()["code"]) == (422, "labels-required")
+        response = await change(admin, "t", **members)
+        assert (response.status_code, response.json()["code"]) == (422, "fields-required")
         assert labels_of((await admin.get(f"{TYPES}/t")).json()) == ["A"]
 
     @pytest.mark.req("R-019")
-    async def test_fields_are_not_shown_to_the_customer_while_off(
+    async def test_fields_are_hidden_from_customer_when_not_collected(
         self, admin: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:
         created = await make_type(admin, "T", field_labels="A")
         await make_customer(admin, "c-1")
-        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
-        assert (labels_of(created), asked["fields"]) == (["A"], [])
+        shown = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert (labels_of(created), shown["fields"]) == (["A"], [])
 
     @pytest.mark.req("R-040", "R-047")
-    async def test_fields_are_shown_to_the_customer_while_on(
+    async def test_fields_are_shown_to_customer_when_collected(
         self, admin: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:
         await make_type(admin, "T", collects_fields=True, field_labels="A, B")
         await make_customer(admin, "c-1")
-        asked = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
-        assert labels_of(asked) == ["A", "B"]
+        shown = (await customer_of("c-1").get("/v1/customer/documents/t")).json()["type"]
+        assert labels_of(shown) == ["A", "B"]
 
-    async def test_labels_of_other_scripts_get_keys_of_their_own(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_non_latin_labels_get_distinct_keys(self, admin: httpx.AsyncClient) -> None:
         created = await make_type(admin, "T", field_labels="発行日, 発行地")
         keys = [field["key"] for field in created["fields"]]
         assert labels_of(created) == ["発行日", "発行地"]
         assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", key) for key in keys)
         assert len(set(keys)) == 2
 
-    async def test_labels_with_the_same_slug_get_different_keys(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_labels_with_equal_slug_get_distinct_keys(self, admin: httpx.AsyncClient) -> None:
         created = await make_type(admin, "T", fields=[{"label": "A b"}, {"label": "A-b"}])
         assert [field["key"] for field in created["fields"]] == ["a-b", "a-b-2"]
 
 
-class TestFieldsKeepValues:
+class TestFieldChanges:
     """Stored values while the fields of a type change."""
 
     @pytest.fixture
@@ -499,7 +510,7 @@ class TestFieldsKeepValues:
         return "t"
 
     @pytest.mark.req("R-020")
-    async def test_off_and_on_again_brings_labels_and_values_back(
+    async def test_disabling_and_enabling_restores_labels_and_values(
         self, admin: httpx.AsyncClient, key: str
     ) -> None:
         off = await patch_type(admin, key, collects_fields=False)
@@ -508,75 +519,71 @@ class TestFieldsKeepValues:
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("R-021")
-    async def test_a_label_renamed_by_its_key_keeps_the_values(
-        self, admin: httpx.AsyncClient, key: str
-    ) -> None:
+    async def test_relabelled_field_keeps_values(self, admin: httpx.AsyncClient, key: str) -> None:
         fields = [{"key": "a", "label": "Date of issue"}, {"key": "b", "label": "B"}]
         changed = await patch_type(admin, key, fields=fields)
         assert labels_of(changed) == ["Date of issue", "B"]
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("R-021")
-    async def test_two_labels_can_change_places(self, admin: httpx.AsyncClient, key: str) -> None:
+    async def test_two_labels_can_be_swapped(self, admin: httpx.AsyncClient, key: str) -> None:
         fields = [{"key": "a", "label": "B"}, {"key": "b", "label": "A"}]
-        answer = await change(admin, key, fields=fields)
-        assert answer.status_code == 200, answer.text
-        assert labels_of(answer.json()) == ["B", "A"]
+        response = await change(admin, key, fields=fields)
+        assert response.status_code == 200, response.text
+        assert labels_of(response.json()) == ["B", "A"]
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("R-021")
-    async def test_labels_can_move_along_a_chain(self, admin: httpx.AsyncClient, key: str) -> None:
+    async def test_labels_can_be_rotated(self, admin: httpx.AsyncClient, key: str) -> None:
         fields = [{"key": "a", "label": "B"}, {"key": "b", "label": "C"}]
-        answer = await change(admin, key, fields=fields)
-        assert answer.status_code == 200, answer.text
-        assert labels_of(answer.json()) == ["B", "C"]
+        response = await change(admin, key, fields=fields)
+        assert response.status_code == 200, response.text
+        assert labels_of(response.json()) == ["B", "C"]
 
     @pytest.mark.req("R-021")
-    async def test_renaming_the_type_keeps_the_values(
-        self, admin: httpx.AsyncClient, key: str
-    ) -> None:
+    async def test_renamed_type_keeps_values(self, admin: httpx.AsyncClient, key: str) -> None:
         changed = await patch_type(admin, key, name="Quite another name")
         assert (changed["key"], changed["name"]) == ("t", "Quite another name")
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("A-13")
-    async def test_a_field_left_out_is_retired(self, admin: httpx.AsyncClient, key: str) -> None:
+    async def test_omitted_field_is_retired(self, admin: httpx.AsyncClient, key: str) -> None:
         changed = await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
         assert labels_of(changed) == ["B"]
         assert await shown_values(admin, "c-1", key) == {"b": "2"}
 
     @pytest.mark.req("A-13")
     @pytest.mark.parametrize(
-        "revived", [{"key": "a", "label": "A"}, {"label": "A"}, {"label": " a "},
+        "restored", [{"key": "a", "label": "A"}, {"label": "A"}, {"label": " a "},
                     {"key": "a", "label": "New"}]
     )  # fmt: skip
-    async def test_a_retired_field_comes_back_with_its_values(
-        self, admin: httpx.AsyncClient, key: str, revived: dict[str, str]
+    async def test_restored_field_regains_values(
+        self, admin: httpx.AsyncClient, key: str, restored: dict[str, str]
     ) -> None:
         await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
-        changed = await patch_type(admin, key, fields=[{"key": "b", "label": "B"}, revived])
-        assert labels_of(changed) == ["B", revived["label"].strip()]
+        changed = await patch_type(admin, key, fields=[{"key": "b", "label": "B"}, restored])
+        assert labels_of(changed) == ["B", restored["label"].strip()]
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("A-13")
-    async def test_comma_labels_find_the_fields_that_are_there(
+    async def test_comma_separated_labels_match_existing_fields(
         self, admin: httpx.AsyncClient, key: str
     ) -> None:
         await patch_type(admin, key, field_labels="b, c, a")
         assert await shown_values(admin, "c-1", key) == {"b": "2", "a": "1"}
 
     @pytest.mark.req("A-13")
-    async def test_a_value_of_a_retired_field_is_refused(
+    async def test_value_of_retired_field_is_rejected(
         self, admin: httpx.AsyncClient, key: str
     ) -> None:
         await patch_type(admin, key, fields=[{"key": "b", "label": "B"}])
-        answer = await admin.patch(
+        response = await admin.patch(
             f"/v1/admin/customers/c-1/documents/{key}", json={"field_values": {"a": "x"}}
         )
-        assert (answer.status_code, answer.json()["code"]) == (422, "unknown-field")
-        assert errors_of(answer)[0][0] == "/field_values/a"
+        assert (response.status_code, response.json()["code"]) == (422, "unknown-field")
+        assert errors_of(response)[0][0] == "/field_values/a"
 
-    async def test_a_new_field_may_take_the_label_of_a_renamed_one(
+    async def test_new_field_may_reuse_renamed_label(
         self, admin: httpx.AsyncClient, key: str
     ) -> None:
         fields = [{"key": "a", "label": "Old"}, {"label": "A"}, {"key": "b", "label": "B"}]
@@ -585,7 +592,7 @@ class TestFieldsKeepValues:
         assert await shown_values(admin, "c-1", key) == {"a": "1", "b": "2"}
 
     @pytest.mark.req("A-10")
-    async def test_a_required_field_makes_the_document_incomplete_at_once(
+    async def test_new_required_field_makes_document_incomplete(
         self, admin: httpx.AsyncClient, key: str
     ) -> None:
         path = f"/v1/admin/customers/c-1/documents/{key}"
@@ -602,85 +609,86 @@ class TestUpdate:
 
     async def test_if_match_is_required(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"})
-        assert (answer.status_code, answer.json()["code"]) == (428, "precondition-required")
+        response = await admin.patch(f"{TYPES}/t", json={"name": "U"})
+        assert (response.status_code, response.json()["code"]) == (428, "precondition-required")
 
     @pytest.mark.parametrize("etag", ['"nope"', 'W/"nope"', '"a", "b"'])
-    async def test_another_etag_fails(self, admin: httpx.AsyncClient, etag: str) -> None:
+    async def test_mismatched_etag_is_rejected(self, admin: httpx.AsyncClient, etag: str) -> None:
         await make_type(admin, "T")
-        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": etag})
-        assert (answer.status_code, answer.json()["code"]) == (412, "precondition-failed")
+        response = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": etag})
+        assert (response.status_code, response.json()["code"]) == (412, "precondition-failed")
         assert (await admin.get(f"{TYPES}/t")).json()["name"] == "T"
 
-    async def test_the_etag_of_before_a_change_fails(self, admin: httpx.AsyncClient) -> None:
+    async def test_stale_etag_is_rejected(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         old = (await admin.get(f"{TYPES}/t")).headers["etag"]
         await patch_type(admin, "t", max_files=2)
-        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": old})
-        assert answer.status_code == 412
+        response = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": old})
+        assert response.status_code == 412
+        assert (await admin.get(f"{TYPES}/t")).json()["name"] == "T"
 
-    async def test_the_answer_has_the_new_etag(self, admin: httpx.AsyncClient) -> None:
+    async def test_response_has_new_etag(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        answer = await change(admin, "t", name="U")
-        read = await admin.get(f"{TYPES}/t", headers={"If-None-Match": answer.headers["etag"]})
+        response = await change(admin, "t", name="U")
+        read = await admin.get(f"{TYPES}/t", headers={"If-None-Match": response.headers["etag"]})
         assert (read.status_code, read.content) == (304, b"")
 
-    async def test_any_version_matches_the_star(self, admin: httpx.AsyncClient) -> None:
+    async def test_if_match_star_matches_any_version(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        answer = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": "*"})
-        assert answer.status_code == 200
+        response = await admin.patch(f"{TYPES}/t", json={"name": "U"}, headers={"If-Match": "*"})
+        assert response.status_code == 200
 
-    async def test_what_is_absent_stays(self, admin: httpx.AsyncClient) -> None:
+    async def test_absent_members_are_kept(self, admin: httpx.AsyncClient) -> None:
         members = {"upload_mode": "required", "field_labels": "A", "instructions": "Both sides.",
                    "accepted_media_types": ["image/png"], "max_size_bytes": 5, "max_files": 3,
-                   "position": 4}  # fmt: skip
+                   "password_protected": "refuse", "position": 4}  # fmt: skip
         before = await make_type(admin, "T", **members)
         after = await patch_type(admin, "t", name="U")
         assert {**before, "name": "U", "updated_at": after["updated_at"]} == after
         assert after["updated_at"] > before["updated_at"]
 
-    async def test_null_gives_the_default_back(self, admin: httpx.AsyncClient) -> None:
+    async def test_null_restores_default(self, admin: httpx.AsyncClient) -> None:
         members = {
             "upload_mode": "required",
             "instructions": "Both sides.",
             "accepted_media_types": ["image/png"],
             "max_size_bytes": 5,
             "max_files": 3,
+            "password_protected": "refuse",
         }
         await make_type(admin, "T", **members)
         after = await patch_type(admin, "t", **dict.fromkeys(members))
         assert (after["upload_mode"], after["instructions"]) == ("optional", None)
         assert after["accepted_media_types"] == list(DEFAULT_MEDIA_TYPES)
         assert (after["max_size_bytes"], after["max_files"]) == (25 * MEBIBYTE, 1)
+        assert after["password_protected"] == "accept"
 
     @pytest.mark.parametrize("name", [None, "", "  ", "x" * 201])
-    async def test_the_name_cannot_go(self, admin: httpx.AsyncClient, name: str | None) -> None:
+    async def test_name_cannot_be_cleared(self, admin: httpx.AsyncClient, name: str | None) -> None:
         await make_type(admin, "T")
-        answer = await change(admin, "t", name=name)
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/name")
+        response = await change(admin, "t", name=name)
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/name")
 
     @pytest.mark.parametrize("member", ["key", "id", "created_at", "updated_at", "nope"])
-    async def test_what_cannot_be_changed_is_unknown(
+    async def test_immutable_member_is_rejected(
         self, admin: httpx.AsyncClient, member: str
     ) -> None:
         await make_type(admin, "T")
-        answer = await admin.patch(f"{TYPES}/t", json={member: "x"}, headers={"If-Match": "*"})
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, f"/{member}")
+        response = await admin.patch(f"{TYPES}/t", json={member: "x"}, headers={"If-Match": "*"})
+        assert (response.status_code, errors_of(response)[0][0]) == (422, f"/{member}")
 
-    async def test_a_name_of_another_active_type_conflicts(self, admin: httpx.AsyncClient) -> None:
+    async def test_name_of_other_active_type_conflicts(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         await make_type(admin, "U")
-        answer = await change(admin, "u", name=" t ")
-        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
+        response = await change(admin, "u", name=" t ")
+        assert (response.status_code, response.json()["code"]) == (409, "name-conflict")
 
-    async def test_its_own_name_in_another_case_is_no_conflict(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_changing_case_of_own_name_is_allowed(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "Passport")
         assert (await patch_type(admin, "passport", name="PASSPORT"))["name"] == "PASSPORT"
 
     @pytest.mark.req("R-014", "R-079")
-    async def test_states_follow_the_mode_at_once(self, admin: httpx.AsyncClient) -> None:
+    async def test_document_state_follows_mode_immediately(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T", upload_mode="required")
         await make_customer(admin, "c-1")
         await patch_portal(admin, gate_enabled=True)
@@ -689,16 +697,16 @@ class TestUpdate:
         await patch_type(admin, "t", upload_mode="optional")
         assert (await admin.get(gate)).json()["decision"] == "open"
 
-    async def test_an_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
-        answer = await admin.patch(f"{TYPES}/nope", json={"name": "U"}, headers={"If-Match": "*"})
-        assert (answer.status_code, answer.json()["code"]) == (404, "document-type-unknown")
+    async def test_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
+        response = await admin.patch(f"{TYPES}/nope", json={"name": "U"}, headers={"If-Match": "*"})
+        assert (response.status_code, response.json()["code"]) == (404, "document-type-not-found")
 
 
 class TestArchive:
     """PATCH /v1/admin/document-types/{key} with `archived`."""
 
     @pytest.mark.req("A-22", "R-023")
-    async def test_an_archived_type_is_no_longer_asked(
+    async def test_archived_type_is_not_requested(
         self, admin: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:
         await make_type(admin, "T", upload_mode="required")
@@ -708,9 +716,7 @@ class TestArchive:
         assert (await admin.get("/v1/admin/customers/c-1/gate")).json()["missing"] == []
 
     @pytest.mark.req("A-22")
-    async def test_lists_show_either_active_or_archived_ones(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_list_shows_active_or_archived_types(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         await make_type(admin, "U")
         await patch_type(admin, "t", archived=True)
@@ -718,9 +724,7 @@ class TestArchive:
         assert names_of(await admin.get(TYPES, params={"archived": "true"})) == ["T"]
 
     @pytest.mark.req("R-060", "A-22")
-    async def test_staff_still_reach_the_file_of_an_archived_type(
-        self, admin: httpx.AsyncClient
-    ) -> None:
+    async def test_staff_can_read_file_of_archived_type(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         await make_customer(admin, "c-1")
         path = "/v1/admin/customers/c-1/documents"
@@ -730,7 +734,7 @@ class TestArchive:
         assert listed == ["t"]
         assert (await admin.get(f"{path}/t/content")).content == files.pdf()
 
-    async def test_bringing_it_back_asks_for_it_again(self, admin: httpx.AsyncClient) -> None:
+    async def test_unarchived_type_is_requested_again(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T", upload_mode="required")
         await make_customer(admin, "c-1")
         await patch_type(admin, "t", archived=True)
@@ -739,23 +743,23 @@ class TestArchive:
         assert (await admin.get("/v1/admin/customers/c-1/gate")).json()["missing"] == ["t"]
 
     @pytest.mark.req("A-21")
-    async def test_its_name_is_free_while_archived(self, admin: httpx.AsyncClient) -> None:
+    async def test_name_of_archived_type_is_free(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         await patch_type(admin, "t", archived=True)
         assert (await create(admin, name="t", key="other")).status_code == 201
 
     @pytest.mark.req("A-21")
-    async def test_bringing_back_a_name_that_is_taken_conflicts(
+    async def test_unarchiving_with_duplicate_name_conflicts(
         self, admin: httpx.AsyncClient
     ) -> None:
         await make_type(admin, "T")
         await patch_type(admin, "t", archived=True)
         await make_type(admin, " t", key="other")
-        answer = await change(admin, "t", archived=False)
-        assert (answer.status_code, answer.json()["code"]) == (409, "name-conflict")
+        response = await change(admin, "t", archived=False)
+        assert (response.status_code, response.json()["code"]) == (409, "name-conflict")
         assert (await admin.get(f"{TYPES}/t")).json()["archived"] is True
 
-    async def test_it_can_come_back_under_another_name(self, admin: httpx.AsyncClient) -> None:
+    async def test_type_can_be_unarchived_under_new_name(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         await patch_type(admin, "t", archived=True)
         await make_type(admin, "T", key="other")
@@ -767,47 +771,48 @@ class TestDelete:
 
     @pytest.fixture
     async def document(self, admin: httpx.AsyncClient) -> str:
-        """The slot of a customer for a type T with a field A."""
+        """A customer's document of a type T with a field A."""
         await make_type(admin, "T", collects_fields=True, field_labels="A")
         await make_customer(admin, "c-1")
         return "/v1/admin/customers/c-1/documents/t"
 
     @pytest.mark.req("R-010")
-    async def test_an_unused_type_goes(self, admin: httpx.AsyncClient) -> None:
+    async def test_unused_type_is_deleted(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        answer = await admin.delete(f"{TYPES}/t")
-        assert (answer.status_code, answer.content) == (204, b"")
+        response = await admin.delete(f"{TYPES}/t")
+        assert (response.status_code, response.content) == (204, b"")
         assert (await admin.get(f"{TYPES}/t")).status_code == 404
 
     @pytest.mark.req("R-023")
-    async def test_a_type_with_a_file_stays(self, admin: httpx.AsyncClient, document: str) -> None:
+    async def test_type_with_file_is_kept(self, admin: httpx.AsyncClient, document: str) -> None:
         await admin.put(document, **upload_of())
-        answer = await admin.delete(f"{TYPES}/t")
-        assert (answer.status_code, answer.json()["code"]) == (409, "document-type-in-use")
+        response = await admin.delete(f"{TYPES}/t")
+        assert (response.status_code, response.json()["code"]) == (409, "document-type-in-use")
         assert (await admin.get(f"{document}/content")).content == files.pdf()
 
-    async def test_a_type_whose_file_was_deleted_stays(
+    async def test_type_with_deleted_file_is_kept(
         self, admin: httpx.AsyncClient, document: str
     ) -> None:
         await admin.put(document, **upload_of())
         await admin.delete(document)
         assert (await admin.delete(f"{TYPES}/t")).status_code == 409
 
-    async def test_values_without_a_file_do_not_keep_it(
+    async def test_type_with_values_but_no_file_is_deleted(
         self, admin: httpx.AsyncClient, document: str
     ) -> None:
         await admin.patch(document, json={"field_values": {"a": "x"}})
         assert (await admin.delete(f"{TYPES}/t")).status_code == 204
         assert (await admin.get("/v1/admin/customers/c-1/documents")).json()["items"] == []
 
-    async def test_another_etag_fails(self, admin: httpx.AsyncClient) -> None:
+    async def test_mismatched_etag_is_rejected(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
-        answer = await admin.delete(f"{TYPES}/t", headers={"If-Match": '"nope"'})
-        assert answer.status_code == 412
+        response = await admin.delete(f"{TYPES}/t", headers={"If-Match": '"nope"'})
+        assert response.status_code == 412
+        assert (await admin.get(f"{TYPES}/t")).status_code == 200
 
-    async def test_an_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
-        answer = await admin.delete(f"{TYPES}/nope")
-        assert (answer.status_code, answer.json()["code"]) == (404, "document-type-unknown")
+    async def test_unknown_type_is_not_found(self, admin: httpx.AsyncClient) -> None:
+        response = await admin.delete(f"{TYPES}/nope")
+        assert (response.status_code, response.json()["code"]) == (404, "document-type-not-found")
 
 
 class TestOrder:
@@ -821,12 +826,12 @@ class TestOrder:
         await patch_type(admin, "d", archived=True)
 
     @pytest.mark.req("R-022")
-    async def test_the_customers_list_follows(
+    async def test_customer_list_uses_new_order(
         self, admin: httpx.AsyncClient, customer_of: CustomerClients
     ) -> None:
         await make_customer(admin, "c-1")
-        answer = await admin.put(ORDER, json={"keys": ["c", "a", "b"]})
-        assert (answer.status_code, answer.content) == (204, b"")
+        response = await admin.put(ORDER, json={"keys": ["c", "a", "b"]})
+        assert (response.status_code, response.content) == (204, b"")
         items = (await customer_of("c-1").get("/v1/customer/documents")).json()["items"]
         assert [item["type"]["key"] for item in items] == ["c", "a", "b"]
         assert names_of(await admin.get(TYPES)) == ["C", "A", "B"]
@@ -837,47 +842,49 @@ class TestOrder:
         [["a", "b"], ["a", "b", "c", "c"], ["a", "b", "c", "d"], ["a", "b", "x"], [],
          ["a", "b", "c", "x"], ["a", "b", "d"]],
     )  # fmt: skip
-    async def test_anything_but_all_active_keys_is_refused(
+    async def test_incomplete_or_unknown_keys_are_rejected(
         self, admin: httpx.AsyncClient, keys: list[str]
     ) -> None:
-        answer = await admin.put(ORDER, json={"keys": keys})
-        assert (answer.status_code, errors_of(answer)[0][0]) == (422, "/keys")
+        response = await admin.put(ORDER, json={"keys": keys})
+        assert (response.status_code, errors_of(response)[0][0]) == (422, "/keys")
         assert names_of(await admin.get(TYPES)) == ["A", "B", "C"]
 
-    async def test_a_new_type_comes_last(self, admin: httpx.AsyncClient) -> None:
+    async def test_new_type_comes_last(self, admin: httpx.AsyncClient) -> None:
         await admin.put(ORDER, json={"keys": ["c", "a", "b"]})
         await make_type(admin, "E")
         assert names_of(await admin.get(TYPES)) == ["C", "A", "B", "E"]
 
-    async def test_a_position_puts_a_type_in_its_place(self, admin: httpx.AsyncClient) -> None:
+    async def test_position_places_type(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "First", position=0)
         await patch_type(admin, "a", position=9)
         assert names_of(await admin.get(TYPES)) == ["First", "B", "C", "A"]
 
 
 class TestRaces:
-    """Requests at the same moment."""
+    """Concurrent requests."""
 
-    async def test_one_of_many_gets_the_name(self, admin: httpx.AsyncClient) -> None:
-        answers = await asyncio.gather(*(create(admin, name="T", key=f"k{n}") for n in range(8)))
-        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+    async def test_concurrent_creates_yield_one_name(self, admin: httpx.AsyncClient) -> None:
+        responses = await asyncio.gather(*(create(admin, name="T", key=f"k{n}") for n in range(8)))
+        assert sorted(response.status_code for response in responses) == [201] + [409] * 7
 
-    async def test_all_get_keys_and_positions_of_their_own(self, admin: httpx.AsyncClient) -> None:
+    async def test_concurrent_creates_get_distinct_keys_and_positions(
+        self, admin: httpx.AsyncClient
+    ) -> None:
         names = ["A b", "A-b", "A_b", "A/b", "A+b", "A.b"]
         created = await asyncio.gather(*(make_type(admin, name) for name in names))
         assert {item["key"] for item in created} == {"a-b", *(f"a-b-{n}" for n in range(2, 7))}
         assert {item["position"] for item in created} == set(range(6))
 
-    async def test_one_of_many_changes_wins(self, admin: httpx.AsyncClient) -> None:
+    async def test_only_one_concurrent_update_succeeds(self, admin: httpx.AsyncClient) -> None:
         await make_type(admin, "T")
         headers = {"If-Match": (await admin.get(f"{TYPES}/t")).headers["etag"]}
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(admin.patch(f"{TYPES}/t", json={"name": f"T{n}"}, headers=headers) for n in range(8))
         )
-        assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+        assert sorted(response.status_code for response in responses) == [200] + [412] * 7
 
     @pytest.mark.req("R-023")
-    async def test_a_type_is_deleted_or_used_but_not_both(self, admin: httpx.AsyncClient) -> None:
+    async def test_type_is_either_deleted_or_used(self, admin: httpx.AsyncClient) -> None:
         await make_customer(admin, "c-1")
         outcomes = set()
         for number in range(6):
@@ -890,15 +897,15 @@ class TestRaces:
         assert outcomes <= {(201, 409), (404, 204)}
 
 
-class TestMany:
+class TestManyTypes:
     """A thousand types."""
 
     @pytest.fixture
-    async def thousand(self, unit: Unit, admin: httpx.AsyncClient) -> None:
+    async def thousand(self, uow: UnitOfWork, admin: httpx.AsyncClient) -> None:
         """Types type-0 to type-999, the first hundred of them required."""
         del admin
         rows = [
-            DocumentType(
+            DocumentTypeRow(
                 id=new_id(),
                 key=f"type-{number}",
                 name=f"Type {number}",
@@ -910,12 +917,12 @@ class TestMany:
             )
             for number in range(1000)
         ]
-        await unit.document_types.save(*rows)
-        await unit._work.orm.commit()
+        await uow.document_types.save(*rows)
+        await uow._connection.orm.commit()
 
     @pytest.mark.req("R-011")
     @pytest.mark.usefixtures("thousand")
-    async def test_they_page_without_gaps(self, admin: httpx.AsyncClient) -> None:
+    async def test_types_page_without_gaps(self, admin: httpx.AsyncClient) -> None:
         keys: list[str] = []
         params: dict[str, Any] = {"limit": 100, "include_total": "true"}
         for _ in range(10):
@@ -927,7 +934,7 @@ class TestMany:
 
     @pytest.mark.req("R-011")
     @pytest.mark.usefixtures("thousand")
-    async def test_one_more_can_be_created_and_all_put_in_order(
+    async def test_another_type_can_be_added_and_all_reordered(
         self, admin: httpx.AsyncClient
     ) -> None:
         assert (await make_type(admin, "Type x"))["position"] == 1000
@@ -938,7 +945,7 @@ class TestMany:
 
     @pytest.mark.req("R-011")
     @pytest.mark.usefixtures("thousand")
-    async def test_the_gate_judges_all_of_them(self, admin: httpx.AsyncClient) -> None:
+    async def test_gate_evaluates_all_types(self, admin: httpx.AsyncClient) -> None:
         await make_customer(admin, "c-1")
         gate = (await admin.get("/v1/admin/customers/c-1/gate")).json()
         listed = (await admin.get("/v1/admin/customers/c-1")).json()["documents"]

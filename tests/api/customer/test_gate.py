@@ -1,11 +1,11 @@
-"""Customers and their gate."""
+"""The gate, as a customer reads it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from tests.api.holdings import refusal
+from tests.api.stored_state import refusal
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
@@ -16,7 +16,7 @@ ADMIN = "/v1/admin/customers/c-1/documents"
 
 @pytest.fixture
 async def customer(admin: httpx.AsyncClient, customer_of: CustomerClients) -> httpx.AsyncClient:
-    """A customer c-1 with two required types, while the gate is on."""
+    """A customer c-1 with two required types, while the gate is enabled."""
     await make_type(admin, "Identity card", upload_mode="required")
     await make_type(admin, "Extract", upload_mode="required")
     await make_customer(admin, "c-1")
@@ -25,7 +25,7 @@ async def customer(admin: httpx.AsyncClient, customer_of: CustomerClients) -> ht
 
 
 async def verdict(client: httpx.AsyncClient) -> tuple[str, list[str]]:
-    """Return the decision and what is missing."""
+    """Return the decision and the missing types."""
     gate: dict[str, Any] = (await client.get(GATE)).json()
     return gate["decision"], gate["missing"]
 
@@ -34,7 +34,7 @@ class TestRead:
     """GET /v1/customer/gate."""
 
     @pytest.mark.req("R-005", "R-031", "R-074")
-    async def test_it_opens_with_the_last_required_document(
+    async def test_gate_opens_with_last_required_document(
         self, customer: httpx.AsyncClient
     ) -> None:
         assert await verdict(customer) == ("blocked", ["identity-card", "extract"])
@@ -43,16 +43,16 @@ class TestRead:
         await customer.put(f"{DOCUMENTS}/extract", **upload_of())
         assert await verdict(customer) == ("open", [])
 
-    async def test_the_answer_is_of_this_moment(self, customer: httpx.AsyncClient) -> None:
-        answer = await customer.get(GATE)
-        gate = answer.json()
+    async def test_response_is_current(self, customer: httpx.AsyncClient) -> None:
+        response = await customer.get(GATE)
+        gate = response.json()
         assert set(gate) == {"decision", "enforced", "missing", "evaluated_at"}
         at = datetime.fromisoformat(gate["evaluated_at"])
         assert abs(datetime.now(UTC) - at) < timedelta(seconds=10)
-        assert (gate["enforced"], "etag" in answer.headers) == (True, False)
+        assert (gate["enforced"], "etag" in response.headers) == (True, False)
 
     @pytest.mark.req("R-075")
-    async def test_it_never_blocks_while_it_is_off(
+    async def test_disabled_gate_never_blocks(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_portal(admin, gate_enabled=False)
@@ -69,7 +69,7 @@ class TestRead:
         assert await verdict(customer) == ("open", [])
 
     @pytest.mark.req("R-078")
-    async def test_it_is_open_when_nothing_is_required(
+    async def test_gate_is_open_without_required_types(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         for key in ("identity-card", "extract"):
@@ -77,7 +77,7 @@ class TestRead:
         assert await verdict(customer) == ("open", [])
 
     @pytest.mark.req("R-014", "R-079", "R-004")
-    async def test_it_follows_types_at_once(
+    async def test_gate_follows_type_changes_immediately(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_type(admin, "identity-card", upload_mode="optional")
@@ -88,7 +88,7 @@ class TestRead:
         assert await verdict(customer) == ("blocked", ["passport"])
 
     @pytest.mark.req("R-079", "A-04")
-    async def test_it_follows_staff_at_once(
+    async def test_gate_follows_staff_changes_immediately(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         for key in ("identity-card", "extract"):
@@ -98,7 +98,7 @@ class TestRead:
         assert await verdict(customer) == ("blocked", ["extract"])
 
     @pytest.mark.req("A-10")
-    async def test_a_required_value_is_waited_for(
+    async def test_missing_required_value_blocks(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_type(admin, "extract", archived=True)
@@ -113,7 +113,7 @@ class TestRead:
         assert await verdict(customer) == ("open", [])
 
     @pytest.mark.req("R-032", "A-11")
-    async def test_values_without_a_file_do_not_open_it(
+    async def test_values_without_file_do_not_open_gate(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_type(admin, "extract", archived=True)
@@ -121,14 +121,14 @@ class TestRead:
         await admin.patch(f"{ADMIN}/identity-card", json={"field_values": {"number": "1"}})
         assert await verdict(customer) == ("blocked", ["identity-card"])
 
-    async def test_it_answers_while_the_section_is_off(
+    async def test_gate_is_available_while_portal_is_disabled(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_portal(admin, gate_enabled=False, section_enabled=False)
         assert (await customer.get(GATE)).json()["decision"] == "open"
 
     @pytest.mark.req("R-057", "R-107")
-    async def test_another_customers_documents_do_not_count(
+    async def test_documents_of_other_customers_do_not_count(
         self,
         admin: httpx.AsyncClient,
         customer: httpx.AsyncClient,
@@ -141,8 +141,6 @@ class TestRead:
         assert (await verdict(customer))[0] == "blocked"
 
     @pytest.mark.req("A-33")
-    async def test_a_customer_who_is_not_known_gets_no_verdict(
-        self, customer_of: CustomerClients
-    ) -> None:
-        answer = await customer_of("c-9").get(GATE)
-        assert refusal(answer) == (403, "customer-unknown", None)
+    async def test_unknown_customer_gets_no_decision(self, customer_of: CustomerClients) -> None:
+        response = await customer_of("c-9").get(GATE)
+        assert refusal(response) == (403, "customer-not-registered", None)

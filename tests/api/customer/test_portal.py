@@ -1,8 +1,8 @@
-"""Customers and the settings of their portal."""
+"""The portal settings, as a customer reads them."""
 
 import httpx
 import pytest
-from tests.api.holdings import refusal
+from tests.api.stored_state import refusal
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
@@ -22,20 +22,20 @@ class TestRead:
     """GET /v1/customer/portal."""
 
     @pytest.mark.req("R-070", "R-073")
-    async def test_by_default_the_section_is_on_and_the_gate_is_off(
+    async def test_portal_is_enabled_and_gate_disabled_by_default(
         self, customer: httpx.AsyncClient
     ) -> None:
-        answer = await customer.get(PORTAL)
-        portal = answer.json()
+        response = await customer.get(PORTAL)
+        portal = response.json()
         assert portal.pop("gate").pop("evaluated_at")
         assert portal == {
             "section_enabled": True,
             "introduction": None,
             "documents": {"uploaded": 0, "missing": 2, "required_missing": 1},
         }
-        assert "etag" not in answer.headers
+        assert "etag" not in response.headers
 
-    async def test_the_gate_is_the_one_of_the_gate(
+    async def test_embedded_gate_equals_gate_endpoint(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_portal(admin, gate_enabled=True)
@@ -45,7 +45,7 @@ class TestRead:
         assert (portal["decision"], portal["missing"]) == ("blocked", ["identity-card"])
 
     @pytest.mark.req("R-071", "R-072")
-    async def test_the_introduction_is_safe_html(
+    async def test_introduction_is_sanitized_html(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         source = '<b onclick="x">Hello</b><script>alert(1)</script><a href="javascript:x">y</a>'
@@ -56,15 +56,15 @@ class TestRead:
         assert "script" not in introduction["html"]
 
     @pytest.mark.req("R-070", "A-07")
-    async def test_it_tells_that_the_section_is_off(
+    async def test_disabled_portal_is_reported(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         await patch_portal(admin, section_enabled=False)
-        answer = await customer.get(PORTAL)
-        assert (answer.status_code, answer.json()["section_enabled"]) == (200, False)
+        response = await customer.get(PORTAL)
+        assert (response.status_code, response.json()["section_enabled"]) == (200, False)
 
     @pytest.mark.req("R-079")
-    async def test_the_counts_follow_every_change(
+    async def test_counts_follow_every_change(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
     ) -> None:
         async def counts() -> list[int]:
@@ -79,6 +79,6 @@ class TestRead:
         await patch_type(admin, "passport", upload_mode="optional")
         assert await counts() == [0, 2, 0]
 
-    async def test_a_customer_who_is_not_known_has_none(self, customer_of: CustomerClients) -> None:
-        answer = await customer_of("c-9").get(PORTAL)
-        assert refusal(answer) == (403, "customer-unknown", None)
+    async def test_unknown_customer_is_rejected(self, customer_of: CustomerClients) -> None:
+        response = await customer_of("c-9").get(PORTAL)
+        assert refusal(response) == (403, "customer-not-registered", None)

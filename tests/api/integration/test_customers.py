@@ -1,4 +1,4 @@
-"""Customers as the host's own systems sync them, and what a key may do."""
+"""Customers, as the host's systems sync them, and the scopes of keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.strings import CONTROLS
 from tests.fixtures.callers import KeyClients
 
-from docvault.auth.scopes import Scope
+from docvault.domain.scopes import Scope
 
 BASE = "/v1/integration"
 CUSTOMERS = f"{BASE}/customers"
@@ -16,7 +17,7 @@ CUSTOMER = f"{CUSTOMERS}/c-1"
 BATCHES = f"{BASE}/customer-batches"
 NO_ERASURE = f"{BASE}/erasures/00000000-0000-7000-8000-000000000000"
 
-# Scope, method, path, arguments, and the status when the scope is there.
+# Scope, method, path, arguments, and the status with the scope.
 OPERATIONS: list[tuple[Scope, str, str, Callable[[], dict[str, Any]], int]] = [
     (Scope.TYPES_READ, "GET", f"{BASE}/document-types", dict, 200),
     (Scope.CUSTOMERS_READ, "GET", CUSTOMER, dict, 200),
@@ -47,53 +48,53 @@ class TestScopes:
 
     @pytest.mark.req("R-113")
     @pytest.mark.parametrize("scope", list(Scope))
-    async def test_one_scope_allows_its_own_operations_alone(
+    async def test_scope_allows_only_its_operations(
         self, key_client: KeyClients, scope: Scope
     ) -> None:
         client = await key_client(scope)
         for needed, method, path, arguments, status in OPERATIONS:
-            answer = await client.request(method, path, **arguments())
+            response = await client.request(method, path, **arguments())
             expected = status if needed is scope else 403
-            assert answer.status_code == expected, (method, path, answer.text)
+            assert response.status_code == expected, (method, path, response.text)
             if expected == 403:
-                assert answer.json()["code"] == "insufficient-scope"
+                assert response.json()["code"] == "insufficient-scope"
 
     @pytest.mark.req("R-113")
-    async def test_all_scopes_but_one_refuse_its_operations(self, key_client: KeyClients) -> None:
+    async def test_missing_scope_denies_its_operations(self, key_client: KeyClients) -> None:
         for missing in {needed for needed, *_ in OPERATIONS}:
             client = await key_client(*(set(Scope) - {missing}))
             for needed, method, path, arguments, _ in OPERATIONS:
                 if needed is missing:
-                    answer = await client.request(method, path, **arguments())
-                    assert answer.status_code == 403, (method, path)
+                    response = await client.request(method, path, **arguments())
+                    assert response.status_code == 403, (method, path)
 
     @pytest.mark.req("R-112")
-    async def test_without_a_key_nothing_is_answered(
+    async def test_request_without_key_is_rejected(
         self, http: httpx.AsyncClient, admin: httpx.AsyncClient
     ) -> None:
         for _, method, path, arguments, _ in OPERATIONS:
             for client in (http, admin):
-                answer = await client.request(method, path, **arguments())
-                assert answer.status_code == 401, (method, path)
-                assert answer.json()["code"] == "authentication-required"
-                assert answer.headers["www-authenticate"]
+                response = await client.request(method, path, **arguments())
+                assert response.status_code == 401, (method, path)
+                assert response.json()["code"] == "authentication-required"
+                assert response.headers["www-authenticate"]
 
     @pytest.mark.req("R-112")
-    async def test_a_key_in_another_place_is_no_key(
+    async def test_key_in_other_place_is_ignored(
         self, http: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         key = integration.headers["x-api-key"]
-        answers = [
+        responses = [
             await http.get(CUSTOMER, params={"api_key": key}),
             await http.get(CUSTOMER, params={"X-API-Key": key}),
             await http.get(CUSTOMER, headers={"Authorization": f"Bearer {key}"}),
             await http.get("/v1/admin/customers", headers={"X-API-Key": key}),
             await http.get("/v1/customer/documents", headers={"X-API-Key": key}),
         ]
-        assert [answer.status_code for answer in answers] == [401] * 5
+        assert [response.status_code for response in responses] == [401] * 5
 
     @pytest.mark.req("R-115", "R-035")
-    async def test_admin_only_types_need_a_scope_of_their_own(
+    async def test_admin_only_types_need_separate_scope(
         self, admin: httpx.AsyncClient, key_client: KeyClients
     ) -> None:
         await make_type(admin, "S", upload_mode="admin_only")
@@ -101,9 +102,9 @@ class TestScopes:
         plain = await key_client(Scope.DOCUMENTS_WRITE)
         only = await key_client(Scope.DOCUMENTS_WRITE_ADMIN_ONLY)
         both = await key_client(Scope.DOCUMENTS_WRITE, Scope.DOCUMENTS_WRITE_ADMIN_ONLY)
-        answers = [await client.put(path, **upload_of()) for client in (plain, only, both)]
-        assert [answer.status_code for answer in answers] == [403, 403, 201]
-        assert {answer.json()["code"] for answer in answers[:2]} == {"insufficient-scope"}
+        responses = [await client.put(path, **upload_of()) for client in (plain, only, both)]
+        assert [response.status_code for response in responses] == [403, 403, 201]
+        assert {response.json()["code"] for response in responses[:2]} == {"insufficient-scope"}
 
 
 class TestSync:
@@ -116,7 +117,7 @@ class TestSync:
         assert (first.status_code, second.status_code) == (201, 200)
         assert (read["name"], read["email"], read["tags"]) == (None, "a@b.example", [])
 
-    async def test_staff_see_the_same(
+    async def test_staff_see_synchronised_customer(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         await integration.put(CUSTOMER, json={"name": "A"})
@@ -130,29 +131,29 @@ class TestSync:
         assert (patched["name"], patched["email"]) == (None, "a@b.example")
 
     @pytest.mark.req("R-116", "A-33")
-    async def test_an_unknown_customer_is_told_apart_from_one_without_documents(
+    async def test_unknown_customer_differs_from_customer_without_documents(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         await make_type(admin, "T", upload_mode="required")
         await make_customer(admin, "c-1")
         for rest in ("", "/documents", "/gate", "/documents/t"):
             known = await integration.get(f"{CUSTOMER}{rest}")
-            unknown = await integration.get(f"{CUSTOMERS}/nobody{rest}")
+            unknown = await integration.get(f"{CUSTOMERS}/unknown{rest}")
             assert known.status_code == 200, rest
-            assert (unknown.status_code, unknown.json()["code"]) == (404, "customer-unknown")
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "customer-not-found")
 
 
 class TestBatch:
     """POST /v1/integration/customer-batches."""
 
-    async def test_each_item_is_created_or_replaced_in_order(
+    async def test_items_are_created_or_replaced_in_order(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         await make_customer(admin, "c-2", name="Old", email="old@x.example")
         items = [{"id": "c-3", "name": "C"}, {"id": "c-2", "name": "B"}, {"id": "c-1"}]
-        answer = await integration.post(BATCHES, json={"items": items})
-        assert answer.status_code == 207
-        assert answer.json()["items"] == [
+        response = await integration.post(BATCHES, json={"items": items})
+        assert response.status_code == 207
+        assert response.json()["items"] == [
             {"id": "c-3", "status": 201, "problem": None},
             {"id": "c-2", "status": 200, "problem": None},
             {"id": "c-1", "status": 201, "problem": None},
@@ -160,42 +161,42 @@ class TestBatch:
         read = (await integration.get(f"{CUSTOMERS}/c-2")).json()
         assert (read["name"], read["email"]) == ("B", None)
 
-    async def test_one_that_is_refused_stops_no_other(
+    async def test_rejected_item_does_not_stop_others(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         await make_customer(admin, "c-2")
         await admin.delete("/v1/admin/customers/c-2")
         items = [{"id": "c-1"}, {"id": "c-2"}, {"id": "c-3"}]
-        answer = await integration.post(BATCHES, json={"items": items})
-        results = answer.json()["items"]
+        response = await integration.post(BATCHES, json={"items": items})
+        results = response.json()["items"]
         assert [result["status"] for result in results] == [201, 409, 201]
         problem = results[1]["problem"]
         assert (problem["code"], problem["status"]) == ("customer-being-erased", 409)
-        assert problem["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
+        assert problem["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
         assert (await integration.get(f"{CUSTOMERS}/c-3")).status_code == 200
 
-    async def test_five_hundred_are_taken_and_one_more_is_not(
+    async def test_batch_is_limited_to_five_hundred(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         items = [{"id": f"c-{number}"} for number in range(501)]
-        refused = await integration.post(BATCHES, json={"items": items})
-        assert refused.status_code == 422
-        assert refused.json()["errors"][0]["pointer"] == "/items"
-        answer = await integration.post(BATCHES, json={"items": items[:500]})
-        assert answer.status_code == 207
+        rejected = await integration.post(BATCHES, json={"items": items})
+        assert rejected.status_code == 422
+        assert rejected.json()["errors"][0]["pointer"] == "/items"
+        response = await integration.post(BATCHES, json={"items": items[:500]})
+        assert response.status_code == 207
         page = await admin.get("/v1/admin/customers", params={"include_total": "true"})
         assert page.json()["total"] == 500
 
-    async def test_five_hundred_long_ones_fit(self, integration: httpx.AsyncClient) -> None:
+    async def test_five_hundred_longest_items_fit(self, integration: httpx.AsyncClient) -> None:
         items = [
-            {"id": f"c-{number}".ljust(128, "x"), "name": "é" * 200, "email": "x" * 320}
+            {"id": f"c-{number}".ljust(128, "x"), "name": "é" * 200, "email": "x" * 318 + "@x"}
             for number in range(500)
         ]
-        answer = await integration.post(BATCHES, json={"items": items})
-        assert answer.status_code == 207
-        assert {result["status"] for result in answer.json()["items"]} == {201}
+        response = await integration.post(BATCHES, json={"items": items})
+        assert response.status_code == 207
+        assert {result["status"] for result in response.json()["items"]} == {201}
 
-    async def test_what_is_no_batch_is_refused_whole(
+    async def test_invalid_batch_is_rejected_as_a_whole(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         table: list[tuple[Any, str]] = [
@@ -208,12 +209,12 @@ class TestBatch:
             ({"items": [{"id": "c-1"}], "nope": 1}, "/nope"),
         ]
         for body, pointer in table:
-            answer = await integration.post(BATCHES, json=body)
-            assert answer.status_code == 422, body
-            assert answer.json()["errors"][0]["pointer"] == pointer
+            response = await integration.post(BATCHES, json=body)
+            assert response.status_code == 422, body
+            assert response.json()["errors"][0]["pointer"] == pointer
         assert (await admin.get("/v1/admin/customers")).json()["items"] == []
 
-    async def test_a_repeated_request_is_answered_alike(
+    async def test_repeated_request_is_replayed(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         headers = {"Idempotency-Key": "k-1"}
@@ -225,3 +226,23 @@ class TestBatch:
         assert (again.status_code, again.json()) == (207, first.json())
         assert (await integration.get(CUSTOMER)).json()["name"] == "B"
         assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+
+
+@pytest.mark.req("B-100")
+@pytest.mark.parametrize("control", CONTROLS)
+async def test_control_characters_are_rejected(key_client: KeyClients, control: str) -> None:
+    key = await key_client(Scope.CUSTOMERS_READ, Scope.CUSTOMERS_WRITE)
+    for member, value, place in [
+        ("name", f"a{control}b", ""),
+        ("email", f"a{control}@example.org", ""),
+        ("tags", ["a", f"a{control}b"], "/1"),
+    ]:
+        one = await key.put(CUSTOMER, json={member: value})
+        assert one.status_code == 422
+        assert one.json()["errors"][0]["pointer"] == f"/{member}{place}"
+        batch = await key.post(
+            BATCHES, json={"items": [{"id": "c-1"}, {"id": "c-2", member: value}]}
+        )
+        assert batch.status_code == 422
+        assert batch.json()["errors"][0]["pointer"] == f"/items/1/{member}{place}"
+    assert (await key.get(CUSTOMER)).status_code == 404

@@ -1,4 +1,4 @@
-"""Document types as third parties see them."""
+"""Document types, as third parties read them."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ class TestList:
     """GET /v1/integration/document-types."""
 
     @pytest.mark.req("R-111")
-    async def test_active_types_come_in_their_order_as_staff_see_them(
+    async def test_active_types_are_listed_in_staff_order(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         for name in ("A", "B", "C"):
@@ -22,7 +22,7 @@ class TestList:
         assert [item["key"] for item in items] == ["c", "a"]
         assert items == (await admin.get("/v1/admin/document-types")).json()["items"]
 
-    async def test_it_is_a_list_like_others(
+    async def test_supports_paging(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         for name in ("A", "B"):
@@ -33,18 +33,16 @@ class TestList:
         assert (first["items"][0]["key"], first["total"]) == ("a", 2)
         assert (second["items"][0]["key"], second["next_cursor"]) == ("b", None)
 
-    async def test_archived_ones_are_not_for_third_parties(
-        self, integration: httpx.AsyncClient
-    ) -> None:
-        answer = await integration.get(TYPES, params={"archived": "true"})
-        assert answer.status_code == 422
-        assert answer.json()["errors"][0]["parameter"] == "archived"
+    async def test_archived_types_are_not_listed(self, integration: httpx.AsyncClient) -> None:
+        response = await integration.get(TYPES, params={"archived": "true"})
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["parameter"] == "archived"
 
-    async def test_a_cursor_of_staff_is_another_lists(
+    async def test_staff_cursor_is_rejected(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         for name in ("A", "B"):
             await make_type(admin, name)
         page = await admin.get("/v1/admin/document-types", params={"limit": 1})
-        answer = await integration.get(TYPES, params={"cursor": page.json()["next_cursor"]})
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
+        response = await integration.get(TYPES, params={"cursor": page.json()["next_cursor"]})
+        assert (response.status_code, response.json()["code"]) == (400, "invalid-cursor")

@@ -1,4 +1,4 @@
-"""Erasures that the host asks for."""
+"""Erasures requested by the host."""
 
 import uuid
 
@@ -24,7 +24,7 @@ class TestDelete:
     """DELETE /v1/integration/customers/{id}."""
 
     @pytest.mark.req("R-100", "R-105")
-    async def test_it_runs_is_watched_and_ends(
+    async def test_erasure_can_be_started_watched_and_completes(
         self, integration: httpx.AsyncClient, resources: Resources
     ) -> None:
         first = await integration.delete(CUSTOMER)
@@ -39,21 +39,23 @@ class TestDelete:
         assert (done["state"], done["counts"]["blobs_deleted"]) == ("completed", 1)
         assert (await integration.delete(CUSTOMER)).status_code == 404
 
-    async def test_reads_and_writes_while_it_runs(self, integration: httpx.AsyncClient) -> None:
+    async def test_reads_and_writes_during_erasure(self, integration: httpx.AsyncClient) -> None:
         await integration.delete(CUSTOMER)
         for rest in ("", "/documents", "/documents/t", "/documents/t/content", "/gate"):
-            answer = await integration.get(f"{CUSTOMER}{rest}")
-            assert (answer.status_code, answer.json()["code"]) == (404, "customer-unknown"), rest
-        answers = [
+            response = await integration.get(f"{CUSTOMER}{rest}")
+            assert (response.status_code, response.json()["code"]) == (404, "customer-not-found"), (
+                rest
+            )
+        responses = [
             await integration.put(CUSTOMER, json={}),
             await integration.patch(CUSTOMER, json={}),
             await integration.put(f"{CUSTOMER}/documents/t", **upload_of()),
         ]
-        assert {(a.status_code, a.json()["code"]) for a in answers} == {
+        assert {(r.status_code, r.json()["code"]) for r in responses} == {
             (409, "customer-being-erased")
         }
 
-    async def test_staff_and_host_are_told_of_the_same_erasure(
+    async def test_staff_and_integration_see_same_erasure(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         ours = (await integration.delete(CUSTOMER)).headers["location"]
@@ -64,6 +66,6 @@ class TestDelete:
 class TestRead:
     """GET /v1/integration/erasures/{id}."""
 
-    async def test_an_unknown_one_is_not_found(self, integration: httpx.AsyncClient) -> None:
-        answer = await integration.get(f"/v1/integration/erasures/{uuid.uuid4()}")
-        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    async def test_unknown_erasure_is_not_found(self, integration: httpx.AsyncClient) -> None:
+        response = await integration.get(f"/v1/integration/erasures/{uuid.uuid4()}")
+        assert (response.status_code, response.json()["code"]) == (404, "not-found")

@@ -1,6 +1,6 @@
-// A front end for the staff: what is asked for, how far everyone is, who did what.
+// A front end for staff: document types, progress of customers, audit trail.
 //
-// Each line after `@ts-expect-error` must be refused, with the code that stands there.
+// The compiler must reject each line after `@ts-expect-error` with that code.
 import createClient from "openapi-fetch";
 import { exhausted, multipart } from "./support";
 import type { components, operations, paths } from "./types/admin";
@@ -8,8 +8,9 @@ import type { components, operations, paths } from "./types/admin";
 type Customer = components["schemas"]["CustomerRead"];
 type DocumentType = components["schemas"]["DocumentTypeRead"];
 type Filters = NonNullable<operations["admin_list_customers"]["parameters"]["query"]>;
-type Problem = components["schemas"]["Problem"];
-type Answers<Id extends keyof operations> = operations[Id]["responses"];
+type Schemas = components["schemas"];
+type Problem = Schemas[Extract<keyof Schemas, `${string}Problem`>];
+type Responses<Id extends keyof operations> = operations[Id]["responses"];
 
 const client = createClient<paths>({
   baseUrl: "https://docvault.example",
@@ -55,14 +56,14 @@ export const wrongFilters: Filters[] = [
   { sort: "email" },
   // @ts-expect-error TS2322 a list
   { uploaded: "identity-card" },
-  // @ts-expect-error TS2322 a query has no null: the first page is asked for without a cursor
+  // @ts-expect-error TS2322 no null in queries: the first page is requested without a cursor
   { cursor: null },
   // @ts-expect-error TS2353 no such filter
   { state: "uploaded" },
 ];
 
 export function nameOf(customer: Customer): string {
-  // @ts-expect-error TS2322 the host may not have told it
+  // @ts-expect-error TS2322 the host may not have sent it
   const name: string = customer.name;
   return customer.name ?? customer.email ?? `${customer.id} ${name} ${customer.tags.join()}`;
 }
@@ -92,13 +93,13 @@ export async function createTypes(): Promise<DocumentType | undefined> {
 }
 
 export const wrongTypes: components["schemas"]["DocumentTypeCreate"][] = [
+  { name: "Reference", upload_mode: "required" },
+  // @ts-expect-error TS2322 the codes of older systems have no type
   { name: "Reference", upload_mode: 1 },
-  // @ts-expect-error TS2741 a name is needed
+  // @ts-expect-error TS2741 a name is required
   { key: "identity-card" },
   // @ts-expect-error TS2322 not a mode
   { name: "Identity card", upload_mode: "mandatory" },
-  // @ts-expect-error TS2322 there are three codes
-  { name: "Identity card", upload_mode: 3 },
   // @ts-expect-error TS2353 no such property
   { name: "Identity card", colour: "red" },
   // @ts-expect-error TS2322 every field is text
@@ -124,7 +125,7 @@ export async function changeSettings(): Promise<string> {
   await client.PATCH("/v1/admin/settings/portal", { body: { gate_enabled: true } });
   await client.PATCH("/v1/admin/settings/portal", {
     params: { header },
-    // @ts-expect-error TS2353 the HTML is made by docvault
+    // @ts-expect-error TS2353 the HTML is rendered by docvault
     body: { introduction: { format: "markdown", html: "<p>Welcome</p>" } },
   });
   // @ts-expect-error TS18047 there may be no introduction
@@ -139,9 +140,9 @@ export async function changeType(key: string, tag: string): Promise<string> {
   });
   await client.PATCH("/v1/admin/document-types/{key}", { params, body: { upload_mode: null } });
   await client.PUT("/v1/admin/document-type-order", { body: { keys: ["identity-card"] } });
-  const gone = await client.DELETE("/v1/admin/document-types/{key}", { params });
-  const nothing: undefined = gone.data;
-  return `${changed.data?.updated_at} ${nothing} ${gone.error?.code}`;
+  const deleted = await client.DELETE("/v1/admin/document-types/{key}", { params });
+  const nothing: undefined = deleted.data;
+  return `${changed.data?.updated_at} ${nothing} ${deleted.error?.code}`;
 }
 
 export const typeChanges: components["schemas"]["DocumentTypeUpdate"][] = [
@@ -166,7 +167,7 @@ export async function apiKeys(): Promise<string> {
   });
   // @ts-expect-error TS2322 no such scope
   const scopes: components["schemas"]["Scope"][] = ["documents:everything"];
-  // @ts-expect-error TS2339 shown when it is made and never again
+  // @ts-expect-error TS2339 shown only on creation
   const secret = read.data?.key;
   // @ts-expect-error TS2322 it may never have been used
   const used: string | undefined = read.data?.last_used_at;
@@ -188,7 +189,7 @@ export async function upload(id: string, key: string, files: Blob[]): Promise<st
     params: { path: { id, key: "other-card" } },
     body: { from: { key, version: data.version, file: 1 } },
   });
-  // @ts-expect-error TS2345 the body says from what
+  // @ts-expect-error TS2345 the body names the source
   await client.POST("/v1/admin/customers/{id}/documents/{key}/copy", { params: { path } });
   return `${by} ${copy.data?.version}`;
 }
@@ -233,9 +234,9 @@ export async function trail(customer: string): Promise<string[]> {
     params: { query: { action: "document.burn" } },
   });
   return (data?.items ?? []).map((event) => {
-    // @ts-expect-error TS18047 gone after an erasure
+    // @ts-expect-error TS18047 removed by an erasure
     const change = event.changes.field_values;
-    // @ts-expect-error TS18046 what changed can be anything
+    // @ts-expect-error TS18046 changed values have any type
     const old = change.old;
     // @ts-expect-error TS2367 not a result
     const failed = event.result === "failed";
@@ -270,36 +271,36 @@ function progress(erasure: components["schemas"]["ErasureRead"]): string {
   }
 }
 
-/** Headers have a type where they are announced, and are `unknown` where they are not. */
+/** Documented headers have a type, others are `unknown`. */
 export function tagOf(
-  answer:
-    | Answers<"admin_read_api_key">[200 | 304]
-    | Answers<"admin_create_customer">[201]
-    | Answers<"admin_read_customer">[200 | 304]
-    | Answers<"admin_put_customer">[200 | 201]
-    | Answers<"admin_read_document">[200 | 304]
-    | Answers<"admin_upload_document">[200 | 201]
-    | Answers<"admin_copy_document">[200 | 201]
-    | Answers<"admin_create_document_type">[201]
-    | Answers<"admin_read_document_type">[200 | 304]
-    | Answers<"admin_read_portal_settings">[200 | 304],
+  response:
+    | Responses<"admin_read_api_key">[200 | 304]
+    | Responses<"admin_create_customer">[201]
+    | Responses<"admin_read_customer">[200 | 304]
+    | Responses<"admin_put_customer">[200 | 201]
+    | Responses<"admin_read_document">[200 | 304]
+    | Responses<"admin_upload_document">[200 | 201]
+    | Responses<"admin_copy_document">[200 | 201]
+    | Responses<"admin_create_document_type">[201]
+    | Responses<"admin_read_document_type">[200 | 304]
+    | Responses<"admin_read_portal_settings">[200 | 304],
 ): string | undefined {
-  return answer.headers.ETag;
+  return response.headers.ETag;
 }
 
-export function tagOfKey(answer: Answers<"admin_create_api_key">[201]): string | undefined {
-  // @ts-expect-error TS2322 an answer with a secret has no tag
-  return answer.headers.ETag;
+export function tagOfKey(response: Responses<"admin_create_api_key">[201]): string | undefined {
+  // @ts-expect-error TS2322 a response with a secret has no tag
+  return response.headers.ETag;
 }
 
 export function placeOf(
-  answer:
-    | Answers<"admin_create_api_key">[201]
-    | Answers<"admin_create_customer">[201]
-    | Answers<"admin_create_document_type">[201]
-    | Answers<"admin_delete_customer">[202],
+  response:
+    | Responses<"admin_create_api_key">[201]
+    | Responses<"admin_create_customer">[201]
+    | Responses<"admin_create_document_type">[201]
+    | Responses<"admin_delete_customer">[202],
 ): string | undefined {
-  return answer.headers.Location;
+  return response.headers.Location;
 }
 
 export function explain(problem: Problem): string {
@@ -307,7 +308,7 @@ export function explain(problem: Problem): string {
     case "validation-error":
       return problem.errors.map((e) => `${e.pointer ?? e.parameter ?? "?"}: ${e.detail}`).join();
     case "precondition-failed":
-      return "somebody else was faster";
+      return "changed by another user";
     default:
       return `${problem.detail} (${problem.instance})`;
   }

@@ -1,13 +1,14 @@
-// A front end in the customer's personal area: what is asked, what was sent, what is due.
+// A front end in the customer's portal: requested, uploaded and due documents.
 //
-// Each line after `@ts-expect-error` must be refused, with the code that stands there.
+// The compiler must reject each line after `@ts-expect-error` with that code.
 import createClient from "openapi-fetch";
 import { exhausted, multipart } from "./support";
 import type { components, operations, paths } from "./types/customer";
 
 type Document = components["schemas"]["DocumentRead"];
-type Problem = components["schemas"]["Problem"];
-type Answers<Id extends keyof operations> = operations[Id]["responses"];
+type Schemas = components["schemas"];
+type Problem = Schemas[Extract<keyof Schemas, `${string}Problem`>];
+type Responses<Id extends keyof operations> = operations[Id]["responses"];
 
 const client = createClient<paths>({
   baseUrl: "https://docvault.example",
@@ -69,7 +70,7 @@ export function lineOf(document: Document): string {
   const when = document.uploaded_at === null ? "never" : sentOn(document.uploaded_at);
   // @ts-expect-error TS18047 nobody may have uploaded
   const who = document.uploaded_by.kind;
-  // @ts-expect-error TS2339 customers do not see which person of the staff it was
+  // @ts-expect-error TS2339 customers do not see which member of staff it was
   const person = document.uploaded_by?.id;
   // @ts-expect-error TS2532 there may be no file
   const first = document.files[0].filename;
@@ -147,12 +148,12 @@ export async function uploadWrongly(key: string, file: File): Promise<void> {
   await PUT("/v1/customer/documents/{key}", { params, body: { file: [file] } });
   // @ts-expect-error TS2322 a file is bytes
   await PUT("/v1/customer/documents/{key}", { params, body: { file: ["licence.jpg"] } });
-  // @ts-expect-error TS2322 a file is needed
+  // @ts-expect-error TS2322 a file is required
   await PUT("/v1/customer/documents/{key}", { params, body: { field_values: {} } });
   const field_values = { number: 1 };
   // @ts-expect-error TS2322 values are text
   await PUT("/v1/customer/documents/{key}", { params, body: { file: [file], field_values } });
-  // @ts-expect-error TS2741 which document
+  // @ts-expect-error TS2741 a document is required
   await PUT("/v1/customer/documents/{key}", { params: { path: {} }, body: { file: [file] } });
   // @ts-expect-error TS2345 only staff see versions
   await client.GET("/v1/customer/documents/{key}/versions", { params });
@@ -160,18 +161,18 @@ export async function uploadWrongly(key: string, file: File): Promise<void> {
 
 export async function saveAll(front: File, back: File): Promise<string[]> {
   const items: components["schemas"]["DocumentBatchItem"][] = [
-    { key: "identity-card", files: ["front", "back"] },
+    { key: "identity-card", files: [0, 1] },
     { key: "references", field_values: { name: "A. Bakker", phone: null } },
   ];
   const { data, error } = await client.POST("/v1/customer/document-batches", {
-    body: { items, front, back },
+    body: { batch: { items }, files: [front, back] },
     bodySerializer: multipart,
   });
   if (error) {
     return [explain(error)];
   }
   return data.items.map((item) => {
-    // @ts-expect-error TS18048 it may have been refused
+    // @ts-expect-error TS18047 it may have been rejected
     const version = item.document.version;
     return item.problem ? explain(item.problem) : `${item.key}: ${item.status} ${version}`;
   });
@@ -184,10 +185,10 @@ export async function correct(key: string, tag: string): Promise<void> {
     body: { field_values: { "date-of-issue": "2024-05-02", number: null } },
   });
   await client.PATCH("/v1/customer/documents/{key}", { params: { path }, body: {} });
-  const gone = await client.DELETE("/v1/customer/documents/{key}", { params: { path } });
-  const nothing: undefined = gone.data;
-  if (nothing === undefined && gone.error?.code === "delete-not-allowed") {
-    throw new Error(explain(gone.error));
+  const deleted = await client.DELETE("/v1/customer/documents/{key}", { params: { path } });
+  const nothing: undefined = deleted.data;
+  if (nothing === undefined && deleted.error?.code === "delete-not-allowed") {
+    throw new Error(explain(deleted.error));
   }
 }
 
@@ -212,21 +213,23 @@ export async function show(key: string): Promise<string> {
   return small.data ? URL.createObjectURL(small.data) : String(whole.data?.locked);
 }
 
-/** Headers have a type where they are announced, and are `unknown` where they are not. */
+/** Documented headers have a type, others are `unknown`. */
 export function tagOf(
-  answer:
-    | Answers<"customer_read_document">[200 | 304]
-    | Answers<"customer_upload_document">[200 | 201]
-    | Answers<"customer_update_document">[200]
-    | Answers<"customer_read_content">[200 | 206 | 304]
-    | Answers<"customer_read_preview">[200 | 304],
+  response:
+    | Responses<"customer_read_document">[200 | 304]
+    | Responses<"customer_upload_document">[200 | 201]
+    | Responses<"customer_update_document">[200]
+    | Responses<"customer_read_content">[200 | 206 | 304]
+    | Responses<"customer_read_preview">[200 | 304],
 ): string | undefined {
-  return answer.headers.ETag;
+  return response.headers.ETag;
 }
 
-export function tagOfNothing(answer: Answers<"customer_delete_document">[204]): string | undefined {
-  // @ts-expect-error TS2322 nothing is left that could have a tag
-  return answer.headers.ETag;
+export function tagOfNothing(
+  response: Responses<"customer_delete_document">[204],
+): string | undefined {
+  // @ts-expect-error TS2322 a deleted document has no tag
+  return response.headers.ETag;
 }
 
 export function explain(problem: Problem): string {
@@ -234,9 +237,9 @@ export function explain(problem: Problem): string {
     case "validation-error":
       return problem.errors.map((e) => `${e.pointer ?? e.parameter ?? "?"}: ${e.detail}`).join();
     case "file-too-large":
-      return `at most ${mebibytes(problem.limit_bytes ?? 0)} MiB`;
-    case "media-type-not-allowed":
-      return `${problem.detected?.toUpperCase() ?? "this"} is none of ${problem.allowed?.join()}`;
+      return `at most ${mebibytes(problem.limit_bytes)} MiB`;
+    case "unsupported-media-type":
+      return `${problem.detected?.toUpperCase() ?? "this"} is none of ${problem.allowed.join()}`;
     case "portal-section-disabled":
     case "admin-only-document":
       return problem.title;

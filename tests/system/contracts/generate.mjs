@@ -1,4 +1,4 @@
-// Writes the TypeScript types of an OpenAPI document to stdout, as a front end would make them.
+// Writes the TypeScript types of an OpenAPI document to stdout, as a front end would generate them.
 import { readFileSync } from "node:fs";
 import openapiTS, { astToString } from "openapi-typescript";
 import ts from "typescript";
@@ -6,9 +6,7 @@ import ts from "typescript";
 const [document] = process.argv.slice(2);
 
 const types = await openapiTS(readFileSync(document, "utf8"), {
-  // What has a default may be left out of a request; answers say what they always have.
-  defaultNonNullable: false,
-  // Files are bytes and not text.
+  // Files are bytes, not text.
   transform: (schema) =>
     schema.format === "binary" ? ts.factory.createTypeReferenceNode("Blob") : undefined,
 });

@@ -1,5 +1,5 @@
-// Tells about a file of generated types, as JSON: of each property by its path its type, whether
-// it is optional and whether it can be null; and the paths of all that is `any` or `unknown`.
+// Describes a file of generated types as JSON: for each property by path its type, whether it is
+// optional and whether it can be null; and the paths of everything that is `any` or `unknown`.
 import { readFileSync } from "node:fs";
 import ts from "typescript";
 

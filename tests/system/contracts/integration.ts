@@ -1,6 +1,6 @@
-// A third-party system: tells about customers, brings and takes documents, asks the gate.
+// A third-party system: registers customers, exchanges documents, queries the gate.
 //
-// Each line after `@ts-expect-error` must be refused, with the code that stands there.
+// The compiler must reject each line after `@ts-expect-error` with that code.
 import createClient from "openapi-fetch";
 import { exhausted, multipart } from "./support";
 import type { components, operations, paths } from "./types/integration";
@@ -8,30 +8,31 @@ import type { components, operations, paths } from "./types/integration";
 type Customer = components["schemas"]["CustomerRead"];
 type CustomerPut = components["schemas"]["CustomerPut"];
 type Document = components["schemas"]["DocumentRead"];
-type Problem = components["schemas"]["Problem"];
-type Answers<Id extends keyof operations> = operations[Id]["responses"];
+type Schemas = components["schemas"];
+type Problem = Schemas[Extract<keyof Schemas, `${string}Problem`>];
+type Responses<Id extends keyof operations> = operations[Id]["responses"];
 
 const client = createClient<paths>({
   baseUrl: "https://docvault.example",
   headers: { "X-API-Key": "dv_live_secret" },
 });
 
-export async function tell(id: string, data: CustomerPut): Promise<Customer> {
-  const answer = await client.PUT("/v1/integration/customers/{id}", {
+export async function register(id: string, data: CustomerPut): Promise<Customer> {
+  const response = await client.PUT("/v1/integration/customers/{id}", {
     params: { path: { id }, header: { "If-None-Match": "*" } },
     body: data,
   });
-  if (answer.error) {
-    throw new Error(explain(answer.error));
+  if (response.error) {
+    throw new Error(explain(response.error));
   }
-  return answer.data;
+  return response.data;
 }
 
-export const toldCustomers: CustomerPut[] = [
+export const registeredCustomers: CustomerPut[] = [
   {},
   { name: "A. Bakker", email: "a.bakker@example.org", tags: ["wholesale"] },
   { name: null, email: null },
-  // @ts-expect-error TS2322 no tags is an empty list
+  // @ts-expect-error TS2322 absent tags are an empty list
   { name: "A. Bakker", tags: null },
   // @ts-expect-error TS2353 the id is in the path
   { id: "c-1042" },
@@ -52,7 +53,7 @@ export async function tellAll(): Promise<string[]> {
     params: { header: { "Idempotency-Key": "import-2026-11-24" } },
     body: { items: [{ id: "c-1042", name: "A. Bakker" }, { id: "c-1043" }] },
   });
-  // @ts-expect-error TS2741 whose name
+  // @ts-expect-error TS2741 a name is required
   const nameless: components["schemas"]["CustomerBatch"]["items"] = [{ name: "A. Bakker" }];
   if (error) {
     return [explain(error), `${nameless.length}`];
@@ -68,7 +69,7 @@ export async function documentsOf(id: string): Promise<Map<string, Document>> {
   const { data, error } = await client.GET("/v1/integration/customers/{id}/documents", {
     params: { path: { id }, query: { limit: 200 } },
   });
-  if (error?.code === "customer-unknown" || !data) {
+  if (error?.code === "customer-not-found" || !data) {
     return new Map();
   }
   return new Map(data.items.map((document) => [document.type.key, document]));
@@ -155,27 +156,29 @@ export async function forget(id: string): Promise<boolean> {
 export async function askedNow(): Promise<string[]> {
   const { data } = await client.GET("/v1/integration/document-types");
   const types = data?.items ?? [];
-  // @ts-expect-error TS2367 answers have the names and not the old codes
+  // @ts-expect-error TS2367 responses have the names and not the old codes
   const old = types.filter((type) => type.upload_mode === 1);
   return [...old, ...types.filter((type) => type.upload_mode === "required")].map((t) => t.key);
 }
 
-/** Headers have a type where they are announced, and are `unknown` where they are not. */
+/** Documented headers have a type, others are `unknown`. */
 export function tagOf(
-  answer:
-    | Answers<"integration_read_customer">[200 | 304]
-    | Answers<"integration_put_customer">[200 | 201]
-    | Answers<"integration_update_customer">[200]
-    | Answers<"integration_read_document">[200 | 304]
-    | Answers<"integration_upload_document">[200 | 201]
-    | Answers<"integration_read_content">[200 | 206 | 304]
-    | Answers<"integration_read_erasure">[200 | 304],
+  response:
+    | Responses<"integration_read_customer">[200 | 304]
+    | Responses<"integration_put_customer">[200 | 201]
+    | Responses<"integration_update_customer">[200]
+    | Responses<"integration_read_document">[200 | 304]
+    | Responses<"integration_upload_document">[200 | 201]
+    | Responses<"integration_read_content">[200 | 206 | 304]
+    | Responses<"integration_read_erasure">[200 | 304],
 ): string | undefined {
-  return answer.headers.ETag;
+  return response.headers.ETag;
 }
 
-export function placeOf(answer: Answers<"integration_delete_customer">[202]): string | undefined {
-  return answer.headers.Location;
+export function placeOf(
+  response: Responses<"integration_delete_customer">[202],
+): string | undefined {
+  return response.headers.Location;
 }
 
 export function explain(problem: Problem): string {
@@ -184,8 +187,8 @@ export function explain(problem: Problem): string {
       return `give the key more scopes: ${problem.detail}`;
     case "file-too-large":
       return `more than ${problem.limit_bytes?.toFixed() ?? "?"} bytes`;
-    case "media-type-not-allowed":
-      return `one of ${problem.allowed?.join() ?? "?"}`;
+    case "unsupported-media-type":
+      return `one of ${problem.allowed.join() ?? "?"}`;
     case "validation-error":
       return problem.errors.map((error) => `${error.code} at ${error.pointer}`).join();
     default:

@@ -1,6 +1,5 @@
-// Lints an OpenAPI document with the rules of redocly.yaml, which it checks too: one line for
-// each problem on stdout, nothing when all is well. This is the engine inside @redocly/cli, which
-// itself would bring 230 more packages.
+// Lints an OpenAPI document with the rules of redocly.yaml, which it checks too: prints one line
+// per problem. This is the engine of @redocly/cli, which itself would add 230 more packages.
 import { readFileSync } from "node:fs";
 import { createConfig, lint, lintConfig, makeDocumentFromString } from "@redocly/openapi-core";
 

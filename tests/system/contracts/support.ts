@@ -1,11 +1,11 @@
-// What all three programs need.
+// Shared by all three programs.
 
-/** Does not compile while a `switch` leaves a value out. */
+/** Does not compile if a `switch` omits a value. */
 export function exhausted(value: never): never {
   throw new Error(`unexpected: ${String(value)}`);
 }
 
-/** Values as JSON, files as they are: what `encoding` in the contracts asks for. */
+/** Values as JSON, files as bytes, as required by `encoding` in the contracts. */
 export function multipart(body: Record<string, unknown>): FormData {
   const form = new FormData();
   for (const [name, value] of Object.entries(body)) {

@@ -1,4 +1,4 @@
-"""The admin audience: staff, by a token with the admin scope."""
+"""The admin API: staff, by a token with the admin scope."""
 
 from fastapi import APIRouter
 
@@ -9,13 +9,13 @@ from docvault.api.admin import (
     document_types,
     documents,
     erasures,
-    settings,
+    portal_settings,
     upload_sessions,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     document_types.router,
-    settings.router,
+    portal_settings.router,
     customers.router,
     documents.router,
     upload_sessions.router,

@@ -1,23 +1,25 @@
-"""Staff read who did what."""
+"""The audit trail."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from docvault.api.callers import AdminRoute
-from docvault.api.calls import Call
-from docvault.api.operations import operation
-from docvault.api.pages import cursors_of, page_response, time_place
-from docvault.api.pagination import (
+from docvault.api.http.pagination import (
     DEFAULT_LIMIT,
     CursorQuery,
+    Cursors,
     IncludeTotalQuery,
     LimitQuery,
-    cut_page,
+    decode_time_cursor,
 )
-from docvault.api.views import audit_event_view
+from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.requests import ApiRequest
+from docvault.api.routing.routes import AdminRoute
+from docvault.api.shared.pages import page_response
+from docvault.domain.audit import AuditAction
 from docvault.errors import InvalidCursor
-from docvault.schemas.audit_events import AuditAction, AuditEventPage
+from docvault.presenters.audit_events import present_audit_event
+from docvault.schemas.audit_events import AuditEventPage
 from docvault.schemas.base import InputTime
 from docvault.services.audit_events import AuditQuery, count_audit_events, list_audit_events
 
@@ -28,21 +30,21 @@ CustomerQuery = Annotated[
     Query(
         min_length=1,
         max_length=128,
-        description="Only events about this customer, also after an erasure.",
+        description="Only events about this customer, including after their erasure.",
     ),
 ]
 ActorQuery = Annotated[
-    str | None, Query(min_length=1, max_length=255, description="Only what this actor did.")
+    str | None, Query(min_length=1, max_length=255, description="Only events caused by this actor.")
 ]
-ActionQuery = Annotated[AuditAction | None, Query(description="Only this action.")]
-SinceQuery = Annotated[InputTime | None, Query(description="From this moment on.")]
-UntilQuery = Annotated[InputTime | None, Query(description="Before this moment.")]
+ActionQuery = Annotated[AuditAction | None, Query(description="Only events of this action.")]
+SinceQuery = Annotated[InputTime | None, Query(description="Only events at or after this time.")]
+UntilQuery = Annotated[InputTime | None, Query(description="Only events before this time.")]
 
 
 @router.get("/audit-events", response_model=AuditEventPage, summary="List audit events")
-@operation(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,))
+@operation(Read(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,)))
 async def admin_list_audit_events(
-    call: Call,
+    request: ApiRequest,
     customer: CustomerQuery = None,
     actor: ActorQuery = None,
     action: ActionQuery = None,
@@ -52,20 +54,24 @@ async def admin_list_audit_events(
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
 ) -> Response:
-    """Return every change, every reading of files and every refusal, newest first."""
+    """List all changes, file downloads and denied requests, newest first.
+
+    A page may hold fewer events than `limit` if their details are large; follow `next_cursor`.
+    """
     query = AuditQuery(customer, actor, action, since, until)
-    cursors = cursors_of(call)
-    rows = await list_audit_events(
-        call.work, query, before=time_place(cursors, cursor), limit=limit + 1
+    cursors = Cursors.of(request, request.context.keyring)
+    page = await list_audit_events(
+        request.uow, query, before=decode_time_cursor(cursors, cursor), limit=limit
     )
-    items, next_cursor = cut_page(
-        rows, limit, cursors, lambda row: [row[0].at.isoformat(), str(row[0].id)]
-    )
+    next_cursor = None
+    if page.has_more:
+        last = page.events[-1]
+        next_cursor = cursors.encode([last.at.isoformat(), str(last.id)])
     return await page_response(
         AuditEventPage(
-            items=[audit_event_view(event, detail) for event, detail in items],
+            items=[present_audit_event(event) for event in page.events],
             next_cursor=next_cursor,
         ),
         include_total,
-        lambda: count_audit_events(call.work, query),
+        lambda: count_audit_events(request.uow, query),
     )

@@ -1,45 +1,41 @@
-"""Staff see the state of everyone and keep customers."""
+"""Customers, as staff see and manage them."""
 
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 
-from docvault.api.callers import AdminRoute
-from docvault.api.calls import Call
-from docvault.api.customers import (
-    customer_response,
-    delete_customer,
-    locked_customer,
-    replace_customer,
-)
-from docvault.api.documents import read_gate
-from docvault.api.operations import operation
-from docvault.api.pages import cursors_of, page_response
-from docvault.api.pagination import (
+from docvault.api.http.pagination import (
     DEFAULT_LIMIT,
     CursorQuery,
+    Cursors,
     IncludeTotalQuery,
     LimitQuery,
-    cut_page,
 )
-from docvault.api.paths import CustomerIdPath
-from docvault.api.responses import json_response
-from docvault.api.views import customer_view, summary_view
+from docvault.api.http.parameters import CustomerIdPath
+from docvault.api.http.responses import json_response
+from docvault.api.routing.operation import JsonBody, NoBody, Read, operation
+from docvault.api.routing.requests import ApiRequest, CustomerRequest, DocumentsRequest
+from docvault.api.routing.routes import AdminRoute
+from docvault.api.shared.customers import (
+    customer_response,
+    delete_customer,
+    lock_customer,
+    replace_customer,
+)
+from docvault.api.shared.documents import read_gate
+from docvault.api.shared.pages import with_total
+from docvault.domain.audit import AuditAction
+from docvault.domain.customers import CustomerCursor, CustomerSort
+from docvault.domain.gate import GateDecision
 from docvault.errors import (
     CustomerBeingErased,
     CustomerExists,
-    CustomerUnknown,
+    CustomerNotFound,
     InvalidCursor,
     UnknownFilterType,
 )
-from docvault.rules.customers import (
-    CustomerFilter,
-    CustomerPlace,
-    CustomerSort,
-)
-from docvault.rules.gate import GateDecision
-from docvault.schemas.audit_events import AuditAction
+from docvault.presenters.customers import present_customer, present_summary
 from docvault.schemas.customers import (
     CustomerCreate,
     CustomerPage,
@@ -49,46 +45,50 @@ from docvault.schemas.customers import (
     CustomerUpdate,
 )
 from docvault.schemas.gate import GateRead
-from docvault.services import customers, settings
+from docvault.services import customers
+from docvault.services.customers import CustomerQuery
 
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 MAX_FILTERS = 20
-# What a customer's id may hold and a path segment too (RFC 3986); only "|" is left.
+# Characters of customer ids that need no encoding in a path segment (RFC 3986): all but "|".
 SAFE_IN_PATH = "~:@+="
 
 HasDocumentsQuery = Annotated[
-    bool | None, Query(description="Only customers with, or without, any document.")
+    bool | None,
+    Query(description="Only customers with (`true`) or without (`false`) any document."),
 ]
 UploadedQuery = Annotated[
     list[str],
-    Query(max_length=MAX_FILTERS, description="Only customers with a file for this type."),
+    Query(max_length=MAX_FILTERS, description="Only customers with a file for this document type."),
 ]
 NotUploadedQuery = Annotated[
     list[str],
-    Query(max_length=MAX_FILTERS, description="Only customers without a file for this type."),
+    Query(
+        max_length=MAX_FILTERS, description="Only customers without a file for this document type."
+    ),
 ]
 GateQuery = Annotated[
-    GateDecision | None, Query(description="Only customers whom the gate lets through, or not.")
+    GateDecision | None, Query(description="Only customers with this gate status.")
 ]
 SearchQuery = Annotated[
     str | None,
     Query(
         min_length=1,
         max_length=200,
-        description="What the id, the name or the e-mail address begins with, in any case.",
+        description="A prefix of the id, name or e-mail address, case-insensitive.",
     ),
 ]
-SortQuery = Annotated[CustomerSort, Query(description="The id breaks ties.")]
+SortQuery = Annotated[CustomerSort, Query(description="The sort order; ties are broken by id.")]
 
 
 @router.get("/customers", response_model=CustomerPage, summary="List customers")
-@operation(AuditAction.CUSTOMER_LIST, errors=(InvalidCursor, UnknownFilterType))
+@operation(Read(AuditAction.CUSTOMER_LIST, errors=(InvalidCursor, UnknownFilterType)))
 async def admin_list_customers(
-    call: Call,
+    request: ApiRequest,
     has_documents: HasDocumentsQuery = None,
     uploaded: UploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
-    not_uploaded: NotUploadedQuery = [],  # noqa: B006 - idem
+    not_uploaded: NotUploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     gate: GateQuery = None,
     q: SearchQuery = None,
     sort: SortQuery = CustomerSort.CREATED_AT,
@@ -96,85 +96,88 @@ async def admin_list_customers(
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
 ) -> Response:
-    """Return customers; all filters hold together, and with search and paging."""
-    portal = await settings.read_portal_settings(call.work)
-    filter_ = CustomerFilter(
-        has_documents=has_documents,
-        uploaded=await customers.filter_types(call.work, "uploaded", uploaded),
-        not_uploaded=await customers.filter_types(call.work, "not_uploaded", not_uploaded),
-        gate=gate,
-        gate_enforced=portal.gate_enabled,
-        search=q,
+    """List customers. Filters and search are combined with AND."""
+    query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q)
+    cursors = Cursors.of(request, request.context.keyring)
+    listing = await customers.list_customers(
+        request.uow,
+        query,
+        sort,
+        after=None if cursor is None else CustomerCursor(*cursors.decode(cursor)),
+        limit=limit,
+        include_total=include_total,
     )
-    cursors = cursors_of(call)
-    after = None if cursor is None else CustomerPlace(*cursors.decode(cursor))
-    rows = await customers.list_customers(call.work, filter_, sort, after=after, limit=limit + 1)
-    items, next_cursor = cut_page(rows, limit, cursors, lambda c: [c.sort_value, c.external_id])
-    counts = await customers.count_documents(call.work, items)
-    views = [customer_view(customer, counts[customer.id]) for customer in items]
-    return await page_response(
-        CustomerPage(items=views, next_cursor=next_cursor),
-        include_total,
-        lambda: customers.count_customers(call.work, filter_),
+    next_cursor = None
+    if listing.has_more:
+        last = listing.customers[-1]
+        next_cursor = cursors.encode([last.sort_value, last.external_id])
+    page = CustomerPage(
+        items=[present_customer(one, listing.counts[one.id]) for one in listing.customers],
+        next_cursor=next_cursor,
     )
+    return json_response(with_total(page, listing.total))
 
 
 @router.post(
     "/customers", response_model=CustomerRead, status_code=201, summary="Create a customer"
 )
 @operation(
-    AuditAction.CUSTOMER_CREATE,
-    body="json",
-    idempotent=True,
-    creates=True,
-    errors=(CustomerExists, CustomerBeingErased),
+    JsonBody(
+        AuditAction.CUSTOMER_CREATE,
+        idempotent=True,
+        returns_location=True,
+        errors=(CustomerExists, CustomerBeingErased),
+    )
 )
-async def admin_create_customer(call: Call, data: CustomerCreate) -> Response:
-    """Add a customer under the host's own id; all active document types are asked at once."""
-    customer = await customers.create_customer(call.work, data)
-    call.concerns = customer.id
-    location = f"{call.url.path}/{quote(customer.external_id, safe=SAFE_IN_PATH)}"
-    return await customer_response(call, customer, 201, {"Location": location})
+async def admin_create_customer(request: ApiRequest, data: CustomerCreate) -> Response:
+    """Create a customer under the host platform's own id.
+
+    All active document types are requested from the new customer.
+    """
+    customer = await customers.create_customer(request.uow, data)
+    request.subject = customer
+    location = f"{request.url.path}/{quote(customer.external_id, safe=SAFE_IN_PATH)}"
+    return await customer_response(request, customer, 201, {"Location": location})
 
 
-@router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
-@operation(AuditAction.CUSTOMER_READ, conditions=("If-None-Match",))
-async def admin_read_customer(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Return a customer and how far their documents are."""
-    del customer_id
-    return await customer_response(call, call.customer)
+@router.get("/customers/{id}", response_model=CustomerRead, summary="Get a customer")
+@operation(Read(AuditAction.CUSTOMER_READ, conditions=("If-None-Match",)))
+async def admin_read_customer(request: CustomerRequest) -> Response:
+    """Get a customer, with counts of their documents."""
+    return await customer_response(request, request.customer)
 
 
 @router.put(
     "/customers/{id}",
     response_model=CustomerRead,
     summary="Create or replace a customer",
-    responses={201: {"model": CustomerRead, "description": "The customer is new."}},
+    responses={201: {"model": CustomerRead, "description": "The customer was created."}},
 )
 @operation(
-    AuditAction.CUSTOMER_UPDATE,
-    body="json",
-    customer="any",
-    conditions=("If-Match", "If-None-Match"),
-    errors=(CustomerBeingErased,),
+    JsonBody(
+        AuditAction.CUSTOMER_UPDATE,
+        conditions=("If-Match", "If-None-Match"),
+        errors=(CustomerBeingErased,),
+    )
 )
 async def admin_put_customer(
-    call: Call, customer_id: CustomerIdPath, data: CustomerPut
+    request: ApiRequest, customer_id: CustomerIdPath, data: CustomerPut
 ) -> Response:
-    """Store what the host tells about a customer; it replaces all it told before."""
-    return await replace_customer(call, customer_id, data)
+    """Create a customer, or replace all data of an existing one.
+
+    What the body leaves out is cleared: name and e-mail address become null, tags empty. To keep
+    it, use PATCH.
+    """
+    return await replace_customer(request, customer_id, data)
 
 
-@router.patch("/customers/{id}", response_model=CustomerRead, summary="Change a customer")
-@operation(AuditAction.CUSTOMER_UPDATE, body="json", conditions=("If-Match",))
-async def admin_update_customer(
-    call: Call, customer_id: CustomerIdPath, data: CustomerUpdate
-) -> Response:
-    """Change what is known about a customer."""
-    del customer_id
-    current = await locked_customer(call)
-    updated = await customers.update_customer(call.work, current, data)
-    return await customer_response(call, updated)
+@router.patch("/customers/{id}", response_model=CustomerRead, summary="Update a customer")
+@operation(JsonBody(AuditAction.CUSTOMER_UPDATE, conditions=("If-Match",)))
+async def admin_update_customer(request: CustomerRequest, data: CustomerUpdate) -> Response:
+    """Change the given members of a customer and keep the others."""
+    current = await lock_customer(request)
+    updated = await customers.update_customer(request.uow, current, data)
+    return await customer_response(request, updated)
 
 
 @router.delete(
@@ -184,38 +187,33 @@ async def admin_update_customer(
     summary="Erase a customer",
     responses={
         202: {
-            "description": "The erasure runs; `Location` tells where to watch it.",
+            "description": "The erasure has started. `Location` is its resource.",
             "headers": {"Location": {"description": "The erasure.", "schema": {"type": "string"}}},
         }
     },
 )
-@operation(
-    AuditAction.CUSTOMER_ERASE,
-    customer="any",
-    conditions=("If-Match",),
-    errors=(CustomerUnknown,),
-)
-async def admin_delete_customer(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Erase every trace of a customer's documents; asking again changes nothing."""
-    return await delete_customer(call, customer_id, "/v1/admin/erasures")
+@operation(NoBody(AuditAction.CUSTOMER_ERASE, conditions=("If-Match",), errors=(CustomerNotFound,)))
+async def admin_delete_customer(request: ApiRequest, customer_id: CustomerIdPath) -> Response:
+    """Start to erase all data of a customer; idempotent while the erasure runs."""
+    return await delete_customer(request, customer_id, "/v1/admin/erasures")
 
 
 @router.get(
     "/customers/{id}/summary",
     response_model=CustomerSummary,
-    summary="Read a customer's summary",
+    summary="Get a customer's summary",
 )
-@operation(AuditAction.DOCUMENT_LIST, slots="all")
-async def admin_read_customer_summary(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Return for each document whether it is uploaded, with totals and the gate."""
-    del customer_id
-    summary = summary_view(call.customer, call.slots, enforced=call.switches.gate_enabled)
+@operation(Read(AuditAction.DOCUMENT_LIST))
+async def admin_read_customer_summary(request: DocumentsRequest) -> Response:
+    """Get the upload state of each document, with totals and the gate status."""
+    summary = present_summary(
+        request.customer, request.documents, gate_enforced=request.portal.gate_enabled
+    )
     return json_response(summary)
 
 
-@router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
-@operation(AuditAction.GATE_READ, slots="all")
-async def admin_read_gate(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Return whether the host may give this customer full access."""
-    del customer_id
-    return read_gate(call)
+@router.get("/customers/{id}/gate", response_model=GateRead, summary="Get gate status")
+@operation(Read(AuditAction.GATE_READ))
+async def admin_read_gate(request: DocumentsRequest) -> Response:
+    """Check whether the host platform may give this customer full access."""
+    return read_gate(request)

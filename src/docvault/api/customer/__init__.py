@@ -1,4 +1,4 @@
-"""The customer audience: a customer, by a token with the customer scope."""
+"""The customer API: a customer, by a token with the customer scope."""
 
 from fastapi import APIRouter
 

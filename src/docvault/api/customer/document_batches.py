@@ -1,13 +1,13 @@
-"""Customers save several documents at once (R-056)."""
+"""Several documents in one request (R-056)."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import CustomerRoute
-from docvault.api.calls import Call
-from docvault.api.document_batches import BATCH_BODY, save_batch
-from docvault.api.operations import operation
-from docvault.errors import PortalSectionDisabled, TooManyFiles
-from docvault.schemas.audit_events import AuditAction
+from docvault.api.routing.operation import Upload, operation
+from docvault.api.routing.requests import CustomerRequest
+from docvault.api.routing.routes import CustomerRoute
+from docvault.api.shared.document_batches import BATCH_BODY, save_document_batch
+from docvault.domain.audit import AuditAction
+from docvault.errors import TooManyFiles
 from docvault.schemas.document_batches import DocumentBatchRead
 
 router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
@@ -20,16 +20,12 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
     summary="Save several documents",
     openapi_extra=BATCH_BODY,
 )
-@operation(
-    AuditAction.DOCUMENT_UPLOAD,
-    body="upload",
-    idempotent=True,
-    errors=(PortalSectionDisabled, TooManyFiles),
-)
-async def customer_save_document_batch(call: Call) -> Response:
-    """Save files and field values of several documents; each is saved or refused by itself.
+@operation(Upload(AuditAction.DOCUMENT_UPLOAD, idempotent=True, errors=(TooManyFiles,)))
+async def customer_save_document_batch(request: CustomerRequest) -> Response:
+    """Save files and field values of several documents, each independently of the others.
 
-    The first part, `items`, says which of the parts that follow belong to which document. An
-    item without files changes field values only.
+    The part `batch` lists the documents and refers to the parts `files` by position. An item
+    without files only changes field values. Each file counts as an upload; a batch that exceeds
+    the limit is rejected as a whole.
     """
-    return await save_batch(call)
+    return await save_document_batch(request)

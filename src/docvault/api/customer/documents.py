@@ -1,11 +1,19 @@
-"""Customers see what is asked, upload, look at what they sent, fill in the data."""
+"""The customer's own documents."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import CustomerRoute
-from docvault.api.calls import Call
-from docvault.api.content import CONTENT_RESPONSES, DispositionQuery, FileQuery
-from docvault.api.documents import (
+from docvault.api.http.downloads import CONTENT_RESPONSES, DispositionQuery, FileQuery
+from docvault.api.http.pagination import (
+    DEFAULT_DOCUMENTS,
+    CursorQuery,
+    DocumentLimitQuery,
+    IncludeTotalQuery,
+)
+from docvault.api.http.parameters import DocumentTypeKey
+from docvault.api.routing.operation import JsonBody, NoBody, Read, Upload, operation
+from docvault.api.routing.requests import CustomerRequest, DocumentRequest, DocumentsRequest
+from docvault.api.routing.routes import CustomerRoute
+from docvault.api.shared.documents import (
     CONTENT_ERRORS,
     UPDATE_ERRORS,
     UPLOAD_BODY,
@@ -16,63 +24,50 @@ from docvault.api.documents import (
     update_document,
     upload_document,
 )
-from docvault.api.operations import operation
-from docvault.api.pages import document_page
-from docvault.api.pagination import (
-    DEFAULT_DOCUMENTS,
-    CursorQuery,
-    DocumentLimitQuery,
-    IncludeTotalQuery,
+from docvault.api.shared.pages import document_page
+from docvault.api.shared.previews import (
+    PREVIEW_ERRORS,
+    PREVIEW_RESPONSES,
+    PageQuery,
+    SizeQuery,
+    send_preview,
 )
-from docvault.api.paths import DocumentTypeKey
-from docvault.api.previews import PREVIEW_ERRORS, PREVIEW_RESPONSES, SizeQuery, send_preview
-from docvault.api.views import document_view
+from docvault.domain.audit import AuditAction
+from docvault.domain.previews import PreviewSize
 from docvault.errors import (
-    AdminOnlyDocument,
     DeleteNotAllowed,
-    DocumentTypeUnknown,
+    DocumentTypeNotFound,
+    FileNotFound,
     FileRequired,
     InvalidCursor,
-    NoFile,
-    PortalSectionDisabled,
 )
-from docvault.rules.previews import PreviewSize
-from docvault.schemas.audit_events import AuditAction
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 
 router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List my documents")
-@operation(AuditAction.DOCUMENT_LIST, slots="all", errors=(PortalSectionDisabled, InvalidCursor))
+@operation(Read(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,)))
 async def customer_list_documents(
-    call: Call,
+    request: DocumentsRequest,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
 ) -> Response:
-    """Return everything that is asked, with its state, what was sent and what can be sent."""
+    """List all requested documents, with their state, what was uploaded and what is accepted."""
     return await document_page(
-        call,
-        DocumentPage,
-        document_view,
+        request,
         limit=limit,
         cursor=cursor,
         include_total=include_total,
     )
 
 
-@router.get("/{key}", response_model=DocumentRead, summary="Read a document")
-@operation(
-    AuditAction.DOCUMENT_READ,
-    slots="one",
-    errors=(PortalSectionDisabled, DocumentTypeUnknown),
-    conditions=("If-None-Match",),
-)
-async def customer_read_document(call: Call, key: DocumentTypeKey) -> Response:
-    """Return one document, filled or not."""
-    del key
-    return read_document(call, document_view)
+@router.get("/{key}", response_model=DocumentRead, summary="Get a document")
+@operation(Read(AuditAction.DOCUMENT_READ, conditions=("If-None-Match",)))
+async def customer_read_document(request: DocumentRequest) -> Response:
+    """Get a document. Its `upload_state` is `missing` if nothing was uploaded yet."""
+    return read_document(request)
 
 
 @router.put(
@@ -80,48 +75,45 @@ async def customer_read_document(call: Call, key: DocumentTypeKey) -> Response:
     response_model=DocumentRead,
     summary="Upload or replace a document",
     openapi_extra=UPLOAD_BODY,
-    responses={201: {"model": DocumentRead, "description": "The slot was empty."}},
+    responses={201: {"model": DocumentRead, "description": "The document had no file before."}},
 )
 @operation(
-    AuditAction.DOCUMENT_UPLOAD,
-    body="upload",
-    slots="one",
-    writes_document=True,
-    idempotent=True,
-    conditions=("If-Match", "If-None-Match"),
-    errors=(PortalSectionDisabled, AdminOnlyDocument, *UPLOAD_ERRORS),
+    Upload(
+        AuditAction.DOCUMENT_UPLOAD,
+        idempotent=True,
+        conditions=("If-Match", "If-None-Match"),
+        errors=UPLOAD_ERRORS,
+    )
 )
-async def customer_upload_document(call: Call, key: DocumentTypeKey) -> Response:
-    """Send a file, and field values with it."""
-    del key
-    return await upload_document(call, document_view)
+async def customer_upload_document(request: DocumentRequest) -> Response:
+    """Upload a file, optionally with field values."""
+    return await upload_document(request)
 
 
-@router.patch("/{key}", response_model=DocumentRead, summary="Fill in field values")
+@router.patch("/{key}", response_model=DocumentRead, summary="Update field values")
 @operation(
-    AuditAction.DOCUMENT_UPDATE,
-    body="json",
-    slots="one",
-    writes_document=True,
-    conditions=("If-Match",),
-    errors=(PortalSectionDisabled, AdminOnlyDocument, FileRequired, *UPDATE_ERRORS),
+    JsonBody(
+        AuditAction.DOCUMENT_UPDATE, conditions=("If-Match",), errors=(FileRequired, *UPDATE_ERRORS)
+    )
 )
 async def customer_update_document(
-    call: Call, key: DocumentTypeKey, data: DocumentUpdate
+    request: DocumentRequest, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
-    """Change field values without sending the file again."""
-    return await update_document(call, key, data, document_view)
+    """Change field values without uploading the file again."""
+    return await update_document(request, key, data)
 
 
 @router.delete("/{key}", status_code=204, summary="Delete a document")
 @operation(
-    AuditAction.DOCUMENT_DELETE,
-    conditions=("If-Match",),
-    errors=(PortalSectionDisabled, DeleteNotAllowed, DocumentTypeUnknown, NoFile),
+    NoBody(
+        AuditAction.DOCUMENT_DELETE,
+        conditions=("If-Match",),
+        errors=(DeleteNotAllowed, DocumentTypeNotFound, FileNotFound),
+    )
 )
-async def customer_delete_document(call: Call, key: DocumentTypeKey) -> Response:
-    """Delete an optional document, where the portal settings allow it."""
-    return await delete_document(call, key, document_view)
+async def customer_delete_document(request: CustomerRequest, key: DocumentTypeKey) -> Response:
+    """Delete an optional document, if the portal settings allow it."""
+    return await delete_document(request, key)
 
 
 @router.get(
@@ -131,39 +123,39 @@ async def customer_delete_document(call: Call, key: DocumentTypeKey) -> Response
     summary="Download a file",
 )
 @operation(
-    AuditAction.DOCUMENT_DOWNLOAD,
-    slots="one",
-    errors=(PortalSectionDisabled, *CONTENT_ERRORS),
-    conditions=("If-None-Match", "Range"),
+    Read(
+        AuditAction.DOCUMENT_DOWNLOAD, errors=CONTENT_ERRORS, conditions=("If-None-Match", "Range")
+    )
 )
 async def customer_read_content(
-    call: Call,
-    key: DocumentTypeKey,
+    request: DocumentRequest,
     disposition: DispositionQuery = "attachment",
     file: FileQuery = 1,
 ) -> Response:
-    """Send the bytes as they were uploaded."""
-    del key
-    return await send_content(call, version=None, file=file, disposition=disposition)
+    """Download a file as it was uploaded."""
+    return await send_content(request, version=None, file=file, disposition=disposition)
 
 
 @router.get(
     "/{key}/preview",
     response_class=Response,
     responses=PREVIEW_RESPONSES,
-    summary="See a preview",
+    summary="Get a preview",
 )
 @operation(
-    AuditAction.DOCUMENT_PREVIEW,
-    errors=(PortalSectionDisabled, *PREVIEW_ERRORS),
-    in_transaction=False,
-    conditions=("If-None-Match", "Range"),
+    Read(
+        AuditAction.DOCUMENT_PREVIEW,
+        errors=PREVIEW_ERRORS,
+        in_transaction=False,
+        conditions=("If-None-Match", "Range"),
+    )
 )
 async def customer_read_preview(
-    call: Call,
+    request: CustomerRequest,
     key: DocumentTypeKey,
     size: SizeQuery = PreviewSize.medium,
     file: FileQuery = 1,
+    page: PageQuery = 1,
 ) -> Response:
-    """Send a picture of an image or of a PDF's first page."""
-    return await send_preview(call, key, file=file, size=size)
+    """Get a picture of an image, or of a page of a PDF or TIFF."""
+    return await send_preview(request, key, file=file, page=page, size=size)

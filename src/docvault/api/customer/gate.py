@@ -1,19 +1,19 @@
-"""A customer's front end asks the gate."""
+"""The customer's own gate status."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import CustomerRoute
-from docvault.api.calls import Call
-from docvault.api.documents import read_gate
-from docvault.api.operations import operation
-from docvault.schemas.audit_events import AuditAction
+from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.requests import DocumentsRequest
+from docvault.api.routing.routes import CustomerRoute
+from docvault.api.shared.documents import read_gate
+from docvault.domain.audit import AuditAction
 from docvault.schemas.gate import GateRead
 
 router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
-@router.get("/gate", response_model=GateRead, summary="Ask the gate")
-@operation(AuditAction.GATE_READ, slots="all", works_without_section=True)
-async def customer_read_gate(call: Call) -> Response:
-    """Return whether this customer has delivered everything required."""
-    return read_gate(call)
+@router.get("/gate", response_model=GateRead, summary="Get gate status")
+@operation(Read(AuditAction.GATE_READ, available_when_portal_disabled=True))
+async def customer_read_gate(request: DocumentsRequest) -> Response:
+    """Check whether this customer has submitted all required documents."""
+    return read_gate(request)

@@ -1,22 +1,22 @@
-"""A customer's front end asks what to show."""
+"""What a portal shows first."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import CustomerRoute
-from docvault.api.calls import Call
-from docvault.api.operations import operation
-from docvault.api.responses import json_response
-from docvault.api.views import portal_view
-from docvault.schemas.audit_events import AuditAction
-from docvault.schemas.settings import PortalRead
-from docvault.services import settings
+from docvault.api.http.responses import json_response
+from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.requests import DocumentsRequest
+from docvault.api.routing.routes import CustomerRoute
+from docvault.domain.audit import AuditAction
+from docvault.presenters.portal_settings import present_portal
+from docvault.schemas.portal_settings import PortalRead
+from docvault.services import portal_settings
 
 router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
-@router.get("/portal", response_model=PortalRead, summary="Read the portal")
-@operation(AuditAction.PORTAL_READ, slots="all", works_without_section=True)
-async def customer_read_portal(call: Call) -> Response:
-    """Return whether the section is on, its introduction, the gate and the counts."""
-    row = await settings.read_portal_settings(call.work)
-    return json_response(portal_view(row, call.slots))
+@router.get("/portal", response_model=PortalRead, summary="Get the portal")
+@operation(Read(AuditAction.PORTAL_READ, available_when_portal_disabled=True))
+async def customer_read_portal(request: DocumentsRequest) -> Response:
+    """Get whether the portal is enabled, with its introduction, the gate status and counts."""
+    row = await portal_settings.read_portal_settings(request.uow)
+    return json_response(present_portal(row, request.documents))

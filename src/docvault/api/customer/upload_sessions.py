@@ -1,80 +1,11 @@
-"""Customers send large files past the service."""
+"""Upload sessions of customers."""
 
-from fastapi import APIRouter, Response
-
-from docvault.api.callers import CustomerRoute
-from docvault.api.calls import Call
-from docvault.api.operations import operation
-from docvault.api.paths import DocumentTypeKey, UploadId
-from docvault.api.upload_sessions import (
-    COMPLETE_ERRORS,
-    OPEN_ERRORS,
-    SESSION_ERRORS,
-    complete_upload,
-    delete_upload,
-    open_upload,
-    read_upload,
-)
-from docvault.api.views import document_view
-from docvault.errors import AdminOnlyDocument, PortalSectionDisabled
-from docvault.schemas.audit_events import AuditAction
+from docvault.api.routing.routes import CustomerRoute
+from docvault.api.shared.upload_sessions import upload_session_router
 from docvault.schemas.documents import DocumentRead
-from docvault.schemas.upload_sessions import UploadCreate, UploadCreated, UploadRead
 
-router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents/{key}/uploads")
-
-
-@router.post("", response_model=UploadCreated, status_code=201, summary="Announce a file")
-@operation(
-    AuditAction.UPLOAD_CREATE,
-    body="json",
-    in_transaction=False,
-    idempotent=True,
-    creates=True,
-    errors=(PortalSectionDisabled, AdminOnlyDocument, *OPEN_ERRORS),
+router = upload_session_router(
+    CustomerRoute,
+    "/v1/customer/documents/{key}",
+    document_model=DocumentRead,
 )
-async def customer_create_upload(call: Call, key: DocumentTypeKey, data: UploadCreate) -> Response:
-    """Say what will be sent; the answer is a signed URL that takes exactly these bytes."""
-    return await open_upload(call, key, data)
-
-
-@router.get("/{upload_id}", response_model=UploadRead, summary="Read an upload")
-@operation(
-    AuditAction.UPLOAD_READ,
-    errors=(PortalSectionDisabled, *SESSION_ERRORS),
-    conditions=("If-None-Match",),
-)
-async def customer_read_upload(call: Call, key: DocumentTypeKey, upload_id: UploadId) -> Response:
-    """Return where an upload of your own stands."""
-    return await read_upload(call, key, upload_id)
-
-
-@router.delete("/{upload_id}", status_code=204, summary="Give an upload up")
-@operation(
-    AuditAction.UPLOAD_DELETE,
-    errors=(PortalSectionDisabled, *SESSION_ERRORS),
-)
-async def customer_delete_upload(call: Call, key: DocumentTypeKey, upload_id: UploadId) -> Response:
-    """Forget an upload of your own; a document it became stays."""
-    return await delete_upload(call, key, upload_id)
-
-
-@router.post(
-    "/{upload_id}/complete",
-    response_model=DocumentRead,
-    status_code=201,
-    summary="Complete an upload",
-    responses={200: {"model": DocumentRead, "description": "The slot was filled before."}},
-)
-@operation(
-    AuditAction.DOCUMENT_UPLOAD,
-    in_transaction=False,
-    idempotent=True,
-    conditions=("If-Match", "If-None-Match"),
-    errors=(PortalSectionDisabled, AdminOnlyDocument, *COMPLETE_ERRORS),
-)
-async def customer_complete_upload(
-    call: Call, key: DocumentTypeKey, upload_id: UploadId
-) -> Response:
-    """Make the bytes that were sent the document; again, it answers with the document."""
-    return await complete_upload(call, key, upload_id, document_view)

@@ -1,4 +1,4 @@
-"""The integration audience: third-party systems, by API keys with scopes."""
+"""The integration API: third-party systems, by API keys with scopes."""
 
 from fastapi import APIRouter
 

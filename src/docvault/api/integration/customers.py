@@ -1,22 +1,22 @@
-"""The host platform keeps its customers known here."""
+"""Customers, as the host platform keeps them in sync."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import Call
-from docvault.api.customers import (
+from docvault.api.http.parameters import CustomerIdPath
+from docvault.api.http.responses import json_response
+from docvault.api.routing.operation import JsonBody, NoBody, Read, operation
+from docvault.api.routing.requests import ApiRequest, CustomerRequest
+from docvault.api.routing.routes import IntegrationRoute
+from docvault.api.shared.customers import (
     customer_response,
     delete_customer,
-    locked_customer,
+    lock_customer,
     replace_customer,
 )
-from docvault.api.operations import operation
-from docvault.api.paths import CustomerIdPath
-from docvault.api.problems import problem_of
-from docvault.api.responses import json_response
-from docvault.auth.scopes import Scope
-from docvault.errors import CustomerBeingErased, CustomerUnknown, DocvaultError
-from docvault.schemas.audit_events import AuditAction
+from docvault.domain.audit import AuditAction
+from docvault.domain.scopes import Scope
+from docvault.errors import CustomerBeingErased, CustomerNotFound, DocvaultError
+from docvault.presenters.problems import present_problem
 from docvault.schemas.customers import (
     CustomerBatch,
     CustomerBatchRead,
@@ -27,55 +27,59 @@ from docvault.schemas.customers import (
     CustomerUpdate,
 )
 from docvault.services import customers
+from docvault.services.customer_batches import PutOutcome, put_customers
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 MAX_BATCH_BYTES = 1024 * 1024
+# What a single item can fail with.
+ITEM_ERRORS: tuple[type[DocvaultError], ...] = (CustomerBeingErased,)
 
 
-@router.get("/customers/{id}", response_model=CustomerRead, summary="Read a customer")
-@operation(AuditAction.CUSTOMER_READ, scope=Scope.CUSTOMERS_READ, conditions=("If-None-Match",))
-async def integration_read_customer(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Return a customer and how far their documents are."""
-    del customer_id
-    return await customer_response(call, call.customer)
+@router.get("/customers/{id}", response_model=CustomerRead, summary="Get a customer")
+@operation(
+    Read(AuditAction.CUSTOMER_READ, scope=Scope.CUSTOMERS_READ, conditions=("If-None-Match",))
+)
+async def integration_read_customer(request: CustomerRequest) -> Response:
+    """Get a customer, with counts of their documents."""
+    return await customer_response(request, request.customer)
 
 
 @router.put(
     "/customers/{id}",
     response_model=CustomerRead,
     summary="Create or replace a customer",
-    responses={201: {"model": CustomerRead, "description": "The customer is new."}},
+    responses={201: {"model": CustomerRead, "description": "The customer was created."}},
 )
 @operation(
-    AuditAction.CUSTOMER_UPDATE,
-    scope=Scope.CUSTOMERS_WRITE,
-    body="json",
-    customer="any",
-    conditions=("If-Match", "If-None-Match"),
-    errors=(CustomerBeingErased,),
+    JsonBody(
+        AuditAction.CUSTOMER_UPDATE,
+        scope=Scope.CUSTOMERS_WRITE,
+        conditions=("If-Match", "If-None-Match"),
+        errors=(CustomerBeingErased,),
+    )
 )
 async def integration_put_customer(
-    call: Call, customer_id: CustomerIdPath, data: CustomerPut
+    request: ApiRequest, customer_id: CustomerIdPath, data: CustomerPut
 ) -> Response:
-    """Store what the host tells about a customer; it replaces all it told before."""
-    return await replace_customer(call, customer_id, data)
+    """Create a customer, or replace all data of an existing one.
+
+    What the body leaves out is cleared: name and e-mail address become null, tags empty. To keep
+    it, use PATCH.
+    """
+    return await replace_customer(request, customer_id, data)
 
 
-@router.patch("/customers/{id}", response_model=CustomerRead, summary="Change a customer")
+@router.patch("/customers/{id}", response_model=CustomerRead, summary="Update a customer")
 @operation(
-    AuditAction.CUSTOMER_UPDATE,
-    scope=Scope.CUSTOMERS_WRITE,
-    body="json",
-    conditions=("If-Match",),
+    JsonBody(AuditAction.CUSTOMER_UPDATE, scope=Scope.CUSTOMERS_WRITE, conditions=("If-Match",))
 )
-async def integration_update_customer(
-    call: Call, customer_id: CustomerIdPath, data: CustomerUpdate
-) -> Response:
-    """Change what is known about a customer."""
-    del customer_id
-    current = await locked_customer(call)
-    return await customer_response(call, await customers.update_customer(call.work, current, data))
+async def integration_update_customer(request: CustomerRequest, data: CustomerUpdate) -> Response:
+    """Change the given members of a customer and keep the others."""
+    current = await lock_customer(request)
+    return await customer_response(
+        request, await customers.update_customer(request.uow, current, data)
+    )
 
 
 @router.delete(
@@ -85,21 +89,22 @@ async def integration_update_customer(
     summary="Erase a customer",
     responses={
         202: {
-            "description": "The erasure runs; `Location` tells where to watch it.",
+            "description": "The erasure has started. `Location` is its resource.",
             "headers": {"Location": {"description": "The erasure.", "schema": {"type": "string"}}},
         }
     },
 )
 @operation(
-    AuditAction.CUSTOMER_ERASE,
-    scope=Scope.CUSTOMERS_ERASE,
-    customer="any",
-    conditions=("If-Match",),
-    errors=(CustomerUnknown,),
+    NoBody(
+        AuditAction.CUSTOMER_ERASE,
+        scope=Scope.CUSTOMERS_ERASE,
+        conditions=("If-Match",),
+        errors=(CustomerNotFound,),
+    )
 )
-async def integration_delete_customer(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Erase every trace of a customer's documents; asking again changes nothing."""
-    return await delete_customer(call, customer_id, "/v1/integration/erasures")
+async def integration_delete_customer(request: ApiRequest, customer_id: CustomerIdPath) -> Response:
+    """Start to erase all data of a customer; idempotent while the erasure runs."""
+    return await delete_customer(request, customer_id, "/v1/integration/erasures")
 
 
 @router.post(
@@ -109,24 +114,28 @@ async def integration_delete_customer(call: Call, customer_id: CustomerIdPath) -
     summary="Create or replace many customers",
 )
 @operation(
-    AuditAction.CUSTOMER_UPDATE,
-    scope=Scope.CUSTOMERS_WRITE,
-    body="json",
-    max_body_bytes=MAX_BATCH_BYTES,
-    idempotent=True,
+    JsonBody(
+        AuditAction.CUSTOMER_UPDATE,
+        scope=Scope.CUSTOMERS_WRITE,
+        max_body_bytes=MAX_BATCH_BYTES,
+        idempotent=True,
+    )
 )
-async def integration_put_customer_batch(call: Call, data: CustomerBatch) -> Response:
-    """Store up to 500 customers, each as with PUT; one that is refused stops no other."""
-    # In order of id, so that two batches at once do not wait for each other crosswise.
-    results = {item.id: await _put(call, item) for item in sorted(data.items, key=lambda c: c.id)}
-    return json_response(CustomerBatchRead(items=[results[item.id] for item in data.items]), 207)
+async def integration_put_customer_batch(request: ApiRequest, data: CustomerBatch) -> Response:
+    """Create or replace up to 500 customers. Each item succeeds or fails independently."""
+    outcomes = await put_customers(request.uow, data.items)
+    results = [
+        _present_outcome(request, item, outcome)
+        for item, outcome in zip(data.items, outcomes, strict=True)
+    ]
+    return json_response(CustomerBatchRead(items=results), 207)
 
 
-async def _put(call: Call, item: CustomerCreate) -> CustomerBatchResult:
-    """Store one customer; a refusal has written nothing."""
-    try:
-        _, created = await customers.put_customer(call.work, item.id, item)
-    except DocvaultError as error:
-        problem = problem_of(error, call.asker.request_id)
-        return CustomerBatchResult(id=item.id, status=error.status, problem=problem)
-    return CustomerBatchResult(id=item.id, status=201 if created else 200, problem=None)
+def _present_outcome(
+    request: ApiRequest, item: CustomerCreate, outcome: PutOutcome
+) -> CustomerBatchResult:
+    refusal = outcome.refusal
+    if refusal is not None:
+        problem = present_problem(refusal, request.context.request_id)
+        return CustomerBatchResult(id=item.id, status=refusal.status, problem=problem)
+    return CustomerBatchResult(id=item.id, status=201 if outcome.is_created else 200, problem=None)

@@ -1,11 +1,19 @@
-"""Third parties add documents and ask for their state."""
+"""Documents that third-party systems read and upload."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import Call
-from docvault.api.content import CONTENT_RESPONSES, DispositionQuery, FileQuery
-from docvault.api.documents import (
+from docvault.api.http.downloads import CONTENT_RESPONSES, DispositionQuery, FileQuery
+from docvault.api.http.pagination import (
+    DEFAULT_DOCUMENTS,
+    CursorQuery,
+    DocumentLimitQuery,
+    IncludeTotalQuery,
+)
+from docvault.api.http.parameters import DocumentTypeKey
+from docvault.api.routing.operation import JsonBody, Read, Upload, operation
+from docvault.api.routing.requests import DocumentRequest, DocumentsRequest
+from docvault.api.routing.routes import IntegrationRoute
+from docvault.api.shared.documents import (
     CONTENT_ERRORS,
     UPDATE_ERRORS,
     UPLOAD_BODY,
@@ -15,104 +23,76 @@ from docvault.api.documents import (
     update_document,
     upload_document,
 )
-from docvault.api.operations import operation
-from docvault.api.pages import document_page
-from docvault.api.pagination import (
-    DEFAULT_DOCUMENTS,
-    CursorQuery,
-    DocumentLimitQuery,
-    IncludeTotalQuery,
-)
-from docvault.api.paths import CustomerIdPath, DocumentTypeKey
-from docvault.api.views import document_view
-from docvault.auth.scopes import Scope
-from docvault.errors import DocumentTypeUnknown, InvalidCursor
-from docvault.schemas.audit_events import AuditAction
+from docvault.api.shared.pages import document_page
+from docvault.domain.audit import AuditAction
+from docvault.domain.scopes import Scope
+from docvault.errors import InvalidCursor
 from docvault.schemas.documents import DocumentPage, DocumentRead, DocumentUpdate
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration/customers/{id}/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List a customer's documents")
-@operation(
-    AuditAction.DOCUMENT_LIST, slots="all", scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,)
-)
+@operation(Read(AuditAction.DOCUMENT_LIST, scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,)))
 async def integration_list_documents(
-    call: Call,
-    customer_id: CustomerIdPath,
+    request: DocumentsRequest,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
 ) -> Response:
-    """Return state and details of every active document type, missing ones included."""
-    del customer_id
+    """List the documents of all active types, uploaded or not."""
     return await document_page(
-        call,
-        DocumentPage,
-        document_view,
+        request,
         limit=limit,
         cursor=cursor,
         include_total=include_total,
     )
 
 
-@router.get("/{key}", response_model=DocumentRead, summary="Read a document")
+@router.get("/{key}", response_model=DocumentRead, summary="Get a document")
 @operation(
-    AuditAction.DOCUMENT_READ,
-    slots="one",
-    scope=Scope.DOCUMENTS_READ,
-    errors=(DocumentTypeUnknown,),
-    conditions=("If-None-Match",),
+    Read(AuditAction.DOCUMENT_READ, scope=Scope.DOCUMENTS_READ, conditions=("If-None-Match",))
 )
-async def integration_read_document(
-    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
-) -> Response:
-    """Return one document, filled or not."""
-    del customer_id, key
-    return read_document(call, document_view)
+async def integration_read_document(request: DocumentRequest) -> Response:
+    """Get a document. Its `upload_state` is `missing` if nothing was uploaded yet."""
+    return read_document(request)
 
 
 @router.put(
     "/{key}",
     response_model=DocumentRead,
-    summary="Add or replace a document",
+    summary="Upload or replace a document",
     openapi_extra=UPLOAD_BODY,
-    responses={201: {"model": DocumentRead, "description": "The slot was empty."}},
+    responses={201: {"model": DocumentRead, "description": "The document had no file before."}},
 )
 @operation(
-    AuditAction.DOCUMENT_UPLOAD,
-    scope=Scope.DOCUMENTS_WRITE,
-    body="upload",
-    slots="one",
-    writes_document=True,
-    idempotent=True,
-    conditions=("If-Match", "If-None-Match"),
-    errors=UPLOAD_ERRORS,
+    Upload(
+        AuditAction.DOCUMENT_UPLOAD,
+        scope=Scope.DOCUMENTS_WRITE,
+        idempotent=True,
+        conditions=("If-Match", "If-None-Match"),
+        errors=UPLOAD_ERRORS,
+    )
 )
-async def integration_upload_document(
-    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey
-) -> Response:
-    """Store a file for a customer; admin-only types need `documents:write_admin_only` too."""
-    del customer_id, key
-    return await upload_document(call, document_view)
+async def integration_upload_document(request: DocumentRequest) -> Response:
+    """Upload a file for a customer. Admin-only types also need `documents:write_admin_only`."""
+    return await upload_document(request)
 
 
-@router.patch("/{key}", response_model=DocumentRead, summary="Correct field values")
+@router.patch("/{key}", response_model=DocumentRead, summary="Update field values")
 @operation(
-    AuditAction.DOCUMENT_UPDATE,
-    scope=Scope.DOCUMENTS_WRITE,
-    body="json",
-    slots="one",
-    writes_document=True,
-    conditions=("If-Match",),
-    errors=UPDATE_ERRORS,
+    JsonBody(
+        AuditAction.DOCUMENT_UPDATE,
+        scope=Scope.DOCUMENTS_WRITE,
+        conditions=("If-Match",),
+        errors=UPDATE_ERRORS,
+    )
 )
 async def integration_update_document(
-    call: Call, customer_id: CustomerIdPath, key: DocumentTypeKey, data: DocumentUpdate
+    request: DocumentRequest, key: DocumentTypeKey, data: DocumentUpdate
 ) -> Response:
-    """Change field values; file, version and upload date stay as they are."""
-    del customer_id
-    return await update_document(call, key, data, document_view)
+    """Change field values. File, version and upload date stay the same."""
+    return await update_document(request, key, data)
 
 
 @router.get(
@@ -122,19 +102,17 @@ async def integration_update_document(
     summary="Download a file",
 )
 @operation(
-    AuditAction.DOCUMENT_DOWNLOAD,
-    slots="one",
-    scope=Scope.CONTENT_READ,
-    errors=CONTENT_ERRORS,
-    conditions=("If-None-Match", "Range"),
+    Read(
+        AuditAction.DOCUMENT_DOWNLOAD,
+        scope=Scope.CONTENT_READ,
+        errors=CONTENT_ERRORS,
+        conditions=("If-None-Match", "Range"),
+    )
 )
 async def integration_read_content(
-    call: Call,
-    customer_id: CustomerIdPath,
-    key: DocumentTypeKey,
+    request: DocumentRequest,
     disposition: DispositionQuery = "attachment",
     file: FileQuery = 1,
 ) -> Response:
-    """Send the bytes as they were uploaded."""
-    del customer_id, key
-    return await send_content(call, version=None, file=file, disposition=disposition)
+    """Download a file as it was uploaded."""
+    return await send_content(request, version=None, file=file, disposition=disposition)

@@ -1,25 +1,23 @@
-"""The host asks whether a customer may go on."""
+"""Gate status, for the host platform."""
 
 from fastapi import APIRouter, Response
 
-from docvault.api.callers import IntegrationRoute
-from docvault.api.calls import Call
-from docvault.api.documents import read_gate
-from docvault.api.operations import operation
-from docvault.api.paths import CustomerIdPath
-from docvault.auth.scopes import Scope
-from docvault.schemas.audit_events import AuditAction
+from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.requests import DocumentsRequest
+from docvault.api.routing.routes import IntegrationRoute
+from docvault.api.shared.documents import read_gate
+from docvault.domain.audit import AuditAction
+from docvault.domain.scopes import Scope
 from docvault.schemas.gate import GateRead
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
-@router.get("/customers/{id}/gate", response_model=GateRead, summary="Ask the gate")
-@operation(AuditAction.GATE_READ, scope=Scope.GATE_READ, slots="all")
-async def integration_read_gate(call: Call, customer_id: CustomerIdPath) -> Response:
-    """Return whether this customer has delivered everything required.
+@router.get("/customers/{id}/gate", response_model=GateRead, summary="Get gate status")
+@operation(Read(AuditAction.GATE_READ, scope=Scope.GATE_READ))
+async def integration_read_gate(request: DocumentsRequest) -> Response:
+    """Check whether this customer has submitted all required documents.
 
-    Treat anything but `open` as blocked, an error too.
+    Treat anything but `open` as blocked, including errors.
     """
-    del customer_id
-    return read_gate(call)
+    return read_gate(request)

@@ -1,0 +1,1 @@
+"""Guarded routes and the requests that endpoints receive."""

@@ -1,0 +1,1 @@
+"""Endpoints that several APIs share."""

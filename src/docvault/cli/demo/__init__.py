@@ -1,0 +1,1 @@
+"""`docvault demo`: fill a running service with an example company."""

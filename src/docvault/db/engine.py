@@ -1,0 +1,310 @@
+"""The engine, transactions and autocommit statements; a failing database is a 503."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar, cast
+
+import psycopg
+import pydantic_core
+from psycopg.pq import ExecStatus, TransactionStatus
+from sqlalchemy import event, exc
+from sqlalchemy.engine import AdaptedConnection, Connection, make_url
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
+from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
+from sqlalchemy.util.concurrency import greenlet_spawn
+
+from docvault.db.prepared_statements import PreparedStatement, Record
+from docvault.errors import DatabaseUnavailable
+from docvault.observability import metrics
+
+POOL_WAIT_SECONDS = 5
+STATEMENT_SECONDS = 10
+LOCK_SECONDS = 5
+# Longer than any statement may take: reached only if the server does not respond at all.
+TRANSACTION_SECONDS = 15
+
+# What psycopg reports when the server is gone, restarting, overloaded or too slow. Anything
+# else (a constraint, a data error) is either handled where it is expected or a bug.
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+
+# Parts of the messages of libpq, psycopg and the server when a connection fails, and what is
+# shown instead: the messages contain the host, the user and the name of the database.
+_CAUSES = (
+    ("password authentication failed", "the password is wrong"),
+    ("no password supplied", "a password is required"),
+    ("pg_hba.conf", "pg_hba.conf does not allow the connection"),
+    ("resolve host", "its host name is unknown"),
+    ("translate host name", "its host name is unknown"),
+    ("connection refused", "nothing listens at its address"),
+    ("no such file or directory", "there is no socket at its path"),
+    ("does not exist", "the user or database does not exist"),
+    ("connection slots", "no connections are left"),
+    ("too many c", "no connections are left"),
+    ("starting up", "it is starting up"),
+    ("pool initialization incomplete", "it did not respond in time"),
+    ("timeout", "it did not respond in time"),
+    ("timed out", "it did not respond in time"),
+)
+
+
+def failure_cause(error: BaseException) -> str | None:
+    """Return why the database cannot be reached, without any names; None if unknown."""
+    text = str(error).lower()
+    return next((cause for part, cause in _CAUSES if part in text), None)
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """Return the URL for SQLAlchemy with psycopg 3."""
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+def libpq_url(database_url: str) -> str:
+    """Return the URL for libpq, which the job queue uses."""
+    url = make_url(database_url).set(drivername="postgresql")
+    return url.render_as_string(hide_password=False)
+
+
+def connection_options() -> str:
+    """Return the server settings of every connection, which limit how long statements run."""
+    return (
+        f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s"
+        " -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+    )
+
+
+class MeasuredPool(AsyncAdaptedQueuePool):
+    """A pool that measures how long callers wait."""
+
+    # Logged under SQLAlchemy's name, with the level of SQLAlchemy.
+    _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection; see `Pool`."""
+        with metrics.POOL_WAIT_SECONDS.time():
+            return super().connect()
+
+
+Driver = psycopg.AsyncConnection[tuple[Any, ...]]
+_Work = TypeVar("_Work", "Session", "AutocommitConnection")
+
+
+class Session(AsyncSession):
+    """A transaction: a session of SQLAlchemy that also sends prepared statements directly."""
+
+    @property
+    def orm(self) -> Self:
+        """The session itself; see `AutocommitConnection.orm`."""
+        return self
+
+    async def rows(
+        self, statement: PreparedStatement[Record], parameters: Mapping[str, Any]
+    ) -> list[Record]:
+        """Send a prepared statement in the transaction and return its rows."""
+        return await _fetch(await self.driver(), statement, parameters)
+
+    async def driver(self) -> Driver:
+        """Return psycopg's connection of the transaction."""
+        connection = await (await self.connection()).get_raw_connection()
+        return cast("Driver", connection.driver_connection)
+
+
+class AutocommitConnection:
+    """Statements that are committed one by one.
+
+    A session of SQLAlchemy is opened only if needed: most requests send prepared statements only.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._session: Session | None = None
+
+    @property
+    def orm(self) -> Session:
+        """The session for statements that are not prepared."""
+        if self._session is None:
+            self._session = _session(self._engine)
+        return self._session
+
+    async def rows(
+        self, statement: PreparedStatement[Record], parameters: Mapping[str, Any]
+    ) -> list[Record]:
+        """Send a prepared statement and return its rows.
+
+        Uses a pooled connection for just this statement, unless the session has one.
+        """
+        if self._session is not None and self._session.in_transaction():
+            return await self._session.rows(statement, parameters)
+        engine = self._engine.sync_engine
+        borrowed = await greenlet_spawn(engine.raw_connection)
+        driver = cast("Driver", borrowed.driver_connection)
+        try:
+            return await _fetch(driver, statement, parameters)
+        finally:
+            # A closed connection goes back as it is: at the next checkout the pool discards all its
+            # connections (`_discard_stale_connections`).
+            if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
+                # The server may be frozen: disconnect without sending it a rollback.
+                await greenlet_spawn(borrowed.invalidate)
+            borrowed.close()
+
+    async def close(self) -> None:
+        """Return the session's connection to the pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def invalidate(self) -> None:
+        """Disconnect without a rollback, for a server that may be frozen."""
+        if self._session is not None:
+            await self._session.invalidate()
+
+
+async def _fetch(
+    driver: Driver, statement: PreparedStatement[Record], parameters: Mapping[str, Any]
+) -> list[Record]:
+    with metrics.STATEMENT_SECONDS.time():
+        cursor = driver.cursor(row_factory=statement.row_factory)
+        await cursor.execute(statement.sql, parameters)
+        is_read = cursor.pgresult and cursor.pgresult.status == ExecStatus.TUPLES_OK
+        return await cursor.fetchall() if is_read else []
+
+
+class Database:
+    """One engine and its transactions.
+
+    Every failure of the server, the network or the pool becomes `DatabaseUnavailable`.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            sqlalchemy_url(url),
+            poolclass=MeasuredPool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_SECONDS,
+            # A broken connection discards the pool instead, which costs one 503 per restart.
+            pool_pre_ping=False,
+            pool_use_lifo=True,
+            # Nothing to roll back: sessions end their transactions, and `AutocommitConnection.rows`
+            # disconnects if one is open. A reset would need a greenlet for each statement.
+            pool_reset_on_return=None,
+            # Parameters contain customers' data, and errors are logged (D27).
+            hide_parameters=True,
+            connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
+            # Most requests are single statements; `_transactional` switches for transactions.
+            isolation_level="AUTOCOMMIT",
+            json_deserializer=pydantic_core.from_json,
+        )
+        _discard_stale_connections(self.engine.sync_engine.pool)
+        _measure(self.engine, pool_size)
+        self._transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Commit when the block ends, roll back when it raises."""
+        async with self._guarded(_session(self._transactional)) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[AutocommitConnection]:
+        """Run statements that are committed one by one, which saves two round trips.
+
+        Reads lose no consistency: under READ COMMITTED each statement has a new snapshot anyway.
+        """
+        async with self._guarded(AutocommitConnection(self.engine)) as statements:
+            yield statements
+
+    @asynccontextmanager
+    async def _guarded(self, work: _Work) -> AsyncIterator[_Work]:
+        try:
+            async with asyncio.timeout(TRANSACTION_SECONDS):
+                try:
+                    yield work
+                except asyncio.CancelledError:
+                    # The server may be frozen: disconnect without sending it a rollback.
+                    await work.invalidate()
+                    raise
+                finally:
+                    await work.close()
+        except exc.DBAPIError as error:
+            if isinstance(error.orig, _UNAVAILABLE) or error.connection_invalidated:
+                raise _unavailable("unavailable", _describe(error.orig)) from error
+            raise
+        except exc.TimeoutError as error:
+            raise _unavailable("pool_exhausted", "no connection of the pool was free") from error
+        except TimeoutError as error:
+            raise _unavailable("timed_out", "it did not respond in time") from error
+        except _UNAVAILABLE as error:
+            raise _unavailable("unavailable", _describe(error)) from error
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()
+
+
+def _session(engine: AsyncEngine) -> Session:
+    return Session(engine, expire_on_commit=False, autoflush=False)
+
+
+def _unavailable(reason: str, cause: str) -> DatabaseUnavailable:
+    metrics.DATABASE_FAILURES.labels(reason).inc()
+    return DatabaseUnavailable(cause=cause)
+
+
+def _describe(error: BaseException | None) -> str:
+    """Return the cause, or else only the kind of error: messages may quote a statement."""
+    known = None if error is None else failure_cause(error)
+    return known or f"{type(error).__name__} ({getattr(error, 'sqlstate', None)})"
+
+
+def _discard_stale_connections(pool: Pool) -> None:
+    """Discard all pooled connections once one is found closed.
+
+    Whatever closed one, such as a restart of the server, has closed the others too. The pool is
+    LIFO, so that the closed one is the next to be checked out.
+    """
+
+    @event.listens_for(pool, "checkout")
+    def on_checkout(connection: AdaptedConnection, *_: object) -> None:
+        if cast("Driver", connection.driver_connection).closed:
+            raise exc.InvalidatePoolError
+
+
+def _measure(engine: AsyncEngine, pool_size: int) -> None:
+    """Record statements and the use of the pool in the metrics."""
+    pool = engine.sync_engine.pool
+    metrics.POOL_SIZE.set(pool_size)
+
+    # Set instead of incremented: a lost connection would leave the gauge wrong permanently.
+    @event.listens_for(pool, "checkout")
+    def on_checkout(*_: object) -> None:
+        metrics.POOL_IN_USE.set(_in_use(pool))
+
+    @event.listens_for(pool, "checkin")
+    def on_checkin(*_: object) -> None:
+        metrics.POOL_IN_USE.set(max(_in_use(pool) - 1, 0))
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def on_statement(connection: Connection, *_: object) -> None:
+        connection.info["began"] = time.perf_counter()
+
+    @event.listens_for(engine.sync_engine, "after_cursor_execute")
+    def on_result(connection: Connection, *_: object) -> None:
+        seconds = time.perf_counter() - connection.info["began"]
+        metrics.STATEMENT_SECONDS.observe(seconds)
+
+
+def _in_use(pool: Pool) -> int:
+    return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0

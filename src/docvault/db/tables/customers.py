@@ -1,0 +1,110 @@
+"""Customers, identified by an id that the host platform assigns."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Computed, ForeignKey, Index, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import Text
+
+from docvault.db.tables.base import Base, new_id
+
+# Ordered by code point, the same in every database; a prefix is a range in this order.
+_BY_CODE_POINT = Text(collation="C")
+
+
+def _lower(expression: str) -> Computed:
+    return Computed(f"lower({expression})", persisted=True)
+
+
+class CustomerRow(Base):
+    """One customer.
+
+    `id` is internal and is used in blob keys, jobs and logs, because `external_id`, which the
+    host assigns, may be an e-mail address. A row with an `erasure_id` is being erased.
+    """
+
+    __tablename__ = "customers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    external_id: Mapped[str] = mapped_column(_BY_CODE_POINT, unique=True)
+    name: Mapped[str | None]
+    email: Mapped[str | None]
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    erasure_id: Mapped[UUID | None] = mapped_column(ForeignKey("erasures.id"))
+    # Tokens issued earlier belong to an erased customer with the same id.
+    tokens_valid_from: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Written only by the triggers on `documents`.
+    fact_set_id: Mapped[int] = mapped_column(ForeignKey("fact_sets.id"), server_default=text("0"))
+    # For searching and sorting; never loaded.
+    lower_external_id: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("external_id"), deferred=True
+    )
+    lower_name: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("coalesce(name, '')"), deferred=True
+    )
+    lower_email: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, _lower("coalesce(email, '')"), deferred=True
+    )
+
+
+# Index-only scans for the customer list: the included columns are all that a page needs.
+_LISTED = text("erasure_id IS NULL")
+Index(
+    "ix_customers_created_at",
+    CustomerRow.created_at,
+    CustomerRow.external_id,
+    postgresql_include=["fact_set_id"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_name",
+    CustomerRow.lower_name,
+    CustomerRow.external_id,
+    postgresql_include=["fact_set_id", "created_at"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_external_id",
+    CustomerRow.lower_external_id,
+    postgresql_include=["external_id", "fact_set_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_lower_email",
+    CustomerRow.lower_email,
+    postgresql_include=["external_id", "fact_set_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_fact_set_id_lower_external_id",
+    CustomerRow.fact_set_id,
+    CustomerRow.lower_external_id,
+    postgresql_include=["external_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_fact_set_id_lower_email",
+    CustomerRow.fact_set_id,
+    CustomerRow.lower_email,
+    postgresql_include=["external_id", "created_at", "lower_name"],
+    postgresql_where=_LISTED,
+)
+# Not partial: they also serve the deletion of unused fact sets.
+Index(
+    "ix_customers_fact_set_id_created_at",
+    CustomerRow.fact_set_id,
+    CustomerRow.created_at,
+    CustomerRow.external_id,
+    postgresql_include=["erasure_id"],
+)
+Index(
+    "ix_customers_fact_set_id_lower_name",
+    CustomerRow.fact_set_id,
+    CustomerRow.lower_name,
+    CustomerRow.external_id,
+    postgresql_include=["erasure_id", "created_at"],
+)

@@ -1,0 +1,1 @@
+"""Domain objects and rules, without I/O."""

@@ -1,0 +1,93 @@
+"""Names of media types in words that people know, for responses."""
+
+from docvault.domain.media_types import KINDS, ODF, OOXML
+
+_MACRO = "{} with macros".format
+
+REFUSED_NAMES: dict[str, str] = {
+    "application/epub+zip": "EPUB book",
+    "application/gzip": "gzip archive",
+    "application/java-archive": "Java program",
+    "application/java-vm": "Java program",
+    "application/ogg": "Ogg recording",
+    "application/postscript": "PostScript document",
+    "application/vnd.android.dex": "Android program",
+    "application/vnd.android.package-archive": "Android program",
+    "application/vnd.ms-appx": "Windows program",
+    "application/vnd.ms-cab-compressed": "Windows cabinet",
+    "application/vnd.ms-tnef": "Outlook attachments (winmail.dat)",
+    "application/vnd.rar": "RAR archive",
+    "application/vnd.sqlite3": "SQLite database",
+    "application/vnd.visio": "Visio drawing",
+    "application/wasm": "WebAssembly program",
+    "application/x-7z-compressed": "7z archive",
+    "application/x-bat": "Windows script",
+    "application/x-bzip2": "bzip2 archive",
+    "application/x-elf": "Linux program",
+    "application/x-httpd-php": "PHP script",
+    "application/x-mach-binary": "macOS program",
+    "application/x-ms-installer": "Windows installer",
+    "application/x-ms-shortcut": "Windows shortcut",
+    "application/x-msdownload": "Windows program",
+    "application/x-mspublisher": "Publisher document",
+    "application/x-mswinurl": "Windows shortcut",
+    "application/x-ole-storage": "document of an old Microsoft or other program",
+    "application/x-tar": "tar archive",
+    "application/x-xz": "xz archive",
+    "application/xslt+xml": "XSLT script",
+    "application/zstd": "Zstandard archive",
+    "audio/flac": "FLAC recording",
+    "audio/mp4": "MP4 recording",
+    "audio/mpeg": "MP3 recording",
+    "audio/vnd.wave": "WAV recording",
+    "image/heic-sequence": "sequence of HEIC images",
+    "image/heif-sequence": "sequence of HEIF images",
+    "image/j2c": "JPEG 2000 image without a container",
+    "image/jxl": "JPEG XL image",
+    "image/svg+xml": "SVG drawing",
+    "image/vnd.adobe.photoshop": "Photoshop image",
+    "image/vnd.djvu": "DjVu document",
+    "image/vnd.microsoft.icon": "icon",
+    "image/x-canon-cr3": "raw image of a Canon camera",
+    "image/x-mvg": "ImageMagick script",
+    "text/html": "HTML page",
+    "text/x-ms-regedit": "Windows registry file",
+    "text/x-shellscript": "shell script",
+    "video/mp4": "MP4 video",
+    "video/quicktime": "QuickTime video",
+    "video/x-flv": "Flash video",
+    "video/x-matroska": "Matroska video",
+    "video/x-msvideo": "AVI video",
+    OOXML + "wordprocessingml.template": "Word template",
+    OOXML + "spreadsheetml.template": "Excel template",
+    OOXML + "presentationml.template": "PowerPoint template",
+    OOXML + "presentationml.slideshow": "PowerPoint slide show",
+    "application/vnd.ms-word.document.macroEnabled.12": _MACRO("Word document"),
+    "application/vnd.ms-word.template.macroEnabled.12": _MACRO("Word template"),
+    "application/vnd.ms-excel.sheet.macroEnabled.12": _MACRO("Excel workbook"),
+    "application/vnd.ms-excel.template.macroEnabled.12": _MACRO("Excel template"),
+    "application/vnd.ms-excel.addin.macroEnabled.12": _MACRO("Excel add-in"),
+    "application/vnd.ms-excel.sheet.binary.macroEnabled.12": "binary Excel workbook",
+    "application/vnd.ms-powerpoint.presentation.macroEnabled.12": _MACRO("PowerPoint presentation"),
+    "application/vnd.ms-powerpoint.template.macroEnabled.12": _MACRO("PowerPoint template"),
+    "application/vnd.ms-powerpoint.slideshow.macroEnabled.12": _MACRO("PowerPoint slide show"),
+    "application/vnd.ms-powerpoint.addin.macroEnabled.12": _MACRO("PowerPoint add-in"),
+    ODF + "graphics": "OpenDocument drawing",
+    ODF + "chart": "OpenDocument chart",
+    ODF + "formula": "OpenDocument formula",
+    ODF + "image": "OpenDocument image",
+    ODF + "text-master": "OpenDocument master document",
+    ODF + "text-template": "OpenDocument text template",
+    ODF + "spreadsheet-template": "OpenDocument spreadsheet template",
+    ODF + "presentation-template": "OpenDocument presentation template",
+    ODF + "graphics-template": "OpenDocument drawing template",
+}
+"""By the media type of a kind that is recognized but never stored."""
+
+_NAMES = REFUSED_NAMES | {kind.media_type: kind.name for kind in KINDS}
+
+
+def describe_media_type(media_type: str) -> str:
+    """Return the name with the media type, or the media type alone if it has no name."""
+    name = _NAMES.get(media_type)
+    return f"{name} ({media_type})" if name else media_type

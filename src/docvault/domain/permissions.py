@@ -1,0 +1,42 @@
+"""Who may change which document."""
+
+from docvault.domain.actors import Actor, ApiKeyActor, CustomerActor
+from docvault.domain.document_types import DocumentType, UploadMode
+from docvault.domain.scopes import Scope
+from docvault.errors import AdminOnlyDocument, DeleteNotAllowed, DocvaultError, InsufficientScope
+
+
+def write_refusal(actor: Actor, document_type: DocumentType) -> DocvaultError | None:
+    """Return why the actor may not upload or change a document, or None (R-034, R-115)."""
+    if isinstance(actor, ApiKeyActor) and Scope.DOCUMENTS_WRITE not in actor.scopes:
+        return InsufficientScope(f"The key lacks the scope {Scope.DOCUMENTS_WRITE}.")
+    if document_type.upload_mode is not UploadMode.ADMIN_ONLY or writes_admin_only(actor):
+        return None
+    if isinstance(actor, CustomerActor):
+        return AdminOnlyDocument()
+    return InsufficientScope(f"The key lacks the scope {Scope.DOCUMENTS_WRITE_ADMIN_ONLY}.")
+
+
+def writes_admin_only(actor: Actor) -> bool:
+    """Return whether the actor may write documents of types that only staff upload."""
+    if isinstance(actor, ApiKeyActor):
+        return Scope.DOCUMENTS_WRITE_ADMIN_ONLY in actor.scopes
+    return not isinstance(actor, CustomerActor)
+
+
+def may_write(actor: Actor, document_type: DocumentType) -> bool:
+    """Return whether the actor may upload or change a document."""
+    return write_refusal(actor, document_type) is None
+
+
+def require_write(actor: Actor, document_type: DocumentType) -> None:
+    """Raise unless the actor may upload or change a document."""
+    refusal = write_refusal(actor, document_type)
+    if refusal is not None:
+        raise refusal
+
+
+def require_customer_delete(document_type: DocumentType, *, customer_may_delete: bool) -> None:
+    """Raise unless customers may delete documents of this type (A-19)."""
+    if not customer_may_delete or document_type.upload_mode is not UploadMode.OPTIONAL:
+        raise DeleteNotAllowed

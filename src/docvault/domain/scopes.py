@@ -1,0 +1,20 @@
+"""Scopes of tokens and API keys."""
+
+from enum import StrEnum
+
+ADMIN_SCOPE = "docvault:admin"
+CUSTOMER_SCOPE = "docvault:customer"
+
+
+class Scope(StrEnum):
+    """A permission of an API key. Metadata and file contents have separate scopes."""
+
+    TYPES_READ = "types:read"
+    CUSTOMERS_READ = "customers:read"
+    CUSTOMERS_WRITE = "customers:write"
+    CUSTOMERS_ERASE = "customers:erase"
+    DOCUMENTS_READ = "documents:read"
+    DOCUMENTS_WRITE = "documents:write"
+    DOCUMENTS_WRITE_ADMIN_ONLY = "documents:write_admin_only"
+    CONTENT_READ = "content:read"
+    GATE_READ = "gate:read"

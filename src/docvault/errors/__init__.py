@@ -1,0 +1,173 @@
+"""docvault's errors: each knows its status, its code, its title and its detail (RFC 9457).
+
+    DocvaultError
+    ├── BadRequest           400  MalformedRequest, InvalidCursor
+    ├── Unauthenticated      401  AuthenticationRequired, InvalidToken, TokenExpired, InvalidApiKey
+    ├── Forbidden            403  InsufficientScope, AdminOnlyDocument, ...
+    ├── NotFound             404  CustomerNotFound, DocumentTypeNotFound, FileNotFound, ...
+    ├── Conflict             409  NameConflict, KeyConflict, CustomerExists, ...
+    ├── ContentTooLarge      413  FileTooLarge
+    ├── Invalid              422  ValidationFailed, FieldsNotEnabled, UnknownField, ...
+    ├── ServiceUnavailable   503  Overloaded, StorageUnavailable, DatabaseUnavailable, ...
+    └── one each for 405, 408, 410, 411, 412, 415, 416, 428, 429, 431, 500
+
+The first line of a class's docstring is the title, the same for every occurrence; the rest is the
+detail of an occurrence that was raised without one. Both are public.
+Every layer raises these; `api/http/error_handlers.py` turns them into responses.
+"""
+
+from docvault.errors.access import (
+    AdminOnlyDocument,
+    AuthenticationRequired,
+    CustomerNotRegistered,
+    DeleteNotAllowed,
+    Forbidden,
+    InsufficientScope,
+    InvalidApiKey,
+    InvalidToken,
+    PortalSectionDisabled,
+    RateLimited,
+    TokenExpired,
+    Unauthenticated,
+)
+from docvault.errors.base import (
+    DocvaultError,
+    ErrorDetail,
+    escape_pointer,
+)
+from docvault.errors.requests import (
+    BadRequest,
+    ContentTooLarge,
+    FileTooLarge,
+    HeaderTooLarge,
+    InvalidCursor,
+    LengthRequired,
+    MalformedRequest,
+    MethodNotAllowed,
+    PreconditionFailed,
+    PreconditionRequired,
+    RangeNotSatisfiable,
+    RequestTimeout,
+    UnsupportedContentEncoding,
+    UnsupportedMediaType,
+    WrongExtension,
+)
+from docvault.errors.resources import (
+    Conflict,
+    CustomerBeingErased,
+    CustomerExists,
+    CustomerNotFound,
+    DocumentQuarantined,
+    DocumentTypeInUse,
+    DocumentTypeNotFound,
+    FileNotFound,
+    KeyConflict,
+    NameConflict,
+    NoPreview,
+    NotFound,
+    PageNotFound,
+    QuotaExceeded,
+    RequestInProgress,
+    TooManyUploads,
+    UploadExpired,
+    UploadNotComplete,
+)
+from docvault.errors.service import (
+    DatabaseUnavailable,
+    InternalError,
+    Overloaded,
+    ScannerUnavailable,
+    ServiceUnavailable,
+    StorageUnavailable,
+)
+from docvault.errors.validation import (
+    CorruptFile,
+    DigestMismatch,
+    DuplicateLabel,
+    EmptyFile,
+    FieldsNotEnabled,
+    FieldsRequired,
+    FileRequired,
+    GateRequiresSection,
+    IdempotencyKeyReused,
+    Invalid,
+    MalwareDetected,
+    PasswordProtected,
+    TooManyFiles,
+    UnknownField,
+    UnknownFilterType,
+    ValidationFailed,
+)
+
+__all__ = [
+    "AdminOnlyDocument",
+    "AuthenticationRequired",
+    "BadRequest",
+    "Conflict",
+    "ContentTooLarge",
+    "CorruptFile",
+    "CustomerBeingErased",
+    "CustomerExists",
+    "CustomerNotFound",
+    "CustomerNotRegistered",
+    "DatabaseUnavailable",
+    "DeleteNotAllowed",
+    "DigestMismatch",
+    "DocumentQuarantined",
+    "DocumentTypeInUse",
+    "DocumentTypeNotFound",
+    "DocvaultError",
+    "DuplicateLabel",
+    "EmptyFile",
+    "ErrorDetail",
+    "FieldsNotEnabled",
+    "FieldsRequired",
+    "FileNotFound",
+    "FileRequired",
+    "FileTooLarge",
+    "Forbidden",
+    "GateRequiresSection",
+    "HeaderTooLarge",
+    "IdempotencyKeyReused",
+    "InsufficientScope",
+    "InternalError",
+    "Invalid",
+    "InvalidApiKey",
+    "InvalidCursor",
+    "InvalidToken",
+    "KeyConflict",
+    "LengthRequired",
+    "MalformedRequest",
+    "MalwareDetected",
+    "MethodNotAllowed",
+    "NameConflict",
+    "NoPreview",
+    "NotFound",
+    "Overloaded",
+    "PageNotFound",
+    "PasswordProtected",
+    "PortalSectionDisabled",
+    "PreconditionFailed",
+    "PreconditionRequired",
+    "QuotaExceeded",
+    "RangeNotSatisfiable",
+    "RateLimited",
+    "RequestInProgress",
+    "RequestTimeout",
+    "ScannerUnavailable",
+    "ServiceUnavailable",
+    "StorageUnavailable",
+    "TokenExpired",
+    "TooManyFiles",
+    "TooManyUploads",
+    "Unauthenticated",
+    "UnknownField",
+    "UnknownFilterType",
+    "UnsupportedContentEncoding",
+    "UnsupportedMediaType",
+    "UploadExpired",
+    "UploadNotComplete",
+    "ValidationFailed",
+    "WrongExtension",
+    "escape_pointer",
+]

@@ -1,0 +1,105 @@
+"""Documents, as their reader may see them."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from docvault.context import RequestContext
+from docvault.domain.actors import Staff
+from docvault.domain.document_status import status, upload_state
+from docvault.domain.documents import Document, DocumentVersion, StoredFile
+from docvault.domain.permissions import may_write
+from docvault.domain.previews import can_preview
+from docvault.presenters.document_types import present_requested_type
+from docvault.schemas.documents import (
+    AdminDocumentPage,
+    AdminDocumentRead,
+    AdminUploader,
+    DocumentPage,
+    DocumentRead,
+    DocumentVersionRead,
+    FileRead,
+    Uploader,
+    UploaderKind,
+)
+
+
+def present_document(
+    document: Document, context: RequestContext
+) -> DocumentRead | AdminDocumentRead:
+    """Present a document for the actor; only staff see which person uploaded it."""
+    if isinstance(context.actor, Staff):
+        return _present_for_staff(document, context)
+    return present_public_document(document, context)
+
+
+def present_public_document(document: Document, context: RequestContext) -> DocumentRead:
+    """Present a document for customers and integrations."""
+    version = document.version
+    uploader = Uploader(kind=_kind(version)) if version else None
+    return DocumentRead(**_common_members(document, context), uploaded_by=uploader)
+
+
+def present_document_page(
+    documents: Sequence[Document], context: RequestContext, next_cursor: str | None
+) -> DocumentPage | AdminDocumentPage:
+    """Present one page of a customer's documents for the actor."""
+    if isinstance(context.actor, Staff):
+        for_staff = [_present_for_staff(document, context) for document in documents]
+        return AdminDocumentPage(items=for_staff, next_cursor=next_cursor)
+    items = [present_public_document(document, context) for document in documents]
+    return DocumentPage(items=items, next_cursor=next_cursor)
+
+
+def present_version(version: DocumentVersion, current: int) -> DocumentVersionRead:
+    """Present a version for staff; `current` is the number of the current one."""
+    return DocumentVersionRead(
+        version=version.number,
+        uploaded_at=version.uploaded_at,
+        uploaded_by=_admin_uploader(version),
+        files=[_present_file(file) for file in version.files],
+        field_values=dict(version.field_values),
+        is_current=version.number == current,
+    )
+
+
+def _present_for_staff(document: Document, context: RequestContext) -> AdminDocumentRead:
+    uploader = _admin_uploader(document.version) if document.version else None
+    return AdminDocumentRead(**_common_members(document, context), uploaded_by=uploader)
+
+
+def _common_members(document: Document, context: RequestContext) -> dict[str, Any]:
+    version = document.version
+    return {
+        "type": present_requested_type(document.type, context.settings),
+        "upload_state": upload_state(document),
+        "status": status(document),
+        "version": version.number if version else 0,
+        "uploaded_at": version.uploaded_at if version else None,
+        "files": [_present_file(file) for file in version.files] if version else [],
+        "field_values": document.shown_values,
+        "can_upload": may_write(context.actor, document.type),
+    }
+
+
+def _present_file(file: StoredFile) -> FileRead:
+    return FileRead(
+        number=file.number,
+        filename=file.filename,
+        media_type=file.media_type,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        has_preview=can_preview(file),
+        has_active_content=file.has_active_content,
+        has_attachments=file.has_attachments,
+        needs_password=file.needs_password,
+        pages=file.pages,
+        scan=file.scan,
+    )
+
+
+def _kind(version: DocumentVersion) -> UploaderKind:
+    return cast("UploaderKind", version.uploaded_by_kind)
+
+
+def _admin_uploader(version: DocumentVersion) -> AdminUploader:
+    return AdminUploader(kind=_kind(version), id=version.uploaded_by_id)

@@ -1,0 +1,1 @@
+"""Serving HTTP: uvicorn with our own limits, and its processes."""

@@ -1,0 +1,99 @@
+"""Failures of S3 requests, mapped to the errors of a blob store."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    ReadTimeoutError,
+)
+
+from docvault.circuit_breaker import CircuitBreaker
+from docvault.errors import StorageUnavailable
+from docvault.storage.base import BlobExists, BlobMissing
+
+TOTAL_SECONDS = 60
+# A timeout is an `OSError` too.
+FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_REFUSED = {"AccessDenied", "NotImplemented", "MethodNotAllowed", "405", "501"}
+_EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
+
+
+@asynccontextmanager
+async def call_store(
+    breaker: CircuitBreaker, seconds: float | None = TOTAL_SECONDS
+) -> AsyncIterator[None]:
+    """Map failures as `map_failures` does; fail fast while the circuit breaker is open."""
+    breaker.check()
+    try:
+        async with map_failures(seconds):
+            yield
+    except StorageUnavailable as error:
+        breaker.record_failure(error.cause)
+        raise
+    except (BlobMissing, BlobExists):
+        breaker.record_success()
+        raise
+    breaker.record_success()
+
+
+@asynccontextmanager
+async def map_failures(seconds: float | None = TOTAL_SECONDS) -> AsyncIterator[None]:
+    """Raise `StorageUnavailable` for every failure of the store, timeouts included."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except ExceptionGroup as group:
+        if all(isinstance(error, FAILURES) for error in group.exceptions):
+            raise StorageUnavailable(cause=_describe(group.exceptions[0])) from group
+        raise
+    except FAILURES as error:
+        raise StorageUnavailable(cause=_describe(error)) from error
+
+
+@contextmanager
+def map_missing(key: str) -> Iterator[None]:
+    """Raise `BlobMissing` if the store has no such object."""
+    try:
+        yield
+    except ClientError as error:
+        if _get_code(error) in _MISSING:
+            raise BlobMissing(key) from error
+        raise
+
+
+@contextmanager
+def map_exists(key: str) -> Iterator[None]:
+    """Raise `BlobExists` if the store refuses to replace an object."""
+    try:
+        yield
+    except ClientError as error:
+        if _get_code(error) in _EXISTS:
+            raise BlobExists(key) from error
+        raise
+
+
+def is_refusal(error: StorageUnavailable) -> bool:
+    """Return whether the store works, but will never allow or does not know the operation."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and _get_code(cause) in _REFUSED
+
+
+def _describe(error: Exception) -> str:
+    """Return the cause without the names that messages contain, such as the bucket's."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return f"S3 responded {_get_code(error)} ({status})"
+    if isinstance(error, (TimeoutError, ConnectTimeoutError, ReadTimeoutError)):
+        return "it did not respond in time"
+    return type(error).__name__
+
+
+def _get_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

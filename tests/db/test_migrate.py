@@ -1,0 +1,180 @@
+"""Migrations: up, down and up again, matching the table definitions, safe when concurrent."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from secrets import token_hex
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection
+
+from docvault.db import migrate as migrations
+from docvault.db.engine import Database, sqlalchemy_url
+from docvault.db.migrate import current_revision, head_revision, migrate
+from docvault.db.tables import Base
+from docvault.embedded.postgres import EmbeddedPostgres
+
+_NUMBERS = count()
+
+
+@pytest.fixture
+def empty_url(postgres: EmbeddedPostgres) -> str:
+    """A database without tables."""
+    return postgres.create_database(f"migrations_{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def connection(empty_url: str) -> Iterator[Connection]:
+    engine = create_engine(sqlalchemy_url(empty_url))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def is_ours(name: str | None, type_: str, _: object) -> bool:
+    return not (type_ == "table" and name is not None and name.startswith("procrastinate_"))
+
+
+def downgrade(url: str, revision: str) -> None:
+    config = migrations._config()
+    config.attributes["url"] = url
+    command.downgrade(config, revision)
+
+
+def upgrade(url: str, revision: str) -> None:
+    config = migrations._config()
+    config.attributes["url"] = url
+    command.upgrade(config, revision)
+
+
+def objects(url: str) -> list[str]:
+    """Every table, index, type and function of the schema."""
+    query = """
+        SELECT 'r:' || relkind::text || ':' || relname FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace
+        UNION ALL SELECT 'f:' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL SELECT 't:' || typname FROM pg_type
+            WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
+        ORDER BY 1
+    """
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute(query)]
+
+
+class TestMigrate:
+    """migrate()."""
+
+    def test_empty_database_is_migrated_to_head(self, empty_url: str) -> None:
+        migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert row == (head_revision(),)
+
+    def test_migrating_again_changes_nothing(self, empty_url: str) -> None:
+        migrate(empty_url)
+        before = objects(empty_url)
+        migrate(empty_url)
+        assert objects(empty_url) == before
+
+    def test_downgrade_and_upgrade_are_symmetric(self, empty_url: str) -> None:
+        migrate(empty_url)
+        made = objects(empty_url)
+        downgrade(empty_url, "base")
+        left = [name for name in objects(empty_url) if "alembic_version" not in name]
+        assert left == []
+        migrate(empty_url)
+        assert objects(empty_url) == made
+
+    def test_portal_settings_has_one_row(self, empty_url: str) -> None:
+        migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            row = connection.execute(
+                "SELECT section_enabled, gate_enabled, customer_may_delete FROM portal_settings"
+            ).fetchall()
+        assert row == [(True, False, False)]
+
+    @pytest.mark.req("R-007")
+    def test_no_document_type_exists_initially(self, empty_url: str) -> None:
+        migrate(empty_url)
+        with psycopg.connect(empty_url) as connection:
+            assert connection.execute("SELECT count(*) FROM document_types").fetchone() == (0,)
+
+    def test_facts_of_older_files_are_unknown_unless_they_have_none(self, empty_url: str) -> None:
+        upgrade(empty_url, "0001")
+        with psycopg.connect(empty_url) as connection:
+            connection.execute("SET session_replication_role = replica")
+            for media_type in ("image/png", "text/csv", "application/pdf"):
+                connection.execute(
+                    "INSERT INTO document_files (id, version_id, blob_id, number, filename,"
+                    " media_type, size_bytes, sha256, has_active_content, scan, preview_failed)"
+                    " VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'a',"
+                    " %s, 1, '', false, 'clean', false)",
+                    [media_type],
+                )
+        upgrade(empty_url, "0003")
+        with psycopg.connect(empty_url) as connection:
+            rows = connection.execute(
+                "SELECT media_type, has_attachments, needs_password FROM document_files ORDER BY 1"
+            ).fetchall()
+        assert rows == [
+            ("application/pdf", None, None),
+            ("image/png", False, False),
+            ("text/csv", False, False),
+        ]
+
+    def test_concurrent_migrations_are_safe(self, empty_url: str) -> None:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "docvault", "migrate"],
+                env=os.environ
+                | {"DOCVAULT_DATABASE_URL": empty_url, "DOCVAULT_SECRET_KEY": token_hex(32)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], errors
+        assert "r:r:customers" in objects(empty_url)
+
+    async def test_current_revision_is_reported(self, empty_url: str) -> None:
+        database = Database(empty_url)
+        async with database.transaction() as session:
+            assert await current_revision(session) is None
+        migrate(empty_url)
+        async with database.transaction() as session:
+            assert await current_revision(session) == head_revision()
+        await database.close()
+
+
+class TestTables:
+    """The table definitions and the migrations."""
+
+    def test_models_match_migrations(self, empty_url: str, connection: Connection) -> None:
+        migrate(empty_url)
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": is_ours, "compare_type": True, "compare_server_default": True},
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+    def test_single_head_exists(self) -> None:
+        assert len(ScriptDirectory.from_config(migrations._config()).get_heads()) == 1
+
+    def test_every_revision_has_description(self) -> None:
+        script = ScriptDirectory.from_config(migrations._config())
+        assert all((revision.doc or "").strip() for revision in script.walk_revisions())
+
+    def test_migrations_folder_is_found(self) -> None:
+        folder = migrations._folder()
+        assert (folder / "env.py").is_file()
+        assert folder == Path(__file__).parents[2] / "migrations"
