@@ -161,6 +161,8 @@ GOOD_REQUESTS: dict[str, Good] = {
     "integration_delete_upload": Good(204, scope="documents:write", changes=True),
     "integration_complete_upload": Good(200, scope="documents:write", changes=True),
     "integration_read_gate": Good(scope="gate:read"),
+    "integration_read_key": READ,
+    "integration_list_customers": Good(scope="customers:read"),
     "integration_list_document_types": Good(scope="types:read"),
     "integration_read_erasure": Good(scope="customers:erase"),
 }

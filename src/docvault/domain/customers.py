@@ -28,6 +28,7 @@ class CustomerFilter:
     gate: GateDecision | None = None
     gate_enforced: bool = False
     search: str | None = None
+    searches_email: bool = True
 
     @property
     def is_by_documents(self) -> bool:

@@ -6,6 +6,12 @@ from docvault.domain.scopes import Scope
 from docvault.errors import AdminOnlyDocument, DeleteNotAllowed, DocvaultError, InsufficientScope
 
 
+def require_scope(actor: Actor, scope: Scope) -> None:
+    """Raise `InsufficientScope` if the actor is an API key without the scope."""
+    if isinstance(actor, ApiKeyActor) and scope not in actor.scopes:
+        raise InsufficientScope(f"The key lacks the scope {scope}.")
+
+
 def write_refusal(actor: Actor, document_type: DocumentType) -> DocvaultError | None:
     """Return why the actor may not upload or change a document, or None (R-034, R-115)."""
     if isinstance(actor, ApiKeyActor) and Scope.DOCUMENTS_WRITE not in actor.scopes:

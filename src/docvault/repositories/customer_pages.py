@@ -48,7 +48,6 @@ class Count:
     number: int
 
 
-_SEARCHED_COLUMNS = ("lower_external_id", "lower_name", "lower_email")
 _FEWER_THAN_LIMIT = "(SELECT count(*) FROM candidates) < {limit}"
 _HAS_FEW_SETS = f"(SELECT count(*) FROM matching) <= {MAX_SEARCHED_FACT_SETS}"  # noqa: S608 - a constant
 
@@ -98,12 +97,12 @@ def page_statement(
 
     It returns at least one row: `is_last` says whether no customers follow.
     """
-    return _page_statement(plan, sort, filter_.is_by_documents, filter_.search is not None)
+    return _page_statement(plan, sort, filter_.is_by_documents, _searched_columns(filter_))
 
 
 def count_statement(filter_: CustomerFilter) -> PreparedStatement[Count]:
     """Return the statement that counts the customers a filter matches."""
-    return _count_statement(filter_.is_by_documents, filter_.search is not None)
+    return _count_statement(filter_.is_by_documents, _searched_columns(filter_))
 
 
 def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
@@ -126,22 +125,22 @@ def cursor_parameters(after: CustomerCursor | None, sort: CustomerSort) -> dict[
 
 @cache
 def _page_statement(
-    plan: SearchPlan, sort: CustomerSort, is_by_documents: bool, is_searched: bool
+    plan: SearchPlan, sort: CustomerSort, is_by_documents: bool, searched: tuple[str, ...]
 ) -> PreparedStatement[ListedCustomer]:
     order = _ORDERS[sort]
     parts = {
         "sort_column": order.column,
         "direction": order.direction,
         "is_after_cursor": order.is_after_cursor,
-        **_condition_parts(is_by_documents, is_searched),
+        **_condition_parts(is_by_documents, searched),
         "is_last": _FEWER_THAN_LIMIT.format(limit="%(limit)s::integer"),
     }
     if plan is SearchPlan.SCAN_NEXT:
-        parts |= _scan_parts(is_searched, parts)
+        parts |= _scan_parts(searched, parts)
     elif plan is SearchPlan.BY_SEARCH:
-        parts["candidates"] = _read_for_each_column("by_search", parts)
-    elif is_searched:
-        parts |= _set_search_parts(parts)
+        parts["candidates"] = _read_for_each("by_search", searched, parts)
+    elif searched:
+        parts |= _set_search_parts(searched, parts)
     else:
         parts["candidates"] = read_sql("candidates/by_fact_set", **parts)
     return load_statement("list_customers", ListedCustomer, **_DEFAULTS | parts)
@@ -150,9 +149,9 @@ def _page_statement(
 _DEFAULTS = {"before_candidates": "", "conditions": "true"}
 
 
-def _scan_parts(is_searched: bool, parts: dict[str, str]) -> dict[str, str]:
-    scanned = str(SCANNED_WITH_SEARCH if is_searched else SCANNED)
-    columns = "".join(f", {column}" for column in _SEARCHED_COLUMNS) if is_searched else ""
+def _scan_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[str, str]:
+    scanned = str(SCANNED_WITH_SEARCH if searched else SCANNED)
+    columns = "".join(f", {column}" for column in searched)
     return {
         "candidates": read_sql(
             "candidates/scan_next", **parts, scanned=scanned, searched_columns=columns
@@ -162,37 +161,43 @@ def _scan_parts(is_searched: bool, parts: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _set_search_parts(parts: dict[str, str]) -> dict[str, str]:
+def _set_search_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[str, str]:
     limit = MAX_SEARCHED_FACT_SETS + 1
     matching = read_sql("fragments/matching_fact_sets")
     return {
         "before_candidates": f"matching AS MATERIALIZED ({matching} LIMIT {limit}),",
-        "candidates": _read_for_each_column(
-            "by_fact_set_and_search", parts | {"has_few_sets": _HAS_FEW_SETS}
+        "candidates": _read_for_each(
+            "by_fact_set_and_search", searched, parts | {"has_few_sets": _HAS_FEW_SETS}
         ),
         "is_last": _HAS_FEW_SETS,
     }
 
 
 @cache
-def _count_statement(is_by_documents: bool, is_searched: bool) -> PreparedStatement[Count]:
-    parts = _condition_parts(is_by_documents, is_searched)
+def _count_statement(is_by_documents: bool, searched: tuple[str, ...]) -> PreparedStatement[Count]:
+    parts = _condition_parts(is_by_documents, searched)
     return load_statement("count_matching_customers", Count, **parts)
 
 
-def _condition_parts(is_by_documents: bool, is_searched: bool) -> dict[str, str]:
+def _searched_columns(filter_: CustomerFilter) -> tuple[str, ...]:
+    """Return the columns that a search looks into; none without a search."""
+    if filter_.search is None:
+        return ()
+    columns = ("lower_external_id", "lower_name")
+    return (*columns, "lower_email") if filter_.searches_email else columns
+
+
+def _condition_parts(is_by_documents: bool, searched: tuple[str, ...]) -> dict[str, str]:
     begins = " OR ".join(
-        read_sql("fragments/begins_with_search", searched_column=column)
-        for column in _SEARCHED_COLUMNS
+        read_sql("fragments/begins_with_search", searched_column=column) for column in searched
     )
     return {
         "matches_documents": read_sql("fragments/matches_documents") if is_by_documents else "true",
-        "matches_search": f"({begins})" if is_searched else "true",
+        "matches_search": f"({begins})" if searched else "true",
     }
 
 
-def _read_for_each_column(name: str, parts: dict[str, str]) -> str:
+def _read_for_each(name: str, searched: tuple[str, ...], parts: dict[str, str]) -> str:
     return " UNION ".join(
-        read_sql(f"candidates/{name}", **parts, searched_column=column)
-        for column in _SEARCHED_COLUMNS
+        read_sql(f"candidates/{name}", **parts, searched_column=column) for column in searched
     )

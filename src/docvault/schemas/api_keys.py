@@ -64,6 +64,24 @@ class ApiKeyRead(OutputModel):
     revoked_at: UtcTime | None
 
 
+class ApiKeyLimits(OutputModel):
+    """The limits of one key; null means unlimited."""
+
+    requests_per_minute: Annotated[int, Field(examples=[6000])] | None
+    concurrent_downloads: Annotated[int, Field(examples=[64])] | None
+
+
+class OwnApiKeyRead(OutputModel):
+    """The API key of the caller."""
+
+    id: UUID
+    name: Annotated[str, Field(examples=["CRM"])]
+    scopes: Scopes
+    created_at: UtcTime
+    expires_at: UtcTime | None
+    limits: ApiKeyLimits
+
+
 class ApiKeyCreated(ApiKeyRead):
     """A new API key. `key` is shown only once."""
 

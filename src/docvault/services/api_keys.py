@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from docvault.auth.api_keys import generate_key, hash_secret
+from docvault.domain.actors import ApiKeyActor
 from docvault.domain.api_keys import ApiKey, NewApiKey
 from docvault.domain.audit import AuditAction, difference
 from docvault.errors import NotFound, ValidationFailed
@@ -47,6 +48,14 @@ async def get_api_key(uow: UnitOfWork, key_id: UUID, *, lock: bool = False) -> A
     if row is None:
         raise NotFound
     return row
+
+
+async def get_own_api_key(uow: UnitOfWork) -> ApiKey:
+    """Return the key of the caller."""
+    caller = uow.context.actor
+    if not isinstance(caller, ApiKeyActor):
+        raise TypeError("the caller has no key")
+    return await get_api_key(uow, caller.key_id)
 
 
 async def update_api_key(uow: UnitOfWork, key_id: UUID, data: ApiKeyUpdate) -> ApiKey:

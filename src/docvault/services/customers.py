@@ -52,6 +52,7 @@ class CustomerQuery:
     not_uploaded: Sequence[str] = ()
     gate: GateDecision | None = None
     search: str | None = None
+    searches_email: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ async def list_customers(
         gate=query.gate,
         gate_enforced=portal.gate_enabled,
         search=query.search,
+        searches_email=query.searches_email,
     )
     # One more than requested shows whether another page follows.
     found = await uow.customers.list_page(filter_, sort, after, limit + 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.setups import make_customer, make_type, patch_portal, upload_of
 from tests.factories.strings import CONTROLS
 from tests.fixtures.callers import KeyClients
 
@@ -20,6 +20,7 @@ NO_ERASURE = f"{BASE}/erasures/00000000-0000-7000-8000-000000000000"
 # Scope, method, path, arguments, and the status with the scope.
 OPERATIONS: list[tuple[Scope, str, str, Callable[[], dict[str, Any]], int]] = [
     (Scope.TYPES_READ, "GET", f"{BASE}/document-types", dict, 200),
+    (Scope.CUSTOMERS_READ, "GET", CUSTOMERS, dict, 200),
     (Scope.CUSTOMERS_READ, "GET", CUSTOMER, dict, 200),
     (Scope.CUSTOMERS_WRITE, "PUT", CUSTOMER, lambda: {"json": {}}, 200),
     (Scope.CUSTOMERS_WRITE, "PATCH", CUSTOMER, lambda: {"json": {}}, 200),
@@ -105,6 +106,73 @@ class TestScopes:
         responses = [await client.put(path, **upload_of()) for client in (plain, only, both)]
         assert [response.status_code for response in responses] == [403, 403, 201]
         assert {response.json()["code"] for response in responses[:2]} == {"insufficient-scope"}
+
+
+class TestList:
+    """GET /v1/integration/customers."""
+
+    @pytest.fixture(autouse=True)
+    async def customers(self, admin: httpx.AsyncClient) -> None:
+        """Anna with a file for type T, and Bert without."""
+        await make_type(admin, "T", upload_mode="required")
+        await make_customer(admin, "c-1", name="Anna", email="first@example.org")
+        await make_customer(admin, "c-2", name="Bert", email="second@example.org")
+        await admin.put("/v1/admin/customers/c-1/documents/t", **upload_of())
+        await patch_portal(admin, gate_enabled=True)
+
+    @pytest.mark.req("B-170")
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {}, {"sort": "-name"}, {"limit": 1}, {"include_total": True}, {"q": "Anna"},
+            {"has_documents": False}, {"uploaded": "t"}, {"not_uploaded": "t"}, {"gate": "open"},
+        ],
+        ids=str,
+    )  # fmt: skip
+    async def test_page_is_that_of_staff(
+        self,
+        admin: httpx.AsyncClient,
+        integration: httpx.AsyncClient,
+        parameters: dict[str, Any],
+    ) -> None:
+        theirs = (await admin.get("/v1/admin/customers", params=parameters)).json()
+        ours = (await integration.get(CUSTOMERS, params=parameters)).json()
+        assert ours["items"]
+        # A cursor belongs to one list.
+        assert (theirs.pop("next_cursor") is None) == (ours.pop("next_cursor") is None)
+        assert ours == theirs
+
+    async def test_cursor_leads_to_the_next_page(self, integration: httpx.AsyncClient) -> None:
+        first = (await integration.get(CUSTOMERS, params={"limit": 1})).json()
+        parameters = {"limit": 1, "cursor": first["next_cursor"]}
+        second = (await integration.get(CUSTOMERS, params=parameters)).json()
+        assert [item["id"] for item in first["items"] + second["items"]] == ["c-1", "c-2"]
+        assert second["next_cursor"] is None
+
+    @pytest.mark.req("B-170")
+    async def test_search_ignores_email(self, integration: httpx.AsyncClient) -> None:
+        for search, found in (("first@", []), ("an", ["c-1"]), ("c-2", ["c-2"])):
+            response = await integration.get(CUSTOMERS, params={"q": search})
+            assert [item["id"] for item in response.json()["items"]] == found
+
+    @pytest.mark.req("B-170")
+    @pytest.mark.parametrize(
+        ("parameters", "scope"),
+        [
+            ({"uploaded": "t"}, Scope.DOCUMENTS_READ),
+            ({"not_uploaded": "t"}, Scope.DOCUMENTS_READ),
+            ({"gate": "open"}, Scope.GATE_READ),
+        ],
+        ids=["uploaded", "not_uploaded", "gate"],
+    )
+    async def test_filter_needs_the_scope_of_what_it_discloses(
+        self, key_client: KeyClients, parameters: dict[str, str], scope: Scope
+    ) -> None:
+        lacking = await key_client(*(set(Scope) - {scope}))
+        refused = await lacking.get(CUSTOMERS, params=parameters)
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient-scope")
+        sufficient = await key_client(Scope.CUSTOMERS_READ, scope)
+        assert (await sufficient.get(CUSTOMERS, params=parameters)).status_code == 200
 
 
 class TestSync:

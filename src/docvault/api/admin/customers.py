@@ -1,14 +1,12 @@
 """Customers, as staff see and manage them."""
 
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from docvault.api.http.pagination import (
     DEFAULT_LIMIT,
     CursorQuery,
-    Cursors,
     IncludeTotalQuery,
     LimitQuery,
 )
@@ -17,6 +15,15 @@ from docvault.api.http.responses import json_response
 from docvault.api.routing.operation import JsonBody, NoBody, Read, operation
 from docvault.api.routing.requests import ApiRequest, CustomerRequest, DocumentsRequest
 from docvault.api.routing.routes import AdminRoute
+from docvault.api.shared.customer_pages import (
+    GateQuery,
+    HasDocumentsQuery,
+    NotUploadedQuery,
+    SearchQuery,
+    SortQuery,
+    UploadedQuery,
+    customer_page,
+)
 from docvault.api.shared.customers import (
     customer_response,
     delete_customer,
@@ -24,10 +31,8 @@ from docvault.api.shared.customers import (
     replace_customer,
 )
 from docvault.api.shared.documents import read_gate
-from docvault.api.shared.pages import with_total
 from docvault.domain.audit import AuditAction
-from docvault.domain.customers import CustomerCursor, CustomerSort
-from docvault.domain.gate import GateDecision
+from docvault.domain.customers import CustomerSort
 from docvault.errors import (
     CustomerBeingErased,
     CustomerExists,
@@ -35,7 +40,7 @@ from docvault.errors import (
     InvalidCursor,
     UnknownFilterType,
 )
-from docvault.presenters.customers import present_customer, present_summary
+from docvault.presenters.customers import present_summary
 from docvault.schemas.customers import (
     CustomerCreate,
     CustomerPage,
@@ -50,36 +55,8 @@ from docvault.services.customers import CustomerQuery
 
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
-MAX_FILTERS = 20
 # Characters of customer ids that need no encoding in a path segment (RFC 3986): all but "|".
 SAFE_IN_PATH = "~:@+="
-
-HasDocumentsQuery = Annotated[
-    bool | None,
-    Query(description="Only customers with (`true`) or without (`false`) any document."),
-]
-UploadedQuery = Annotated[
-    list[str],
-    Query(max_length=MAX_FILTERS, description="Only customers with a file for this document type."),
-]
-NotUploadedQuery = Annotated[
-    list[str],
-    Query(
-        max_length=MAX_FILTERS, description="Only customers without a file for this document type."
-    ),
-]
-GateQuery = Annotated[
-    GateDecision | None, Query(description="Only customers with this gate status.")
-]
-SearchQuery = Annotated[
-    str | None,
-    Query(
-        min_length=1,
-        max_length=200,
-        description="A prefix of the id, name or e-mail address, case-insensitive.",
-    ),
-]
-SortQuery = Annotated[CustomerSort, Query(description="The sort order; ties are broken by id.")]
 
 
 @router.get("/customers", response_model=CustomerPage, summary="List customers")
@@ -98,24 +75,9 @@ async def admin_list_customers(
 ) -> Response:
     """List customers. Filters and search are combined with AND."""
     query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q)
-    cursors = Cursors.of(request, request.context.keyring)
-    listing = await customers.list_customers(
-        request.uow,
-        query,
-        sort,
-        after=None if cursor is None else CustomerCursor(*cursors.decode(cursor)),
-        limit=limit,
-        include_total=include_total,
+    return await customer_page(
+        request, query, sort, limit=limit, cursor=cursor, include_total=include_total
     )
-    next_cursor = None
-    if listing.has_more:
-        last = listing.customers[-1]
-        next_cursor = cursors.encode([last.sort_value, last.external_id])
-    page = CustomerPage(
-        items=[present_customer(one, listing.counts[one.id]) for one in listing.customers],
-        next_cursor=next_cursor,
-    )
-    return json_response(with_total(page, listing.total))
 
 
 @router.post(

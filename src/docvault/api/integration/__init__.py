@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from docvault.api.integration import (
+    api_keys,
     customers,
     document_types,
     documents,
@@ -12,6 +13,7 @@ from docvault.api.integration import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    api_keys.router,
     document_types.router,
     customers.router,
     documents.router,

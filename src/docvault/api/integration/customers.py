@@ -2,11 +2,26 @@
 
 from fastapi import APIRouter, Response
 
+from docvault.api.http.pagination import (
+    DEFAULT_LIMIT,
+    CursorQuery,
+    IncludeTotalQuery,
+    LimitQuery,
+)
 from docvault.api.http.parameters import CustomerIdPath
 from docvault.api.http.responses import json_response
 from docvault.api.routing.operation import JsonBody, NoBody, Read, operation
 from docvault.api.routing.requests import ApiRequest, CustomerRequest
 from docvault.api.routing.routes import IntegrationRoute
+from docvault.api.shared.customer_pages import (
+    GateQuery,
+    HasDocumentsQuery,
+    NameSearchQuery,
+    NotUploadedQuery,
+    SortQuery,
+    UploadedQuery,
+    customer_page,
+)
 from docvault.api.shared.customers import (
     customer_response,
     delete_customer,
@@ -14,26 +29,70 @@ from docvault.api.shared.customers import (
     replace_customer,
 )
 from docvault.domain.audit import AuditAction
+from docvault.domain.customers import CustomerSort
+from docvault.domain.permissions import require_scope
 from docvault.domain.scopes import Scope
-from docvault.errors import CustomerBeingErased, CustomerNotFound, DocvaultError
+from docvault.errors import (
+    CustomerBeingErased,
+    CustomerNotFound,
+    DocvaultError,
+    InvalidCursor,
+    UnknownFilterType,
+)
 from docvault.presenters.problems import present_problem
 from docvault.schemas.customers import (
     CustomerBatch,
     CustomerBatchRead,
     CustomerBatchResult,
     CustomerCreate,
+    CustomerPage,
     CustomerPut,
     CustomerRead,
     CustomerUpdate,
 )
 from docvault.services import customers
 from docvault.services.customer_batches import PutOutcome, put_customers
+from docvault.services.customers import CustomerQuery
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 MAX_BATCH_BYTES = 1024 * 1024
 # What a single item can fail with.
 ITEM_ERRORS: tuple[type[DocvaultError], ...] = (CustomerBeingErased,)
+
+
+@router.get("/customers", response_model=CustomerPage, summary="List customers")
+@operation(
+    Read(
+        AuditAction.CUSTOMER_LIST,
+        scope=Scope.CUSTOMERS_READ,
+        errors=(InvalidCursor, UnknownFilterType),
+    )
+)
+async def integration_list_customers(
+    request: ApiRequest,
+    has_documents: HasDocumentsQuery = None,
+    uploaded: UploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
+    not_uploaded: NotUploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
+    gate: GateQuery = None,
+    q: NameSearchQuery = None,
+    sort: SortQuery = CustomerSort.CREATED_AT,
+    limit: LimitQuery = DEFAULT_LIMIT,
+    cursor: CursorQuery = None,
+    include_total: IncludeTotalQuery = False,
+) -> Response:
+    """List customers. Filters and search are combined with AND.
+
+    `uploaded` and `not_uploaded` also need `documents:read`, and `gate` needs `gate:read`.
+    """
+    if uploaded or not_uploaded:
+        require_scope(request.context.actor, Scope.DOCUMENTS_READ)
+    if gate is not None:
+        require_scope(request.context.actor, Scope.GATE_READ)
+    query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q, searches_email=False)
+    return await customer_page(
+        request, query, sort, limit=limit, cursor=cursor, include_total=include_total
+    )
 
 
 @router.get("/customers/{id}", response_model=CustomerRead, summary="Get a customer")

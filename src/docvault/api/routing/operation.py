@@ -38,6 +38,8 @@ class Operation:
     _: KW_ONLY
     # What an API key needs.
     scope: Scope | None = None
+    # Whether every API key may call it, whatever its scopes.
+    allows_every_key: bool = False
     # Errors beyond those that follow from the API, the request type and this declaration.
     errors: tuple[type[DocvaultError], ...] = ()
     conditions: tuple[ConditionHeader, ...] = ()
