@@ -17,7 +17,8 @@ BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
 	openapi routing/test_authentication.py routing/test_guard.py routing/test_isolation.py \
 	routing/test_key_guessing.py)
 
-.PHONY: help install run demo test test-backends test-system test-torture torture coverage lint format openapi requirements lock bench walk
+.PHONY: help install run demo test test-backends test-system test-torture torture coverage lint \
+	format openapi reference requirements lock bench walk
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
@@ -30,6 +31,7 @@ help:
 	@echo "make coverage      the tests of make test, and which lines they reach"
 	@echo "make requirements  list every requirement with the tests that show it"
 	@echo "make install       only make the environment"
+	@echo "make lint          check format, lint, types, layers and openapi/"
 	@echo "make format        format the code"
 	@echo "make openapi       write the OpenAPI documents anew"
 	@echo "make reference     write docs/reference from the code"
@@ -91,7 +93,6 @@ format: install
 openapi: install
 	$(BIN)/docvault openapi
 
-.PHONY: reference
 reference: install
 	@$(BIN)/python -m tests.docs.reference
 

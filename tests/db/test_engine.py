@@ -128,7 +128,7 @@ class TestTransaction:
 class TestPool:
     """The state of connections returned to it."""
 
-    @pytest.mark.parametrize("way", ["transaction", "statements"])
+    @pytest.mark.parametrize("way", ["transaction", "autocommit"])
     @pytest.mark.parametrize("statement", [SELECT, WRONG], ids=["after a bug", "after an error"])
     async def test_connection_is_returned_outside_transaction(
         self, database: Database, database_url: str, way: str, statement: PreparedStatement[Number]
@@ -237,7 +237,7 @@ def prepared(sql: str) -> PreparedStatement[Number]:
 
 
 async def fetch(database: Database, sql: str) -> list[Number]:
-    async with database.statements() as session:
+    async with database.autocommit() as session:
         return await session.rows(prepared(sql), {})
 
 
@@ -251,7 +251,7 @@ class TestRows:
         sql = """
             SELECT %(a)s::integer AS n, '{"b": [1]}'::jsonb AS json UNION ALL SELECT 2, NULL
         """
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             rows = await session.rows(PreparedStatement(sql, Pair), {"a": 1})
         assert rows == [Pair(1, {"b": [1]}), Pair(2, None)]
 
@@ -271,13 +271,13 @@ class TestRows:
 
     async def test_second_statement_reuses_connection(self, database_url: str) -> None:
         database = Database(database_url, pool_size=1)
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             first = await session.orm.scalar(text(PID))
             assert await session.rows(prepared(PID), {}) == [Number(first)]
         await database.close()
 
     async def test_cut_pooled_connections_cost_one_failure(self, database: Database) -> None:
-        async with database.statements() as one, database.statements() as two:
+        async with database.autocommit() as one, database.autocommit() as two:
             pids = {await session.orm.scalar(text(PID)) for session in (one, two)}
         async with own_connection(database) as other:
             for pid in pids:

@@ -6,7 +6,7 @@ from docvault.inspection import images, office, signatures
 from docvault.inspection.messages import (
     BlockWanted,
     Failed,
-    Nonsense,
+    ProtocolViolation,
     Reply,
     Request,
     decode_reply,
@@ -96,7 +96,7 @@ def test_request_round_trips(filename: str) -> None:
     ],
 )
 def test_invalid_reply_is_rejected(line: bytes) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(ProtocolViolation):
         decode_reply(line, REQUEST)
 
 

@@ -50,7 +50,7 @@ async def reserve(
 
 
 async def reserve_alone(database: Database, customer_id: UUID, **more: Any) -> Usage | None:
-    async with database.statements() as session:
+    async with database.autocommit() as session:
         return await reserve(UnitOfWork(session, system_context()), customer_id, **more)
 
 
@@ -58,7 +58,7 @@ async def wait_until_blocked(database: Database, lock: str) -> None:
     """Wait until a statement waits for a lock of this type; at most two seconds."""
     query = text("SELECT count(*) > 0 FROM pg_locks WHERE locktype = :lock AND NOT granted")
     for _ in range(200):
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             if await session.orm.scalar(query, {"lock": lock}):
                 return
         await asyncio.sleep(0.01)
@@ -103,7 +103,7 @@ class TestReserve:
     async def test_several_reservations_are_all_or_nothing(
         self, database: Database, customer_id: UUID
     ) -> None:
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             uow = UnitOfWork(session, system_context())
             assert await reserve(uow, customer_id, StorageUsage(5, 50), 3) is None
             assert await reserve(uow, customer_id, StorageUsage(5, 50), 3) == Usage(
@@ -116,7 +116,7 @@ class TestReserve:
     async def test_expired_reservations_do_not_count(
         self, database: Database, customer_id: UUID
     ) -> None:
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             uow = UnitOfWork(session, system_context())
             reservation = new_reservation(customer_id, 10, "0" * 64)
             await uow.blobs.reserve([reservation], timedelta(seconds=-1))
@@ -166,7 +166,7 @@ class TestErasure:
             assert not late.done()
         with pytest.raises(CustomerBeingErased):
             await late
-        async with database.statements() as session:
+        async with database.autocommit() as session:
             assert (
                 await UnitOfWork(session, system_context()).blobs.count_of_customer(customer_id)
                 == 0

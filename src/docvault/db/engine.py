@@ -218,7 +218,7 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[AutocommitConnection]:
+    async def autocommit(self) -> AsyncIterator[AutocommitConnection]:
         """Run statements that are committed one by one, which saves two round trips.
 
         Reads lose no consistency: under READ COMMITTED each statement has a new snapshot anyway.

@@ -20,8 +20,8 @@ from docvault.inspection.messages import (
     NO_BLOCK,
     READY,
     BlockWanted,
-    Nonsense,
     Outcome,
+    ProtocolViolation,
     Reply,
     Request,
     decode_reply,
@@ -106,7 +106,7 @@ class Child:
         try:
             self._send(source)
             return await self._wait_for_outcome(source)
-        except Nonsense:
+        except ProtocolViolation:
             raise InspectorLost("nonsense") from None
         finally:
             self._next_check.cancel()
@@ -120,7 +120,7 @@ class Child:
     async def _wait_until_ready(self) -> None:
         try:
             line = await self._read_line()
-        except Nonsense:
+        except ProtocolViolation:
             line = b""
         if line != READY.strip():
             raise InspectorLost("nonsense")
@@ -139,7 +139,7 @@ class Child:
     async def _wait_for_outcome(self, source: Source) -> Outcome:
         while isinstance(reply := await self._read_reply(source.request), BlockWanted):
             if source.read_block is None or reply.number >= source.request.blocks:
-                raise Nonsense
+                raise ProtocolViolation
             self._channel.write(await self._read_block(source.read_block, reply.number))
         if self._failure is not None:
             raise self._failure
@@ -260,12 +260,15 @@ class _Channel(asyncio.Protocol):
         self._wake()
 
     async def read_line(self) -> bytes:
-        """Return the next line without the newline; raises `ConnectionError` or `Nonsense`."""
+        """Return the next line without its newline.
+
+        Raises `ConnectionError` or `ProtocolViolation`.
+        """
         while b"\n" not in self._received:
             if self.is_closed:
                 raise ConnectionResetError
             if len(self._received) > MAX_LINE_BYTES:
-                raise Nonsense
+                raise ProtocolViolation
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         line, _, self._received = self._received.partition(b"\n")
@@ -280,7 +283,7 @@ class _Channel(asyncio.Protocol):
         """Send a line and a descriptor; if the child has ended, the next `read_line` raises."""
         with suppress(ConnectionError):
             if socket.send_fds(self._socket, [line], [descriptor]) < len(line):
-                raise Nonsense
+                raise ProtocolViolation
 
     def close(self) -> None:
         """Close the connection."""

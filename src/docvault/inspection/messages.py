@@ -5,7 +5,7 @@ inspector replies with one line: an outcome, or the number of a block that it ne
 sends `BLOCK_FOLLOWS` and the block, or `NO_BLOCK`.
 
 A hostile file may control the inspector. So replies are short fields separated by tabs, which need
-no parser, and a line that a correct inspector would not send is `Nonsense`.
+no parser, and a line that a correct inspector would not send is `ProtocolViolation`.
 """
 
 import json
@@ -73,7 +73,7 @@ Outcome = Content | Refusal | Failed
 Reply = Outcome | BlockWanted
 
 
-class Nonsense(Exception):
+class ProtocolViolation(Exception):
     """An inspector has sent an invalid line."""
 
 
@@ -108,7 +108,7 @@ def _encode_facts(content: Content) -> tuple[str, str, str, str]:
 
 
 def decode_reply(line: bytes, request: Request) -> Reply:
-    """Parse the reply of an inspector, which is not trusted; raises `Nonsense`."""
+    """Parse the reply of an inspector, which is not trusted; raises `ProtocolViolation`."""
     extension = extension_of(request.filename)
     fields = line.decode("ascii", "replace").split("\t")
     match fields:
@@ -148,7 +148,7 @@ def _decode_refusal(fields: list[str], extension: str) -> Refusal:
             return UnknownContent(detected or None, reason or None)
         case ["corrupt", reason] if _REASON.fullmatch(reason):
             return CorruptContent(reason)
-    raise Nonsense
+    raise ProtocolViolation
 
 
 def _is_valid_unknown(detected: str, reason: str) -> bool:

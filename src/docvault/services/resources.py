@@ -53,5 +53,5 @@ class Resources:
 
         For reads, and for writes that are complete with one statement.
         """
-        async with self.database.statements() as connection:
+        async with self.database.autocommit() as connection:
             yield UnitOfWork(connection, context)

@@ -54,27 +54,27 @@ class FilesystemBlobStore:
 
     @store_operation
     async def put(self, key: str, source: Path) -> None:
-        """Sync the file, link it to its key, sync the folder; see `BlobStore`."""
+        """Sync the file, link it to its key, sync the folder."""
         await _run_in_thread(self._put, self._path(key), source)
 
     @store_operation
     async def open(self, key: str) -> "FileReader":
-        """Open the file; see `BlobStore`."""
+        """Open the file."""
         return await _run_in_thread(FileReader, self._path(key))
 
     @store_operation
     async def delete(self, key: str) -> None:
-        """Unlink the file, and the folder with the customer's last file; see `BlobStore`."""
+        """Unlink the file, and the folder with the customer's last file."""
         await _run_in_thread(self._delete, self._path(key))
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
-        """Walk the folders one at a time; see `BlobStore`."""
+        """Walk the folders one at a time."""
         for folder in await _run_in_thread(self._list_customer_folders):
             for blob in await _run_in_thread(self._list_folder, folder):
                 yield blob
 
     async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
-        """List one folder; see `BlobStore`."""
+        """List one folder."""
         for blob in await _run_in_thread(self._list_folder, self._folder(folder)):
             yield blob
 
@@ -85,24 +85,24 @@ class FilesystemBlobStore:
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
-        """Not supported; see `BlobStore`."""
+        """Not supported."""
         del key, size_bytes, sha256, seconds
         return None
 
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:
-        """Not supported; see `BlobStore`."""
+        """Not supported."""
         del key, media_type, disposition, seconds
         return None
 
     def relative_path(self, key: str) -> str:
-        """Return the blob's path below the root; see `BlobStore`."""
+        """Return the blob's path below the root."""
         return self._path(key).relative_to(self._root).as_posix()
 
     @store_operation
     async def check(self) -> None:
-        """Check that the spool is writable; see `BlobStore`."""
+        """Check that the spool is writable."""
         await _run_in_thread(self._check)
 
     def _path(self, key: str) -> Path:

@@ -123,7 +123,7 @@ class S3BlobStore:
 
     @store_operation
     async def put(self, key: str, source: Path) -> None:
-        """Upload a file, in parts when it is large; see `BlobStore`."""
+        """Upload a file, in parts when it is large."""
         size = (await asyncio.to_thread(source.stat)).st_size
         async with call_store(self._breaker):
             if size <= PART_BYTES:
@@ -136,7 +136,7 @@ class S3BlobStore:
 
     @store_operation
     async def open(self, key: str) -> "S3Reader":
-        """Look the object up; its bytes are requested later; see `BlobStore`."""
+        """Look the object up; its bytes are requested later."""
         async with call_store(self._breaker):
             with map_missing(key):
                 head = await self._client.head_object(**self._object(key), ChecksumMode="ENABLED")
@@ -151,7 +151,7 @@ class S3BlobStore:
 
     @store_operation
     async def delete(self, key: str) -> None:
-        """Delete the object; in a versioned bucket, all its versions; see `BlobStore`."""
+        """Delete the object; in a versioned bucket, all its versions."""
         async with call_store(self._breaker):
             if not await self._check_versioning():
                 await self._client.delete_object(**self._object(key))
@@ -166,13 +166,13 @@ class S3BlobStore:
                         )
 
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
-        """List the objects below the prefix page by page; see `BlobStore`."""
+        """List the objects below the prefix page by page."""
         async for blob in self._list(""):
             if not blob.key.startswith(f"{LEDGER_FOLDER}/"):
                 yield blob
 
     async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
-        """List the objects below the folder's prefix; see `BlobStore`."""
+        """List the objects below the folder's prefix."""
         async for blob in self._list(f"{folder}/"):
             yield blob
 
@@ -189,7 +189,7 @@ class S3BlobStore:
 
     @store_operation
     async def abort_stale_uploads(self, older_than: timedelta) -> None:
-        """Abort multipart uploads that a crash left behind; see `BlobStore`."""
+        """Abort multipart uploads that a crash left behind."""
         if self._cannot_list_uploads:
             return
         limit = datetime.now(UTC) - older_than
@@ -220,7 +220,7 @@ class S3BlobStore:
     async def presign_put(
         self, key: str, size_bytes: int, sha256: str, seconds: int
     ) -> SignedRequest | None:
-        """Sign a PUT of exactly these bytes that works once; see `BlobStore`.
+        """Sign a PUT of exactly these bytes that works once.
 
         Length, checksum and `If-None-Match: *` are signed: the store rejects a request that lacks
         any of them, other bytes, and a second PUT.
@@ -249,7 +249,7 @@ class S3BlobStore:
     async def presign_get(
         self, key: str, *, media_type: str, disposition: str, seconds: int
     ) -> str | None:
-        """Sign a GET whose response has our headers, as far as S3 allows; see `BlobStore`."""
+        """Sign a GET whose response has our headers, as far as S3 allows."""
         request = {
             **self._object(key),
             "ResponseContentType": media_type,
@@ -268,13 +268,13 @@ class S3BlobStore:
         return url
 
     def relative_path(self, key: str) -> str | None:
-        """None, since objects are not files; see `BlobStore`."""
+        """None, since objects are not files."""
         del key
         return None
 
     @store_operation
     async def check(self) -> None:
-        """Check that the bucket can be accessed; see `BlobStore`."""
+        """Check that the bucket can be accessed."""
         async with call_store(self._breaker):
             await self._client.head_bucket(Bucket=self._bucket)
 
