@@ -45,6 +45,12 @@ _COMMON_PASSWORD = re.compile(
     re.IGNORECASE,
 )
 
+# As browsers write them (RFC 6454, section 6.1).
+_ORIGIN = re.compile(
+    r"(http://(?!.*:80$)|https://(?!.*:443$))"
+    r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
+)
+
 # These have no effect on a file store.
 _FOR_S3 = ("redirect_downloads", "s3_encryption")
 
@@ -78,6 +84,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     secret_key_previous: SecretStr | None = None
     public_url: str | None = None
+    cors_origins: CommaSeparated = ()
+    cors_admin: bool = False
     redirect_downloads: bool = False
     accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._~/-]*[^/]$")
 
@@ -128,7 +136,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{unknown[0]} is not a setting; did you mean {nearest}?")
         return values
 
-    @field_validator("jwt_algorithms", "jwt_types", "trusted_proxies", mode="before")
+    @field_validator(
+        "jwt_algorithms", "jwt_types", "trusted_proxies", "cors_origins", mode="before"
+    )
     @classmethod
     def split_commas(cls, value: object) -> object:
         """Accept `A,B` for a list."""
@@ -145,6 +155,18 @@ class Settings(BaseSettings):
                 ip_network(network)
             except ValueError:
                 raise ValueError("must be addresses or networks, like 10.0.0.0/8,::1") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def validate_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Reject what no browser sends as `Origin`, which would silently trust nobody."""
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "must be exact origins in lower case, without path, default port or "
+                    "wildcard, like https://portal.example.org,https://staff.example.org:8443"
+                )
         return value
 
     @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
@@ -301,6 +323,13 @@ class Settings(BaseSettings):
         for field in _FOR_S3:
             if getattr(self, field) and not in_s3:
                 raise ValueError(f"{variable_of(field)} requires a DOCVAULT_STORAGE_URL of s3://")
+        return self
+
+    @model_validator(mode="after")
+    def require_origins_with_admin(self) -> Self:
+        """Require origins for `cors_admin`; the embedded mode has some by default."""
+        if self.cors_admin and not (self.cors_origins or self.embedded):
+            raise ValueError("DOCVAULT_CORS_ADMIN requires DOCVAULT_CORS_ORIGINS")
         return self
 
     def _check_previous_key(self) -> None:

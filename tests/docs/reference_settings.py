@@ -87,6 +87,13 @@ SETTINGS: dict[str, dict[str, Text]] = {
             "The address at which clients reach the service; signed upload URLs begin with it.",
             "that of the request",
         ),
+        "cors_origins": Text(
+            "Exact origins whose pages may call the customer API and signed URLs, and show stored"
+            " files in frames, as in `https://portal.example.org,https://app.example.org:8443`. See"
+            " [call docvault from web pages](../how-to/call-from-web-pages.md).",
+            "none; if embedded, `http://localhost` and `http://127.0.0.1` on any port",
+        ),
+        "cors_admin": Text("Whether pages of these origins may also call the admin API."),
         "trusted_proxies": Text(
             "Addresses and networks of your reverse proxies, as in `10.0.0.0/8,::1`. Only their"
             " `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",

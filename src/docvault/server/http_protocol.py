@@ -13,6 +13,8 @@ import httptools
 import uuid_utils.compat
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from docvault.api.http.cors import cross_origin_headers, origins_of
+from docvault.api.http.middleware import NO_FRAMES
 from docvault.api.http.problems import MEDIA_TYPE
 from docvault.errors import DocvaultError, HeaderTooLarge, MalformedRequest, RequestTimeout
 from docvault.presenters.problems import present_problem
@@ -273,11 +275,20 @@ class BoundedProtocol(HttpToolsProtocol):
         request_id = uuid_utils.compat.uuid7()
         problem = present_problem(error, request_id)
         body = problem.model_dump_json(exclude_unset=True).encode()
-        head = (
-            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
-            "cache-control: no-store\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        path = (self.url or b"").partition(b"?")[0].decode("latin-1")
+        # What has arrived of the headers; without Origin a page sees only that the request failed.
+        origins = origins_of(self.config.app)
+        fields = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", str(request_id).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            NO_FRAMES,
+            *cross_origin_headers(origins, "", path, self.headers or []),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        ]
+        status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
+        lines = [status, *(name + b": " + value for name, value in fields), b"", body]
+        self.transport.write(b"\r\n".join(lines))
         self._linger()

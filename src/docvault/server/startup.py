@@ -10,6 +10,7 @@ from docvault.auth.keyring import Keyring
 from docvault.auth.trust import open_verifier
 from docvault.certificates import make_tls_context
 from docvault.db.engine import Database
+from docvault.domain.web_origins import WebOrigins
 from docvault.inspection.pool import Inspectors
 from docvault.observability.backlog import Backlog
 from docvault.observability.metrics_server import serve_metrics
@@ -51,6 +52,7 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             scanner=Scanner(settings.clamd_url) if settings.clamd_url else None,
             upload_permits=asyncio.Semaphore(settings.max_concurrent_uploads),
             rate_limits=RateLimits(settings, keyring),
+            origins=WebOrigins.of(settings),
         )
 
 

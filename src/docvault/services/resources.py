@@ -9,6 +9,7 @@ from docvault.auth.keyring import Keyring
 from docvault.auth.tokens import TokenVerifier
 from docvault.context import RequestContext
 from docvault.db.engine import Database
+from docvault.domain.web_origins import WebOrigins
 from docvault.inspection.pool import Inspectors
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit_of_work import UnitOfWork
@@ -36,6 +37,7 @@ class Resources:
     scanner: Scanner | None
     upload_permits: asyncio.Semaphore
     rate_limits: RateLimits
+    origins: WebOrigins
 
     def system_context(self) -> RequestContext:
         """Return the context of docvault itself, which reaches all customers."""

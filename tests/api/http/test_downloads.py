@@ -69,7 +69,8 @@ class TestHeaders:
             "content-type": "text/plain",
             "content-length": "10",
             "x-content-type-options": "nosniff",
-            "content-security-policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+            "content-security-policy": "default-src 'none'; sandbox; frame-ancestors "
+            "http://localhost:* http://127.0.0.1:*",
             "cross-origin-resource-policy": "same-origin",
             "cache-control": "private, no-cache",
             "referrer-policy": "no-referrer",

@@ -17,6 +17,7 @@ from docvault.api.routing.requests import ApiRequest
 from docvault.domain.documents import StoredFile
 from docvault.domain.filenames import content_disposition
 from docvault.domain.media_types import may_be_inline
+from docvault.domain.web_origins import WebOrigins
 from docvault.observability import metrics
 from docvault.services.blobs import corrupt_blob, open_blob
 from docvault.services.resources import Resources
@@ -27,13 +28,6 @@ from docvault.storage.base import CHUNK_BYTES, BlobReader
 VERIFY_BYTES = 32 * 1024 * 1024
 REDIRECT_SECONDS = 60
 
-# In addition to `nosniff`, which every response has.
-SAFE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, no-cache",
-}
 
 Disposition = Literal["attachment", "inline"]
 DispositionQuery = Annotated[
@@ -101,11 +95,26 @@ class StoredContent:
         """The strong entity tag: the SHA-256."""
         return f'"{self.sha256}"'
 
-    def headers(self) -> dict[str, str]:
+    @property
+    def content_disposition(self) -> str:
+        """The header with the file name."""
+        return content_disposition(self.disposition, self.filename)
+
+    def safe_headers(self, origins: WebOrigins) -> dict[str, str]:
+        """Return what every response about stored bytes has, in addition to `nosniff`."""
+        ancestors = origins.frame_ancestors
+        return {
+            "Content-Security-Policy": f"default-src 'none'; sandbox; frame-ancestors {ancestors}",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "private, no-cache",
+        }
+
+    def headers(self, origins: WebOrigins) -> dict[str, str]:
         digest = base64.b64encode(bytes.fromhex(self.sha256)).decode()
         return {
-            **SAFE_HEADERS,
-            "Content-Disposition": content_disposition(self.disposition, self.filename),
+            **self.safe_headers(origins),
+            "Content-Disposition": self.content_disposition,
             "Accept-Ranges": "bytes",
             "ETag": self.entity_tag,
             "Repr-Digest": f"sha-256=:{digest}:",
@@ -127,12 +136,12 @@ def describe_content(file: StoredFile, disposition: Disposition) -> StoredConten
     )
 
 
-def respond_if_not_modified(request: Request, content: StoredContent) -> Response | None:
+def respond_if_not_modified(request: ApiRequest, content: StoredContent) -> Response | None:
     """Return a 304 if the client has these bytes; raises `PreconditionFailed`."""
     require_match(request, content.entity_tag)
     if not is_not_modified(request, content.entity_tag):
         return None
-    return not_modified(content.headers())
+    return not_modified(content.headers(request.resources.origins))
 
 
 def parse_requested_range(request: Request, content: StoredContent) -> ByteRange | None:
@@ -198,7 +207,8 @@ class ContentResponse(Response):
         self._content = content
         self._range = byte_range or ByteRange(0, content.size_bytes)
         self._is_whole = byte_range is None
-        headers = {**content.headers(), "Content-Length": str(self._range.length)}
+        sent = content.headers(resources.origins)
+        headers = {**sent, "Content-Length": str(self._range.length)}
         if byte_range is not None:
             headers["Content-Range"] = byte_range.content_range(content.size_bytes)
         super().__init__(None, 206 if byte_range else 200, headers, content.media_type)
@@ -303,15 +313,19 @@ class RedirectedResponse(ContentResponse):
         url = await self._resources.store.presign_get(
             self._content.blob_key,
             media_type=self._content.media_type,
-            disposition=self._content.headers()["Content-Disposition"],
+            disposition=self._content.content_disposition,
             seconds=REDIRECT_SECONDS,
         )
         if url is None:
             await super().__call__(scope, receive, send)
             return
         # The URL is a credential, so it must be neither cached nor passed on as a referrer.
-        headers = {**SAFE_HEADERS, "Cache-Control": "no-store", "Location": url}
-        headers["Content-Length"] = "0"
+        headers = {
+            **self._content.safe_headers(self._resources.origins),
+            "Cache-Control": "no-store",
+            "Location": url,
+            "Content-Length": "0",
+        }
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await _send_headers(send, 307, raw)
 

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from docvault.api.http.body import has_body
+from docvault.api.http.cors import Header, cross_origin_headers, origins_of, preflight_response
 from docvault.api.http.problems import problem_response
 from docvault.api.routing.requests import ApiRequest
 from docvault.errors import DocvaultError, InternalError, NotFound, ServiceUnavailable
@@ -22,6 +25,10 @@ log = logging.getLogger(ACCESS_LOGGER)
 
 # Other method names are arbitrary client input, which stays out of logs and metrics.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_POLICY = b"content-security-policy"
+# Stored files and the reference have policies of their own.
+NO_FRAMES = (_POLICY, b"frame-ancestors 'none'")
 
 _STOPPING = "The service is shutting down; the request was applied fully or not at all. Retry it."
 
@@ -45,7 +52,8 @@ class RequestMiddleware:
                 await exchange.send_problem(NotFound())
                 return
             with REQUESTS_IN_FLIGHT.track_inprogress():
-                await self._app(exchange.scope, exchange.receive, exchange.send)
+                respond = exchange.preflight_response() or self._app
+                await respond(exchange.scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             # Shutdown cancelled the request: respond with 503 rather than uvicorn's 500.
             if not exchange.has_started:
@@ -87,6 +95,7 @@ class _Exchange:
         method = "GET" if self._is_head else scope["method"]
         self.scope: Scope = {**scope, "method": method, "state": state}
         self._method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self._origins = origins_of(scope["app"])
 
     @property
     def has_started(self) -> bool:
@@ -102,6 +111,12 @@ class _Exchange:
         problem = problem_response(error, self.request_id)
         await problem(self.scope, self.receive, self.send)
 
+    def preflight_response(self) -> ASGIApp | None:
+        """Return the response to a browser that asks whether a page may send a request."""
+        if self._method != "OPTIONS":
+            return None
+        return preflight_response(self._origins, Request(self.scope))
+
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
@@ -113,17 +128,23 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             name_span(self._operation, self.request_id)
-            message = {**message, "headers": [*self._headers(), *message["headers"]]}
+            message = {**message, "headers": self._complete(message["headers"])}
         elif self._is_head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
         self._bytes_out += len(message.get("body", b""))
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def _complete(self, given: Iterable[Header]) -> list[Header]:
+        """Return the headers of a response, those that every response has included."""
+        scope = self.scope
         headers = [
             (b"x-request-id", str(self.request_id).encode()),
             (b"x-content-type-options", b"nosniff"),
+            *cross_origin_headers(self._origins, self._method, scope["path"], scope["headers"]),
+            *given,
         ]
+        if not any(name == _POLICY for name, _ in headers):
+            headers.append(NO_FRAMES)
         stopping = getattr(self.scope["app"].state, "stopping", False)
         if self._body_pending or stopping:
             # The rest of the body will not be read (F28); and a client that reuses the connection
