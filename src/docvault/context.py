@@ -10,6 +10,7 @@ from docvault.auth.keyring import Keyring
 from docvault.domain.actors import Access, Actor, CustomerActor, System
 from docvault.domain.audit import AuditAction, EventDetails, NewAuditEvent, describe_file
 from docvault.domain.customers import Customer
+from docvault.domain.events import PUBLISHED
 from docvault.settings import Settings
 
 
@@ -49,8 +50,19 @@ class RequestContext:
             version=details.get("version"),
             changes=details.get("changes"),
             files=[describe_file(file) for file in files] if files else None,
+            **_published(action, details),
             **subject,
         )
+
+
+def _published(action: AuditAction, details: EventDetails) -> dict[str, Any]:
+    """Return the members of an audit event that other systems are told, if it is published."""
+    event_type = details.get("event_type", PUBLISHED.get(action))
+    if event_type is None or details.get("result", "ok") != "ok":
+        return {}
+    about = {"document_type": details.get("document_type"), "version": details.get("version")}
+    known = {name: value for name, value in about.items() if value is not None}
+    return {"event_type": event_type, "event_data": known | details.get("event_data", {})}
 
 
 def audited_customer(keyring: Keyring, customer: Customer | None) -> dict[str, Any]:

@@ -87,11 +87,18 @@ class EventDetails(TypedDict, total=False):
     version: int | None
     changes: dict[str, Any] | None
     files: Sequence[AuditedFile]
+    # What other systems are told besides document type and version; see domain/events.py. The type
+    # follows from the action unless it is given.
+    event_type: str
+    event_data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class NewAuditEvent:
-    """An event to record; erasure deletes `customer`, `changes` and `files`."""
+    """An event to record; erasure deletes `customer`, `changes`, `files` and `event_data`.
+
+    Other systems are told `event_data` if there is an `event_type`.
+    """
 
     actor_kind: str
     actor_id: str
@@ -105,6 +112,8 @@ class NewAuditEvent:
     version: int | None = None
     changes: dict[str, Any] | None = None
     files: list[dict[str, Any]] | None = None
+    event_type: str | None = None
+    event_data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,8 @@ class AttachmentRepository(Repository):
             "request_id": event.request_id,
             "changes": jsonb(event.changes),
             "event_files": jsonb(event.files),
+            "event_type": event.event_type,
+            "event_data": jsonb(event.event_data),
             "has_previews": has_previews,
             **_completion_parameters(completion),
         }

@@ -63,6 +63,7 @@ _DETAIL_BYTES = sum(
 )
 _ADD = load_statement("add_audit_event", NoRow)
 _ADD_WITH_DETAILS = load_statement("add_audit_event_with_details", NoRow)
+_ADD_PUBLISHED = load_statement("add_published_event", NoRow)
 _ADD_MANY = load_statement("add_audit_events", NoRow)
 _COUNT_UP = load_statement("count_audit_event", NoRow)
 
@@ -71,9 +72,11 @@ class AuditEventRepository(Repository):
     """Append-only except for the details, which an erasure deletes."""
 
     async def add(self, event: NewAuditEvent) -> None:
-        """Record an event in the transaction of the change it is about (D26)."""
+        """Record an event in the transaction of the change it is about, and publish it (D26)."""
         has_details = event.customer is not None or event.changes is not None
         statement = _ADD_WITH_DETAILS if has_details else _ADD
+        if event.event_type is not None:
+            statement = _ADD_PUBLISHED
         await self._rows(statement, _parameters(new_id(), event))
 
     async def add_many(self, events: Sequence[NewAuditEvent]) -> None:
@@ -139,6 +142,7 @@ def _parameters(event_id: UUID, event: NewAuditEvent) -> dict[str, Any]:
         "event_id": event_id,
         "changes": jsonb(event.changes),
         "files": jsonb(event.files),
+        "event_data": jsonb(event.event_data),
     }
 
 

@@ -14,6 +14,7 @@ from docvault.repositories.customers import CustomerRepository
 from docvault.repositories.document_types import DocumentTypeRepository
 from docvault.repositories.documents import DocumentRepository
 from docvault.repositories.erasures import ErasureRepository
+from docvault.repositories.events import EventRepository
 from docvault.repositories.fact_sets import FactSetRepository
 from docvault.repositories.idempotency_keys import IdempotencyKeyRepository
 from docvault.repositories.jobs import JobRepository
@@ -43,6 +44,7 @@ class UnitOfWork:
         self.document_types = DocumentTypeRepository(connection, access)
         self.documents = DocumentRepository(connection, access)
         self.erasures = ErasureRepository(connection, access)
+        self.events = EventRepository(connection, access)
         self.fact_sets = FactSetRepository(connection, access)
         self.idempotency_keys = IdempotencyKeyRepository(connection, access)
         self.jobs = JobRepository(connection, access)

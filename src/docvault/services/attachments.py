@@ -11,6 +11,7 @@ from docvault.db.tables import new_id
 from docvault.domain.accepted_files import check_accepted
 from docvault.domain.audit import AuditAction, NewAuditEvent, difference
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
+from docvault.domain.events import document_states
 from docvault.domain.field_values import FieldValueChanges, merge_values
 from docvault.domain.media_types import PREVIEWABLE_MEDIA_TYPES
 from docvault.domain.permissions import require_write
@@ -121,7 +122,7 @@ def _plan(context: RequestContext, attachment: Attachment, document: Document) -
     )
     return _Plan(
         version,
-        _event(context, attachment, version),
+        _event(context, attachment, version, saved.document),
         saved.completion(target.claim, target.customer.id),
         saved,
     )
@@ -177,7 +178,9 @@ async def _explain_failure(uow: UnitOfWork, plan: _Plan) -> NoReturn:
     raise ServiceUnavailable("The document type was changed during the request. Retry it.")
 
 
-def _event(context: RequestContext, attachment: Attachment, version: NewVersion) -> NewAuditEvent:
+def _event(
+    context: RequestContext, attachment: Attachment, version: NewVersion, saved: Document
+) -> NewAuditEvent:
     document = version.document
     is_new = document.version is None
     action = AuditAction.DOCUMENT_UPLOAD if is_new else AuditAction.DOCUMENT_REPLACE
@@ -190,6 +193,7 @@ def _event(context: RequestContext, attachment: Attachment, version: NewVersion)
             {"field_values": document.field_values}, {"field_values": version.field_values}
         ),
         files=version.files,
+        event_data=document_states(saved),
     )
 
 

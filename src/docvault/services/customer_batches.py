@@ -68,8 +68,14 @@ def _find_changes(
 def _create_event(
     uow: UnitOfWork, customer: Customer, changes: dict[str, Any] | None
 ) -> NewAuditEvent:
-    action = AuditAction.CUSTOMER_CREATE if changes is None else AuditAction.CUSTOMER_UPDATE
-    return uow.context.audit_event(action, customer=customer, changes=changes)
+    if changes is None:
+        return uow.context.audit_event(AuditAction.CUSTOMER_CREATE, customer=customer)
+    return uow.context.audit_event(
+        AuditAction.CUSTOMER_UPDATE,
+        customer=customer,
+        changes=changes,
+        event_data={"changed": sorted(changes)},
+    )
 
 
 def _find_refusal(customer: Customer | None) -> CustomerBeingErased | None:

@@ -189,7 +189,12 @@ async def _update(uow: UnitOfWork, customer: Customer, data: CustomerData) -> Cu
     if changes is None:
         return customer
     updated = await uow.customers.update(customer.id, data)
-    await uow.audit(AuditAction.CUSTOMER_UPDATE, customer=updated, changes=changes)
+    await uow.audit(
+        AuditAction.CUSTOMER_UPDATE,
+        customer=updated,
+        changes=changes,
+        event_data={"changed": sorted(changes)},
+    )
     return updated
 
 

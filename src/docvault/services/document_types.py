@@ -16,6 +16,7 @@ from docvault.domain.document_types import (
     parse_field_labels,
     slug,
 )
+from docvault.domain.events import EventType
 from docvault.domain.text import is_line
 from docvault.errors import DocumentTypeNotFound, DuplicateLabel, FieldsRequired, ValidationFailed
 from docvault.repositories.unit_of_work import UnitOfWork
@@ -101,7 +102,16 @@ async def update_document_type(uow: UnitOfWork, key: str, data: DocumentTypeUpda
     _require_labels(after)
     changes = difference(_audited(before), _audited(after))
     if changes is not None:
-        await uow.audit(AuditAction.DOCUMENT_TYPE_UPDATE, document_type=key, changes=changes)
+        is_archived = after.archived and not before.archived
+        await uow.audit(
+            AuditAction.DOCUMENT_TYPE_UPDATE,
+            document_type=key,
+            changes=changes,
+            event_type=EventType.DOCUMENT_TYPE_ARCHIVED
+            if is_archived
+            else EventType.DOCUMENT_TYPE_UPDATED,
+            event_data={"changed": sorted(changes)},
+        )
     return after
 
 

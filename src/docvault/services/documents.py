@@ -1,10 +1,13 @@
 """Use cases of documents: read, correct values, delete."""
 
+from dataclasses import replace
+
 from docvault.domain.actors import CustomerActor, Staff
 from docvault.domain.audit import AuditAction, difference
 from docvault.domain.customers import Customer
 from docvault.domain.document_types import UploadMode
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
+from docvault.domain.events import document_states
 from docvault.domain.field_values import FieldValueChanges, merge_values
 from docvault.domain.permissions import require_customer_delete, require_write
 from docvault.domain.scans import is_quarantined
@@ -68,6 +71,7 @@ async def update_field_values(
         document_type=document.type.key,
         version=document.version.number if document.version else None,
         changes=difference({"field_values": document.field_values}, {"field_values": merged}),
+        event_data=document_states(replace(document, field_values=merged)),
     )
     return await get_document(uow, customer, target.key), True
 
@@ -95,6 +99,7 @@ async def delete_document(uow: UnitOfWork, target: SaveTarget) -> None:
         document_type=document.type.key,
         version=document.version.number,
         files=document.version.files,
+        event_data=document_states(replace(document, version=None, field_values={})),
     )
 
 

@@ -43,7 +43,10 @@ async def _begin(uow: UnitOfWork, erasure: NewErasure) -> None:
     await uow.audit_events.delete_details(customer_id)
     await uow.erasures.add(erasure, documents=documents, versions=versions, blobs=blobs)
     await uow.jobs.defer(JobName.ERASE_CUSTOMER, erasure_id=str(erasure.id))
-    event = uow.context.audit_event(AuditAction.CUSTOMER_ERASE)
+    await uow.events.redact(customer_id, erasure.customer_pseudonym)
+    event = uow.context.audit_event(
+        AuditAction.CUSTOMER_ERASE, event_data={"erasure": str(erasure.id)}
+    )
     await uow.audit_events.add(replace(event, customer_pseudonym=erasure.customer_pseudonym))
 
 

@@ -39,7 +39,11 @@ async def update_portal_settings(uow: UnitOfWork, data: PortalSettingsUpdate) ->
     updated = await uow.portal_settings.update_portal(values)
     changes = difference(before, {name: getattr(updated, name) for name in _AUDITED})
     if changes is not None:
-        await uow.audit(AuditAction.PORTAL_SETTINGS_UPDATE, changes=changes)
+        await uow.audit(
+            AuditAction.PORTAL_SETTINGS_UPDATE,
+            changes=changes,
+            event_data={"changed": sorted(changes)},
+        )
     return updated
 
 

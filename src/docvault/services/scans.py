@@ -178,4 +178,5 @@ async def _change_quarantine(uow: UnitOfWork, file: ScannedFile, verdict: ScanVe
         document_type=file.type_key,
         version=file.version,
         changes={f"files/{file.number}/scan": {"old": file.verdict.state, "new": verdict.state}},
+        event_data={"file": file.number},
     )

@@ -13,6 +13,7 @@ from docvault.db.tables.documents import (
     PreviewRow,
 )
 from docvault.db.tables.erasures import ErasureRow
+from docvault.db.tables.events import EventLogRow, EventRow, GateRequirementsRow
 from docvault.db.tables.fact_sets import FactSetRow
 from docvault.db.tables.idempotency_keys import IdempotencyKeyRow
 from docvault.db.tables.portal_settings import PortalSettingsRow
@@ -33,7 +34,10 @@ __all__ = [
     "DocumentTypeRow",
     "DocumentVersionRow",
     "ErasureRow",
+    "EventLogRow",
+    "EventRow",
     "FactSetRow",
+    "GateRequirementsRow",
     "IdempotencyKeyRow",
     "PortalSettingsRow",
     "PreviewRow",

@@ -100,6 +100,11 @@ detail AS (
         %(event_files)s::jsonb
     FROM document
 ),
+outbox AS (
+    INSERT INTO events (id, type, customer_id, data)
+    SELECT %(event_id)s::uuid, %(event_type)s, %(customer_id)s::uuid, %(event_data)s::jsonb
+    FROM document
+),
 response AS (
     UPDATE idempotency_keys
     SET fingerprint = %(fingerprint)s::bytea, status = %(status)s::integer,

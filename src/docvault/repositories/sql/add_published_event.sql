@@ -1,0 +1,14 @@
+-- Adds an audit event, and the event that other systems are told.
+WITH
+event AS ({new_audit_event}),
+outbox AS (
+    INSERT INTO events (id, type, customer_id, data, pseudonym)
+    VALUES (
+        %(event_id)s::uuid, %(event_type)s, %(customer_id)s::uuid, %(event_data)s::jsonb,
+        CASE WHEN %(customer_id)s::uuid IS NULL THEN %(customer_pseudonym)s END
+    )
+)
+INSERT INTO audit_details (event_id, customer_id, customer, changes, files)
+SELECT
+    %(event_id)s::uuid, %(customer_id)s::uuid, %(customer)s, %(changes)s::jsonb, %(files)s::jsonb
+WHERE %(customer)s::text IS NOT NULL OR %(changes)s::jsonb IS NOT NULL

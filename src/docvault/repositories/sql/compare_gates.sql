@@ -1,0 +1,1 @@
+SELECT compare_gates(%(batch)s::integer) AS compared

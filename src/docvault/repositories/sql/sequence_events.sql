@@ -1,0 +1,1 @@
+SELECT sequence_events(%(batch)s::integer) AS given
