@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.callers",
     "tests.fixtures.client",
     "tests.fixtures.server",
+    "tests.fixtures.workshop",
     "tests.torture.deployments",
     "tests.torture.figures",
     "tests.torture.inside",

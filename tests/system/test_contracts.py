@@ -1,24 +1,18 @@
 """Front ends can be built on the contracts: they are linted, converted to TypeScript and used.
 
-The tests run a copy of the directory `contracts` with its packages from npm. Node.js 18 and npm 9
-(Debian 12) are sufficient.
+The programs are in the directory `contracts`, with packages from npm.
 """
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fixtures.workshop import AUDIENCES, OPENAPI, PROGRAMS, Workshop
 
-FOLDER = Path(__file__).with_name("contracts")
-OPENAPI = Path(__file__).parents[2] / "openapi"
-AUDIENCES = ("admin", "customer", "integration")
-
+LINTERS = ("redocly.mjs", "spectral.mjs")
 # Untyped members: the old and new values of changes.
 DELIBERATELY_LOOSE: dict[str, set[str]] = {
     "admin": {"AuditEventRead.changes.*"},
@@ -71,52 +65,32 @@ class Complaint:
     text: str
 
 
-def run(*command: str, cwd: Path, succeeds: bool = True) -> str:
-    """Return the output of a command."""
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
-    output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    assert done.returncode == 0 or not succeeds, output
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the directory with its packages."""
-    assert shutil.which("npm"), "make test-system needs Node.js and npm"
-    copy = tmp_path_factory.mktemp("contracts") / "workshop"
-    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("node_modules"))
-    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=copy)
-    (copy / "types").mkdir()
-    return copy
-
-
-@pytest.fixture(scope="session")
-def types(workshop: Path) -> dict[str, Types]:
+def types(workshop: Workshop) -> dict[str, Types]:
     """Return the types generated for each API, in `types` of the workshop."""
+    (workshop.folder / "types").mkdir()
     return {audience: generate(workshop, audience) for audience in AUDIENCES}
 
 
 @pytest.fixture(scope="session")
-def complaints(workshop: Path, types: dict[str, Types]) -> list[Complaint]:
+def complaints(workshop: Workshop, types: dict[str, Types]) -> list[Complaint]:
     """Return the compiler errors of the programs, and of the programs without expectations."""
     for audience in types:
-        program = (workshop / f"{audience}.ts").read_text()
+        program = (workshop.folder / f"{audience}.ts").read_text()
         bare = program.replace("@ts-expect-error", "@refused")
-        (workshop / f"{audience}.refused.ts").write_text(bare)
+        (workshop.folder / f"{audience}.refused.ts").write_text(bare)
     compiler = "node_modules/typescript/bin/tsc"
-    output = run("node", compiler, "--pretty", "false", cwd=workshop, succeeds=False)
+    output = workshop.node(compiler, "--pretty", "false", succeeds=False)
     # Continuation lines of an error are indented.
     found = [line for line in output.splitlines() if not line.startswith(" ")]
     return [complaint(line) for line in found]
 
 
-def generate(workshop: Path, audience: str) -> Types:
+def generate(workshop: Workshop, audience: str) -> Types:
     document = OPENAPI / f"{audience}.json"
-    file = workshop / "types" / f"{audience}.ts"
-    file.write_text(run("node", "generate.mjs", str(document), cwd=workshop))
-    inspected = json.loads(run("node", "inspect.mjs", str(file), cwd=workshop))
+    file = workshop.folder / "types" / f"{audience}.ts"
+    file.write_text(workshop.node("generate.mjs", document))
+    inspected = json.loads(workshop.node("inspect.mjs", file))
     properties = {path: Property(**facts) for path, facts in inspected["properties"].items()}
     return Types(properties, inspected["loose"])
 
@@ -171,7 +145,7 @@ def enums(document: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 def refusals(audience: str) -> set[tuple[int, str]]:
     """Return the lines of a program that must not compile, with the code of the error."""
-    lines = (FOLDER / f"{audience}.ts").read_text().splitlines()
+    lines = (PROGRAMS / f"{audience}.ts").read_text().splitlines()
     found = {
         (number + 1, match.group(1))
         for number, line in enumerate(lines, start=1)
@@ -194,25 +168,44 @@ def break_each_rule(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.req("R-114")
-@each_audience
-def test_linter_reports_nothing(workshop: Path, audience: str) -> None:
-    document = OPENAPI / f"{audience}.json"
-    assert run("node", "lint.mjs", str(document), cwd=workshop).splitlines() == []
+@pytest.mark.req("R-114", "B-140")
+@pytest.mark.parametrize("linter", LINTERS)
+def test_linter_reports_nothing(workshop: Workshop, linter: str) -> None:
+    documents = sorted(OPENAPI.glob("*.json"))
+    assert len(documents) == len(AUDIENCES) + 1
+    assert workshop.node(linter, *documents).splitlines() == []
 
 
-def test_linter_detects_errors(workshop: Path) -> None:
-    spoiled = workshop / "spoiled.json"
+@pytest.mark.parametrize(
+    ("linter", "rules"),
+    [
+        (
+            "redocly.mjs",
+            {
+                "no-invalid-media-type-examples",
+                "no-invalid-schema-examples",
+                "no-unresolved-refs",
+                "no-unused-components",
+                "operation-description",
+                "response-contains-header",
+            },
+        ),
+        (
+            "spectral.mjs",
+            {
+                "invalid-ref",
+                "oas3-unused-component",
+                "oas3-valid-media-example",
+                "operation-description",
+            },
+        ),
+    ],
+)
+def test_linter_detects_errors(workshop: Workshop, linter: str, rules: set[str]) -> None:
+    spoiled = workshop.folder / "spoiled.json"
     spoiled.write_text(json.dumps(break_each_rule(contract("customer"))))
-    found = run("node", "lint.mjs", str(spoiled), cwd=workshop).splitlines()
-    assert {line.split()[0] for line in found} == {
-        "no-invalid-media-type-examples",
-        "no-invalid-schema-examples",
-        "no-unresolved-refs",
-        "no-unused-components",
-        "operation-description",
-        "response-contains-header",
-    }
+    found = workshop.node(linter, spoiled).splitlines()
+    assert {line.split()[0] for line in found} == rules
 
 
 @each_audience

@@ -51,10 +51,12 @@ UploadToken = Annotated[
     summary="Upload the bytes of an upload session",
     operation_id="send_upload",
     openapi_extra={
+        # The URL is the credential.
+        "security": [],
         "requestBody": {
             "required": True,
             "content": BYTES_CONTENT,
-        }
+        },
     },
     responses=error_responses(
         [

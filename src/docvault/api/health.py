@@ -1,7 +1,6 @@
 """Liveness and readiness checks."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,14 +13,19 @@ from docvault.auth.tokens import TokenVerifier
 from docvault.db.health import read_database_state
 from docvault.errors import (
     DatabaseUnavailable,
+    HeaderTooLarge,
+    MalformedRequest,
     ScannerUnavailable,
     ServiceUnavailable,
     StorageUnavailable,
 )
+from docvault.schemas.health import LivenessRead, ReadinessRead
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
 
 router = APIRouter()
+
+_GENERAL_ERRORS = (MalformedRequest, HeaderTooLarge)
 
 DATABASE_SECONDS = 1
 STORE_SECONDS = 2
@@ -29,18 +33,33 @@ STORE_SECONDS = 2
 CHECK_SECONDS = 5
 
 
-@router.get("/livez", summary="Check liveness", operation_id="read_liveness")
+@router.get(
+    "/livez",
+    response_model=LivenessRead,
+    summary="Check liveness",
+    operation_id="read_liveness",
+    openapi_extra={"security": []},
+    responses=error_responses(_GENERAL_ERRORS),
+)
 async def read_liveness() -> Response:
     """Respond with 200 while the process is running. Checks nothing else."""
-    return JsonResponse(b'{"status":"ok"}')
+    return JsonResponse(LivenessRead(status="ok").model_dump_json().encode())
 
 
 @router.get(
     "/readyz",
+    response_model=ReadinessRead,
     summary="Check readiness",
     operation_id="read_readiness",
+    openapi_extra={"security": []},
     responses=error_responses(
-        [DatabaseUnavailable, StorageUnavailable, ScannerUnavailable, ServiceUnavailable]
+        [
+            *_GENERAL_ERRORS,
+            DatabaseUnavailable,
+            StorageUnavailable,
+            ScannerUnavailable,
+            ServiceUnavailable,
+        ]
     ),
 )
 async def read_readiness(request: Request) -> Response:
@@ -57,9 +76,8 @@ async def read_readiness(request: Request) -> Response:
     if resources.scanner is not None:
         await _check(request, "scanner", resources.scanner.version)
     failures = _check_issuers(resources.tokens)
-    if failures:
-        return JsonResponse(json.dumps({"status": "degraded", "issuers": failures}).encode())
-    return JsonResponse(b'{"status":"ok"}')
+    state = ReadinessRead(status="degraded" if failures else "ok", issuers=failures)
+    return JsonResponse(state.model_dump_json().encode())
 
 
 async def _check_database(resources: Resources) -> None:

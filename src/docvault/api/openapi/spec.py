@@ -65,9 +65,13 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
         summary="A headless service through which a company collects documents from customers.",
         description=_DESCRIPTION,
         routes=app.routes,
+        contact={"name": "The operator of this deployment"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This deployment"}],
-        tags=[{"name": name, "description": f"The {name} API."} for name in API_NAMES],
+        tags=[
+            *({"name": name, "description": f"The {name} API."} for name in API_NAMES),
+            {"name": "operations", "description": "Health checks, and bytes of upload sessions."},
+        ],
     )
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY_SCHEMES
