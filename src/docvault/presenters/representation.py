@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A single resource in JSON, with its strong entity tag."""
+    """A response body in JSON, with its entity tag."""
 
     body: bytes
     etag: str
@@ -21,7 +21,7 @@ def represent(model: BaseModel) -> Representation:
 
 
 def render(model: BaseModel) -> bytes:
-    """Render what has no entity tag: lists and computed results."""
+    """Render a list or a computed result, without the members that were not set."""
     return model.model_dump_json(exclude_unset=True).encode()
 
 

@@ -34,7 +34,7 @@ router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 
 @router.get("/api-keys", response_model=ApiKeyPage, summary="List API keys")
-@operation(Read(AuditAction.API_KEY_LIST, errors=(InvalidCursor,)))
+@operation(Read(AuditAction.API_KEY_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",)))
 async def admin_list_api_keys(
     request: ApiRequest,
     limit: LimitQuery = DEFAULT_LIMIT,
@@ -50,6 +50,7 @@ async def admin_list_api_keys(
         rows, limit, cursors, lambda row: [row.created_at.isoformat(), str(row.id)]
     )
     return await page_response(
+        request,
         ApiKeyPage(items=[present_api_key(row) for row in items], next_cursor=next_cursor),
         include_total,
         lambda: api_keys.count_api_keys(request.uow),

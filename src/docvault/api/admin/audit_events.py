@@ -42,7 +42,9 @@ UntilQuery = Annotated[InputTime | None, Query(description="Only events before t
 
 
 @router.get("/audit-events", response_model=AuditEventPage, summary="List audit events")
-@operation(Read(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,)))
+@operation(
+    Read(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",))
+)
 async def admin_list_audit_events(
     request: ApiRequest,
     customer: CustomerQuery = None,
@@ -68,6 +70,7 @@ async def admin_list_audit_events(
         last = page.events[-1]
         next_cursor = cursors.encode([last.at.isoformat(), str(last.id)])
     return await page_response(
+        request,
         AuditEventPage(
             items=[present_audit_event(event) for event in page.events],
             next_cursor=next_cursor,

@@ -11,7 +11,7 @@ from docvault.api.http.pagination import (
     LimitQuery,
 )
 from docvault.api.http.parameters import CustomerIdPath
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import TIME_OF_GATE, list_response
 from docvault.api.routing.operation import JsonBody, NoBody, Read, operation
 from docvault.api.routing.requests import ApiRequest, CustomerRequest, DocumentsRequest
 from docvault.api.routing.routes import AdminRoute
@@ -60,7 +60,13 @@ SAFE_IN_PATH = "~:@+="
 
 
 @router.get("/customers", response_model=CustomerPage, summary="List customers")
-@operation(Read(AuditAction.CUSTOMER_LIST, errors=(InvalidCursor, UnknownFilterType)))
+@operation(
+    Read(
+        AuditAction.CUSTOMER_LIST,
+        errors=(InvalidCursor, UnknownFilterType),
+        conditions=("If-None-Match",),
+    )
+)
 async def admin_list_customers(
     request: ApiRequest,
     has_documents: HasDocumentsQuery = None,
@@ -165,17 +171,17 @@ async def admin_delete_customer(request: ApiRequest, customer_id: CustomerIdPath
     response_model=CustomerSummary,
     summary="Get a customer's summary",
 )
-@operation(Read(AuditAction.DOCUMENT_LIST))
+@operation(Read(AuditAction.DOCUMENT_LIST, conditions=("If-None-Match",)))
 async def admin_read_customer_summary(request: DocumentsRequest) -> Response:
     """Get the upload state of each document, with totals and the gate status."""
     summary = present_summary(
         request.customer, request.documents, gate_enforced=request.portal.gate_enabled
     )
-    return json_response(summary)
+    return list_response(request, summary, TIME_OF_GATE)
 
 
 @router.get("/customers/{id}/gate", response_model=GateRead, summary="Get gate status")
-@operation(Read(AuditAction.GATE_READ))
+@operation(Read(AuditAction.GATE_READ, conditions=("If-None-Match",)))
 async def admin_read_gate(request: DocumentsRequest) -> Response:
     """Check whether the host platform may give this customer full access."""
     return read_gate(request)

@@ -41,7 +41,9 @@ ArchivedQuery = Annotated[
 
 
 @router.get("/document-types", response_model=DocumentTypePage, summary="List document types")
-@operation(Read(AuditAction.DOCUMENT_TYPE_LIST, errors=(InvalidCursor,)))
+@operation(
+    Read(AuditAction.DOCUMENT_TYPE_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",))
+)
 async def admin_list_document_types(
     request: ApiRequest,
     archived: ArchivedQuery = False,

@@ -74,7 +74,7 @@ VersionQuery = Annotated[
 
 
 @router.get("", response_model=AdminDocumentPage, summary="List a customer's documents")
-@operation(Read(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,)))
+@operation(Read(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",)))
 async def admin_list_documents(
     request: DocumentsRequest,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,
@@ -190,7 +190,7 @@ async def admin_read_preview(
 @router.get(
     "/{key}/versions", response_model=DocumentVersionPage, summary="List a document's versions"
 )
-@operation(Read(AuditAction.DOCUMENT_READ, errors=(InvalidCursor,)))
+@operation(Read(AuditAction.DOCUMENT_READ, errors=(InvalidCursor,), conditions=("If-None-Match",)))
 async def admin_list_document_versions(
     request: DocumentRequest,
     limit: LimitQuery = DEFAULT_LIMIT,
@@ -207,6 +207,7 @@ async def admin_list_document_versions(
     items, next_cursor = cut_page(rows, limit, cursors, lambda version: [version.number])
     current = document.version.number if document.version else 0
     return await page_response(
+        request,
         DocumentVersionPage(
             items=[present_version(version, current) for version in items], next_cursor=next_cursor
         ),

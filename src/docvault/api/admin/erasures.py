@@ -31,7 +31,7 @@ StateQuery = Annotated[ErasureState | None, Query(description="Only erasures in 
 
 
 @router.get("/erasures", response_model=ErasurePage, summary="List erasures")
-@operation(Read(AuditAction.ERASURE_LIST, errors=(InvalidCursor,)))
+@operation(Read(AuditAction.ERASURE_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",)))
 async def admin_list_erasures(
     request: ApiRequest,
     state: StateQuery = None,
@@ -52,6 +52,7 @@ async def admin_list_erasures(
         rows, limit, cursors, lambda e: [e.requested_at.isoformat(), str(e.id)]
     )
     return await page_response(
+        request,
         ErasurePage(items=[present_erasure(row) for row in items], next_cursor=next_cursor),
         include_total,
         lambda: erasures.count_erasures(request.uow, completed=completed),

@@ -47,7 +47,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer/documents")
 
 
 @router.get("", response_model=DocumentPage, summary="List my documents")
-@operation(Read(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,)))
+@operation(Read(AuditAction.DOCUMENT_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",)))
 async def customer_list_documents(
     request: DocumentsRequest,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,

@@ -13,7 +13,9 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
 @router.get("/gate", response_model=GateRead, summary="Get gate status")
-@operation(Read(AuditAction.GATE_READ, available_when_portal_disabled=True))
+@operation(
+    Read(AuditAction.GATE_READ, available_when_portal_disabled=True, conditions=("If-None-Match",))
+)
 async def customer_read_gate(request: DocumentsRequest) -> Response:
     """Check whether this customer has submitted all required documents."""
     return read_gate(request)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import TIME_OF_GATE, list_response
 from docvault.api.routing.operation import Read, operation
 from docvault.api.routing.requests import DocumentsRequest
 from docvault.api.routing.routes import CustomerRoute
@@ -15,8 +15,12 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
 
 
 @router.get("/portal", response_model=PortalRead, summary="Get the portal")
-@operation(Read(AuditAction.PORTAL_READ, available_when_portal_disabled=True))
+@operation(
+    Read(
+        AuditAction.PORTAL_READ, available_when_portal_disabled=True, conditions=("If-None-Match",)
+    )
+)
 async def customer_read_portal(request: DocumentsRequest) -> Response:
     """Get whether the portal is enabled, with its introduction, the gate status and counts."""
     row = await portal_settings.read_portal_settings(request.uow)
-    return json_response(present_portal(row, request.documents))
+    return list_response(request, present_portal(row, request.documents), TIME_OF_GATE)

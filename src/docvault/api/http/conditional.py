@@ -95,7 +95,8 @@ def is_not_modified(request: Request, tag: str) -> bool:
         return False
     if value.strip() == "*":
         return True
-    return tag in parse_entity_tags(value.replace("W/", ""), "If-None-Match")
+    tags = parse_entity_tags(value.replace("W/", ""), "If-None-Match")
+    return tag.removeprefix("W/") in tags
 
 
 def not_modified(headers: dict[str, str]) -> Response:

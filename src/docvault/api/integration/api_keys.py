@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import list_response
 from docvault.api.routing.operation import Read, operation
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.routing.routes import IntegrationRoute
@@ -15,11 +15,11 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
 @router.get("/key", response_model=OwnApiKeyRead, summary="Get your API key")
-@operation(Read(AuditAction.API_KEY_READ, allows_every_key=True))
+@operation(Read(AuditAction.API_KEY_READ, allows_every_key=True, conditions=("If-None-Match",)))
 async def integration_read_key(request: ApiRequest) -> Response:
     """Get the name, scopes, expiry and limits of the key that the request was sent with.
 
     Needs no scope: use it to test a connection.
     """
     key = await api_keys.get_own_api_key(request.uow)
-    return json_response(present_own_api_key(key, request.resources.settings))
+    return list_response(request, present_own_api_key(key, request.resources.settings))

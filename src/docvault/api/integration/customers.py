@@ -67,6 +67,7 @@ ITEM_ERRORS: tuple[type[DocvaultError], ...] = (CustomerBeingErased,)
         AuditAction.CUSTOMER_LIST,
         scope=Scope.CUSTOMERS_READ,
         errors=(InvalidCursor, UnknownFilterType),
+        conditions=("If-None-Match",),
     )
 )
 async def integration_list_customers(

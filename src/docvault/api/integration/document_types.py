@@ -16,7 +16,14 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
 @router.get("/document-types", response_model=DocumentTypePage, summary="List document types")
-@operation(Read(AuditAction.DOCUMENT_TYPE_LIST, scope=Scope.TYPES_READ, errors=(InvalidCursor,)))
+@operation(
+    Read(
+        AuditAction.DOCUMENT_TYPE_LIST,
+        scope=Scope.TYPES_READ,
+        errors=(InvalidCursor,),
+        conditions=("If-None-Match",),
+    )
+)
 async def integration_list_document_types(
     request: ApiRequest,
     limit: LimitQuery = DEFAULT_LIMIT,

@@ -33,7 +33,14 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration/custome
 
 
 @router.get("", response_model=DocumentPage, summary="List a customer's documents")
-@operation(Read(AuditAction.DOCUMENT_LIST, scope=Scope.DOCUMENTS_READ, errors=(InvalidCursor,)))
+@operation(
+    Read(
+        AuditAction.DOCUMENT_LIST,
+        scope=Scope.DOCUMENTS_READ,
+        errors=(InvalidCursor,),
+        conditions=("If-None-Match",),
+    )
+)
 async def integration_list_documents(
     request: DocumentsRequest,
     limit: DocumentLimitQuery = DEFAULT_DOCUMENTS,

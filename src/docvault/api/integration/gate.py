@@ -14,7 +14,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 
 
 @router.get("/customers/{id}/gate", response_model=GateRead, summary="Get gate status")
-@operation(Read(AuditAction.GATE_READ, scope=Scope.GATE_READ))
+@operation(Read(AuditAction.GATE_READ, scope=Scope.GATE_READ, conditions=("If-None-Match",)))
 async def integration_read_gate(request: DocumentsRequest) -> Response:
     """Check whether this customer has submitted all required documents.
 

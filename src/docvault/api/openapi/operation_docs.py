@@ -60,7 +60,7 @@ _UPLOAD_ERRORS = (
     StorageUnavailable,
 )
 
-_ETAG = {"ETag": {"description": "For If-Match.", "schema": {"type": "string"}}}
+_ETAG = {"ETag": {"description": "Changes with the representation.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Its URL.", "schema": {"type": "string"}}}
 
 _IDEMPOTENCY = "Idempotency-Key"
@@ -148,7 +148,7 @@ def _document_errors(api: Api, operation: Operation) -> _Errors:
 def _success_responses(
     operation: Operation, options: dict[str, Any]
 ) -> dict[int | str, dict[str, Any]]:
-    """Document the headers of a response with one stored resource, and its 304."""
+    """Document the headers of a response that can be conditional, and its 304."""
     extra = options["responses"] or {}
     returns_location = isinstance(operation, JsonBody) and operation.returns_location
     is_resource = isinstance(options["response_model"], type)

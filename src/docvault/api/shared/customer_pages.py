@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from docvault.api.http.pagination import Cursors
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import list_response
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.shared.pages import with_total
 from docvault.domain.customers import CustomerCursor, CustomerSort
@@ -80,4 +80,4 @@ async def customer_page(
         items=[present_customer(one, listing.counts[one.id]) for one in listing.customers],
         next_cursor=next_cursor,
     )
-    return json_response(with_total(page, listing.total))
+    return list_response(request, with_total(page, listing.total))

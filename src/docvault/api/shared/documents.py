@@ -16,7 +16,8 @@ from docvault.api.http.downloads import (
 )
 from docvault.api.http.idempotency import replay_response
 from docvault.api.http.responses import (
-    json_response,
+    GATE_TIME,
+    list_response,
     no_content,
     represented_response,
     resource_response,
@@ -99,7 +100,7 @@ def read_document(request: DocumentRequest) -> Response:
 def read_gate(request: DocumentsRequest) -> Response:
     """Return the gate for the documents as they are now (R-079)."""
     gate = evaluate_gate(request.documents, enforced=request.portal.gate_enabled)
-    return json_response(present_gate(gate))
+    return list_response(request, present_gate(gate), GATE_TIME)
 
 
 async def upload_document(request: DocumentRequest) -> Response:

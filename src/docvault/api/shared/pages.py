@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Response
 
 from docvault.api.http.pagination import Cursors, cut_page, decode_document_type_cursor
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import list_response
 from docvault.api.routing.requests import ApiRequest, DocumentsRequest
 from docvault.presenters.document_types import present_document_type
 from docvault.presenters.documents import present_document_page
@@ -29,6 +29,7 @@ async def document_type_page(
     items, next_cursor = cut_page(rows, limit, cursors, lambda t: [t.position, str(t.id)])
     presented = [present_document_type(item, request.resources.settings) for item in items]
     return await page_response(
+        request,
         DocumentTypePage(items=presented, next_cursor=next_cursor),
         include_total,
         lambda: document_types.count_document_types(request.uow, archived=archived),
@@ -52,14 +53,17 @@ async def document_page(
         return len(request.documents)
 
     page = present_document_page(items, request.context, next_cursor)
-    return await page_response(page, include_total, count)
+    return await page_response(request, page, include_total, count)
 
 
 async def page_response(
-    page: Page[Any], include_total: bool, count: Callable[[], Awaitable[int]]
+    request: ApiRequest,
+    page: Page[Any],
+    include_total: bool,
+    count: Callable[[], Awaitable[int]],
 ) -> Response:
     """Return a page, with the total if it was requested."""
-    return json_response(with_total(page, await count() if include_total else None))
+    return list_response(request, with_total(page, await count() if include_total else None))
 
 
 def with_total(page: Page[Any], total: int | None) -> Page[Any]:
