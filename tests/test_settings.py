@@ -226,7 +226,9 @@ class TestVariableNames:
         monkeypatch.setattr("docvault.settings.SECRETS_DIR", tmp_path)
         assert "DOCVAULT_DATABASE_ULR is not a setting" in refusal()
 
-    @pytest.mark.parametrize("name", ["DOCVAULT_PUBLISH", "DOCVAULT_SECRETS", "DOCVAULTX"])
+    @pytest.mark.parametrize(
+        "name", ["DOCVAULT_IMAGE", "DOCVAULT_PUBLISH", "DOCVAULT_SECRETS", "DOCVAULTX"]
+    )
     def test_unrelated_variables_are_ignored(
         self, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from hashlib import sha256
@@ -65,6 +66,36 @@ class TestLargeBlobs:
             await s3_store.put(key, a_file(tmp_path, os.urandom(PART_BYTES + 1)))
         uploads = s3_server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=s3_store._prefix)
         assert uploads.get("Uploads", []) == []
+
+    @pytest.mark.req("B-217")
+    async def test_large_bodies_in_flight_are_bounded(
+        self, s3_store: S3BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The least that S3 takes.
+        monkeypatch.setattr(s3, "PART_BYTES", 5 * 1024 * 1024)
+        in_flight: Counter[str] = Counter()
+        most = 0
+
+        def counted(name: str) -> None:
+            send = getattr(s3_store._client, name)
+
+            async def count(**request: object) -> object:
+                nonlocal most
+                in_flight["bodies"] += 1
+                most = max(most, in_flight["bodies"])
+                try:
+                    return await send(**request)
+                finally:
+                    in_flight["bodies"] -= 1
+
+            monkeypatch.setattr(s3_store._client, name, count)
+
+        counted("upload_part")
+        counted("put_object")
+        sizes = [*[s3.PART_BYTES] * 10, 2 * s3.PART_BYTES]
+        files = [a_file(tmp_path, os.urandom(size)) for size in sizes]
+        await asyncio.gather(*(s3_store.put(a_key(), file) for file in files))
+        assert most == s3.LARGE_BODIES_IN_FLIGHT
 
 
 async def test_stale_multipart_uploads_are_aborted(

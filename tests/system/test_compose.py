@@ -7,7 +7,9 @@ Debian's nginx in front.
 import hashlib
 import json
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -33,6 +35,7 @@ from tests.fixtures.compose import (
     PRIVATE_NETWORKS,
     ROOT,
     SERVICES,
+    STORE_HOST,
     Deployment,
     becomes_true,
     deployed,
@@ -51,7 +54,7 @@ pytestmark = pytest.mark.system
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
-OURS = {name: s for name, s in SERVICES.items() if s["image"].startswith("docvault:")}
+OURS = {name: s for name, s in SERVICES.items() if "DOCVAULT_IMAGE" in s["image"]}
 GET, PUT = (f"{method} /v1/x HTTP/1.1\r\nHost: a\r\n" for method in ("GET", "PUT"))
 ONE_SHOT = {"migrate", "bucket"}
 each_service = pytest.mark.parametrize("name", SERVICES)
@@ -77,7 +80,8 @@ class TestComposeFile:
     @each_service
     def test_memory_processes_and_logs_are_limited(self, name: str) -> None:
         service = SERVICES[name]
-        assert service["mem_limit"]
+        assert service["mem_limit"] == service["memswap_limit"]
+        assert service["ulimits"]["nofile"]["hard"] >= 4 * 1024
         assert service["pids_limit"]
         assert service["logging"]["options"]["max-size"]
 
@@ -85,7 +89,7 @@ class TestComposeFile:
     def test_long_running_services_restart_and_have_health_checks(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
-        if name in ONE_SHOT | {"signatures"}:
+        if name in ONE_SHOT:
             assert service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"][0] == "CMD"
@@ -96,7 +100,7 @@ class TestComposeFile:
 
     @each_service
     def test_images_are_pinned(self, name: str) -> None:
-        tag = SERVICES[name]["image"].partition(":")[2]
+        tag = without_variables(SERVICES[name]["image"]).partition(":")[2]
         assert tag
         assert tag != "latest"
 
@@ -194,7 +198,7 @@ class TestComposeFile:
                 name, set()
             )
 
-    @pytest.mark.parametrize("name", OURS.keys() - {"bucket"})
+    @pytest.mark.parametrize("name", OURS)
     def test_commands_are_docvault_commands(self, name: str) -> None:
         assert is_valid_command(OURS[name]["command"])
 
@@ -203,7 +207,8 @@ class TestComposeFile:
         paths = [mount.split(":")[0] for mount in mounts]
         for path in paths:
             assert path in COMPOSE["volumes"] or (ROOT / path).is_file(), path
-        assert all(mount.endswith(":ro") for mount in mounts if mount.startswith("./"))
+        # `z` is for SELinux, and ignored elsewhere.
+        assert all(mount.endswith(":ro,z") for mount in mounts if mount.startswith("./"))
 
 
 class TestRestartingCheck:
@@ -323,7 +328,9 @@ class TestSecrets:
         make_secrets(two)
         assert contents(one) == made
         assert made.keys() >= COMPOSE["secrets"].keys()
-        assert all(made[name] != value for name, value in contents(two).items())
+        # The same in each deployment, and no secret: where the certificate is.
+        del made["store_security"]
+        assert all(contents(two)[name] != value for name, value in made.items())
         assert len(made["docvault_secret_key"]) >= SECRET_BYTES
         assert made["database_password"] in made["docvault_database_url"]
         of_api, of_bucket = json.loads(made["store_config"])["identities"]
@@ -337,6 +344,20 @@ class TestSecrets:
         assert "store_config is of an older version" in done.stderr
         assert make_secrets(tmp_path / "new").stderr == ""
 
+    @pytest.mark.req("B-215")
+    def test_files_of_private_clone_become_readable_by_containers(self, tmp_path: Path) -> None:
+        shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+        for path in (tmp_path / "deploy").glob("*.conf"):
+            path.chmod(0o600)
+        script = tmp_path / "deploy" / "make-secrets.sh"
+        subprocess.run([script, tmp_path / "secrets"], check=True, capture_output=True)
+        mounted = [m for s in SERVICES.values() for m in s.get("volumes", []) if m[:2] == "./"]
+        assert mounted
+        for mount in mounted:
+            assert (tmp_path / mount.split(":")[0]).stat().st_mode & 0o444 == 0o444
+        for path in (tmp_path / "secrets").iterdir():
+            assert path.stat().st_mode & 0o777 == 0o444
+
     def test_secrets_are_readable_only_by_owner(self, tmp_path: Path) -> None:
         make_secrets(tmp_path / "secrets")
         assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
@@ -347,14 +368,20 @@ class TestDockerfile:
 
     def test_runtime_stage_is_separate_from_build_stage(self) -> None:
         stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-        assert stages == ["python:3.11-slim", "python:3.11-slim"]
-        assert not re.search(r"apt-get|pip |gcc|curl", last_stage())
+        assert stages == ["python:3.11-slim", "dependencies", "python:3.11-slim"]
+        assert not re.search(r"apt-get|pip install|gcc|curl", last_stage())
         assert re.findall(r"^(?:COPY|ADD) .*", last_stage(), re.MULTILINE) == [
-            "COPY --from=build /opt/docvault /opt/docvault"
+            "COPY --from=dependencies /opt/docvault /opt/docvault",
+            "COPY --from=code /code /opt/docvault",
         ]
 
+    def test_build_asks_no_registry_but_for_its_base(self) -> None:
+        assert not DOCKERFILE.startswith("# syntax")
+
     def test_packages_are_checked_against_hashes(self) -> None:
-        installs = re.findall(r"pip install [^&\n]*", DOCKERFILE.replace("\\\n", " "))
+        installs = re.findall(
+            r"pip (?:--python \S+ )?install [^&\n]*", DOCKERFILE.replace("\\\n", " ")
+        )
         assert len(installs) == 3
         assert [i for i in installs if "--require-hashes" not in i and "--no-index" not in i] == []
 
@@ -375,7 +402,9 @@ class TestDockerfile:
 
     def test_image_version_matches_project(self) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        assert {s["image"] for s in OURS.values()} == {f"docvault:{project['version']}"}
+        images = {without_variables(s["image"]) for s in OURS.values()}
+        assert images == {f"docvault:{project['version']}"}
+        assert f"ARG VERSION={project['version']}\n" in last_stage()
 
 
 @pytest.fixture(scope="module")
@@ -539,7 +568,7 @@ class TestProxy:
     def test_upstreams_are_resolved_again(self) -> None:
         # Since 1.27.3; the nginx of the tests is older.
         release = SERVICES["proxy"]["image"].removeprefix("nginx:").split("-")[0]
-        assert tuple(map(int, release.split("."))) >= (1, 28)
+        assert tuple(map(int, release.split("."))) >= (1, 30)
         servers = re.findall(r"upstream \w+ \{\n\s+zone \w+ 64k;\n\s+server (.*);", NGINX)
         assert servers == ["store:8333 resolve max_fails=0", "api:8000 resolve max_fails=0"]
         assert "resolver 127.0.0.11 " in NGINX
@@ -623,6 +652,24 @@ class TestDeployment:
     def test_api_cannot_create_bucket(self, deployment: Deployment) -> None:
         with pytest.raises(ClientError, match="AccessDenied"):
             store_client(deployment).create_bucket(Bucket="of-the-api")
+
+    @pytest.mark.req("B-216")
+    def test_store_listens_only_for_those_with_credentials(self, deployment: Deployment) -> None:
+        connections = deployment.processes["store"].net_connections()
+        exposed = {
+            connection.laddr.port
+            for connection in connections
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.ip != "127.0.0.1"
+        }
+        assert exposed == {deployment.store_port, deployment.store_grpc_port}
+        secrets = deployment.folder / "secrets"
+        context = ssl.create_default_context(cafile=secrets / "store_certificate")
+        context.check_hostname = False
+        context.set_alpn_protocols(["h2"])
+        # In TLS 1.3 a server refuses a client's certificate after the handshake.
+        assert not answers_http2(deployment.store_grpc_port, context)
+        context.load_cert_chain(secrets / "store_certificate", secrets / "store_key")
+        assert answers_http2(deployment.store_grpc_port, context)
 
     @pytest.mark.parametrize("name", ["api-1", "api-2", "worker"])
     def test_prometheus_can_read_every_container(self, deployment: Deployment, name: str) -> None:
@@ -723,6 +770,17 @@ class TestDeployment:
             assert deployment.stop(name) == 0
 
 
+def answers_http2(port: int, context: ssl.SSLContext) -> bool:
+    """Return whether a server sends its HTTP/2 settings over TLS."""
+    with socket.create_connection((STORE_HOST, port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain) as connection:
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                return bool(connection.recv(9))
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
 def kill_one_of_each(deployment: Deployment) -> None:
     """Kill an API process, a whole `api` and the worker, each with time to recover."""
     time.sleep(2)
@@ -804,7 +862,7 @@ def store_client(deployment: Deployment, name: str = "docvault") -> Any:
     identity = next(one for one in config["identities"] if one["name"] == name)
     return boto3.client(
         "s3",
-        endpoint_url=f"http://127.0.0.1:{deployment.store_port}",
+        endpoint_url=f"http://{STORE_HOST}:{deployment.store_port}",
         aws_access_key_id=identity["credentials"][0]["accessKey"],
         aws_secret_access_key=identity["credentials"][0]["secretKey"],
         region_name="us-east-1",

@@ -26,6 +26,17 @@ def migrate_database() -> None:
         migrate(url)
 
 
+def create_store_bucket() -> None:
+    """Create the bucket of an S3-compatible store."""
+    # boto is slow to import and not needed for the filesystem store.
+    from docvault.storage.s3_bucket import create_bucket  # noqa: PLC0415
+
+    settings = Settings()
+    if not settings.effective_storage_url.startswith("s3:"):
+        raise CommandFailed("only a DOCVAULT_STORAGE_URL of s3:// has a bucket")
+    create_bucket(settings)
+
+
 def create_key(name: str, scopes: Sequence[Scope]) -> str:
     """Create an API key; return it in plain text."""
 

@@ -104,6 +104,14 @@ def migrate() -> None:
     migrate_database()
 
 
+@app.command("bucket")
+def bucket() -> None:
+    """Create the bucket of DOCVAULT_STORAGE_URL if there is none; safe to repeat."""
+    from docvault.cli.admin import create_store_bucket
+
+    create_store_bucket()
+
+
 @token_app.callback()
 def _disable_collector() -> None:
     # Imports are most of these commands and leave nothing to collect: 12 % less CPU.

@@ -39,6 +39,11 @@ log = logging.getLogger(__name__)
 
 PART_BYTES = 8 * 1024 * 1024
 PARTS_IN_FLIGHT = 2
+# Of the whole process. While a part is sent it is in memory up to three times: here, joined with
+# the head of its request, and in the buffer of the connection.
+LARGE_BODIES_IN_FLIGHT = 8
+# Smaller ones are not counted: there are at most as many as concurrent uploads.
+SMALL_BODY_BYTES = 1024 * 1024
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
@@ -119,6 +124,7 @@ class S3BlobStore:
         self._is_versioned: bool | None = None
         self._breaker = CircuitBreaker(StorageUnavailable)
         self._cannot_list_uploads = False
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES_IN_FLIGHT)
         self.spool_dir = spool_dir
 
     @store_operation
@@ -126,8 +132,11 @@ class S3BlobStore:
         """Upload a file, in parts when it is large."""
         size = (await asyncio.to_thread(source.stat)).st_size
         async with call_store(self._breaker):
-            if size <= PART_BYTES:
+            if size <= SMALL_BODY_BYTES:
                 await self._put_whole(key, source)
+            elif size <= PART_BYTES:
+                async with self._large_bodies:
+                    await self._put_whole(key, source)
             else:
                 await self._put_parts(key, source, size)
             head = await self._client.head_object(**self._object(key))
@@ -315,7 +324,7 @@ class S3BlobStore:
         permits = asyncio.Semaphore(PARTS_IN_FLIGHT)
 
         async def upload_part(number: int) -> dict[str, Any]:
-            async with permits:
+            async with permits, self._large_bodies:
                 body, checksum = await asyncio.to_thread(_read_part, source, number)
                 response = await self._client.upload_part(
                     **names, PartNumber=number, Body=body, ChecksumSHA256=checksum

@@ -51,10 +51,10 @@ async def map_failures(seconds: float | None = TOTAL_SECONDS) -> AsyncIterator[N
             yield
     except ExceptionGroup as group:
         if all(isinstance(error, FAILURES) for error in group.exceptions):
-            raise StorageUnavailable(cause=_describe(group.exceptions[0])) from group
+            raise StorageUnavailable(cause=describe(group.exceptions[0])) from group
         raise
     except FAILURES as error:
-        raise StorageUnavailable(cause=_describe(error)) from error
+        raise StorageUnavailable(cause=describe(error)) from error
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def is_refusal(error: StorageUnavailable) -> bool:
     return isinstance(cause, ClientError) and _get_code(cause) in _REFUSED
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Return the cause without the names that messages contain, such as the bucket's."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
