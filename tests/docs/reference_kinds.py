@@ -54,10 +54,10 @@ RECOGNIZED: dict[str, str] = {
 
 _ARCHIVE = (
     "Two entries of one name, entries that overlap or have data between them, more than 2,000"
-    " entries, more than 100 MiB or 200 times its size unpacked, encrypted entries, links, and"
-    " names that are absolute or have `..`: two readers could see different files, or one could"
-    " be overwhelmed. Blanks after the archive are accepted, and `\\` separates folders as `/`"
-    " does."
+    " entries, more than 100 MiB or 200 times its size unpacked, links, and names that are"
+    " absolute or have `..`: two readers could see different files, or one could be overwhelmed."
+    " Encrypted entries in Office documents, which have other ways to need a password. Blanks after"
+    " the archive are accepted, and `\\` separates folders as `/` does."
 )
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {

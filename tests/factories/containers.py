@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 
 OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_FREE, _END_OF_CHAIN, _TABLE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+FREE, END_OF_CHAIN, _TABLE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _ENVELOPED_DATA = bytes.fromhex("06092a864886f70d010703")
 _DATA = bytes.fromhex("06092a864886f70d010701")
@@ -18,33 +18,46 @@ _DATA = bytes.fromhex("06092a864886f70d010701")
 def ole(*names: str, program: bytes = bytes(16), sector_shift: int = 9) -> bytes:
     """A compound file with entries of these names at its top level."""
     sector_bytes = 1 << sector_shift
-    entries = [_ole_entry("Root Entry", 5, child=1 if names else _FREE, program=program)]
+    entries = [ole_entry("Root Entry", 5, child=1 if names else FREE, program=program)]
     for number, name in enumerate(names, 1):
-        right = number + 1 if number < len(names) else _FREE
-        entries.append(_ole_entry(name, 2, right=right))
+        right = number + 1 if number < len(names) else FREE
+        entries.append(ole_entry(name, 2, right=right))
     directory = b"".join(entries)
     sectors = -(-len(directory) // sector_bytes)
-    table = [_TABLE, *range(2, sectors + 1), _END_OF_CHAIN]
-    table += [_FREE] * (sector_bytes // 4 - len(table))
-    header = struct.pack(
-        "<8s16s6H6L4L", OLE_SIGNATURE, b"", 0x3E, 3, 0xFFFE, sector_shift, 6, 0,
-        0, 0, 1, 1, 0, 4096, _END_OF_CHAIN, 0, _END_OF_CHAIN, 0,
-    )  # fmt: skip
-    header += struct.pack("<109L", 0, *[_FREE] * 108)
+    table = [_TABLE, *range(2, sectors + 1), END_OF_CHAIN]
+    table += [FREE] * (sector_bytes // 4 - len(table))
     return (
-        header.ljust(sector_bytes, b"\0")
+        ole_header(sector_shift)
         + struct.pack(f"<{sector_bytes // 4}L", *table)
         + directory.ljust(sectors * sector_bytes, b"\0")
     )
 
 
-def _ole_entry(
-    name: str, kind: int, *, right: int = _FREE, child: int = _FREE, program: bytes = bytes(16)
+def ole_header(sector_shift: int) -> bytes:
+    """The first sector: the table is in the next one, and the directory in the one after it."""
+    header = struct.pack(
+        "<8s16s6H6L4L", OLE_SIGNATURE, b"", 0x3E, 3, 0xFFFE, sector_shift, 6, 0,
+        0, 0, 1, 1, 0, 4096, END_OF_CHAIN, 0, END_OF_CHAIN, 0,
+    )  # fmt: skip
+    header += struct.pack("<109L", 0, *[FREE] * 108)
+    return header.ljust(1 << sector_shift, b"\0")
+
+
+def ole_entry(
+    name: str,
+    kind: int,
+    *,
+    right: int = FREE,
+    child: int = FREE,
+    program: bytes = bytes(16),
+    first: int = 0,
+    size: int = 0,
 ) -> bytes:
+    """One entry of the directory."""
     encoded = name.encode("utf-16-le") + b"\0\0"
     return struct.pack(
-        "<64sHBBLLL16sLQQLQ", encoded, len(encoded), kind, 1, _FREE, right, child, program,
-        0, 0, 0, 0, 0,
+        "<64sHBBLLL16sLQQLQ", encoded, len(encoded), kind, 1, FREE, right, child, program,
+        0, 0, 0, first, size,
     )  # fmt: skip
 
 

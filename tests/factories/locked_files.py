@@ -15,13 +15,13 @@ OFFICE_RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/re
 _MANIFEST = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
 
 
-def encrypted_pdf(data: bytes, user: str = "") -> bytes:
+def encrypted_pdf(data: bytes, user: str = "", owner: str = "owner") -> bytes:
     """The PDF with an owner's password and, maybe, one that is needed to open it."""
     buffer = io.BytesIO()
     with pikepdf.open(io.BytesIO(data)) as pdf:
         pdf.save(
             buffer,
-            encryption=pikepdf.Encryption(user=user, owner="owner"),
+            encryption=pikepdf.Encryption(user=user, owner=owner),
             object_stream_mode=pikepdf.ObjectStreamMode.preserve,
         )
     return buffer.getvalue()

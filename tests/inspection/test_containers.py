@@ -1,4 +1,6 @@
 import io
+import re
+import struct
 
 import pytest
 from tests.factories import containers
@@ -57,3 +59,53 @@ def test_refused_archive_is_named_with_the_reason() -> None:
     error = refusal(containers.packed({"../a": "a"}))
 
     assert (error.detected, error.reason) == (ZIP, "The archive has an unsafe entry name.")
+
+
+def encrypted(entries: dict[str, str], *, flags: int = 1, method: int = 0) -> bytes:
+    """An archive whose entries are encrypted, as far as their headers say."""
+    data = bytearray(containers.packed(entries))
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        for match in re.finditer(re.escape(signature), bytes(data)):
+            struct.pack_into("<HH", data, match.start() + offset, flags, method)
+    return bytes(data)
+
+
+@pytest.mark.req("B-130")
+@pytest.mark.parametrize("method", [0, 99])
+def test_password_of_an_archive_is_told(method: int) -> None:
+    content = inspect(encrypted({"a.pdf": "a", "b.pdf": "b"}, method=method), "a.zip")
+
+    assert content == uninspected(ZIP, needs_password=True)
+
+
+@pytest.mark.req("B-130")
+def test_archive_of_which_a_part_is_encrypted_needs_no_password() -> None:
+    whole = containers.packed({"b.pdf": "b", "a.pdf": "a"})
+    data = bytearray(whole)
+    # The second entry alone.
+    data[whole.rfind(b"PK\3\4") + 6] = data[whole.rfind(b"PK\1\2") + 8] = 1
+
+    assert inspect(bytes(data)) == uninspected(ZIP)
+
+
+@pytest.mark.req("B-130")
+def test_password_of_an_iwork_document_is_told() -> None:
+    data = containers.packed({"Index/Document.iwa": "i", ".iwpv2": "v"})
+
+    assert inspect(data, "a.numbers") == uninspected(NUMBERS, needs_password=True)
+
+
+def test_root_of_an_encrypted_document_is_not_read() -> None:
+    assert inspect(encrypted({"index.xml": "<a/>"})) == uninspected(ZIP, needs_password=True)
+
+
+@pytest.mark.parametrize("flags", [1 << 6 | 1, 1 << 13])
+def test_archive_with_hidden_names_is_refused(flags: int) -> None:
+    assert refusal(encrypted({"a": "a"}, flags=flags)).reason == "The archive is encrypted."
+
+
+def test_entry_that_is_encrypted_in_one_of_its_headers_is_refused() -> None:
+    data = bytearray(containers.packed({"a": "a"}))
+    data[data.find(b"PK\1\2") + 8] = 1
+
+    assert refusal(bytes(data)).reason == "An archive entry contradicts the directory."

@@ -150,6 +150,14 @@ def test_owner_password_is_not_needed(make: Callable[[], bytes]) -> None:
 
 
 @pytest.mark.req("B-091")
+def test_empty_owner_password_does_not_help_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encrypted_pdf(files.pdf(), user="secret", owner="")
+    assert facts(data) == (True, None, True)
+    monkeypatch.setattr(pdf, "MAX_SEARCHED_BYTES", 100)
+    assert facts(data) == (True, None, True)
+
+
+@pytest.mark.req("B-091")
 @pytest.mark.parametrize(
     ("filters", "locked"), [("/StmF/StrF", False), ("/StmF", True), ("", True)]
 )

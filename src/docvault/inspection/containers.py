@@ -36,6 +36,8 @@ _IWORK_SLIDE = re.compile(r"index/(?:master|template)?slide\b[^/]*\.iwa$")
 _IWORK_09 = {b"sl:document": PAGES, b"ls:document": NUMBERS, b"key:presentation": KEYNOTE}
 _MAX_IWORK_09_BYTES = 64 << 20
 _ROOT_BYTES = 4096
+# In documents of Apple iWork with a password, which is checked with this file.
+_LOCK = ".iwpv2"
 
 
 def refuse_program(names: Collection[str]) -> None:
@@ -43,6 +45,13 @@ def refuse_program(names: Collection[str]) -> None:
     for name, media_type in _PROGRAMS.items():
         if name in names:
             raise UnknownContent(media_type)
+
+
+def is_locked(entries: Mapping[str, Entry]) -> bool:
+    """Return whether no file of an archive can be read without a password."""
+    files = [entry for name, entry in entries.items() if not name.endswith("/")]
+    is_encrypted = len(files) > 0 and all(entry.is_encrypted for entry in files)
+    return is_encrypted or _LOCK in entries
 
 
 def detect_container(file: BinaryIO, entries: Mapping[str, Entry], extension: str) -> str:
@@ -61,5 +70,7 @@ def detect_container(file: BinaryIO, entries: Mapping[str, Entry], extension: st
 
 def _detect_iwork_09(file: BinaryIO, entries: Mapping[str, Entry]) -> str:
     entry = entries["index.apxl" if "index.apxl" in entries else "index.xml"]
+    if entry.is_encrypted:
+        return ZIP
     head = read_entry(file, entry, _MAX_IWORK_09_BYTES)[:_ROOT_BYTES]
     return next((kind for mark, kind in _IWORK_09.items() if mark in head), ZIP)

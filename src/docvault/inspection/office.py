@@ -4,7 +4,13 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from docvault.domain.media_types import DOCX, ODF, ODP, ODS, ODT, OOXML, PPTX, XLSX, ZIP
-from docvault.inspection.containers import CONTAINERS, SIGNED, detect_container, refuse_program
+from docvault.inspection.containers import (
+    CONTAINERS,
+    SIGNED,
+    detect_container,
+    is_locked,
+    refuse_program,
+)
 from docvault.inspection.odf_content import ENCRYPTED_PACKAGE, inspect_odf
 from docvault.inspection.office_package import Package
 from docvault.inspection.ooxml_content import inspect_ooxml
@@ -56,20 +62,21 @@ def inspect_office(file: BinaryIO, size_bytes: int, extension: str) -> Content:
 
     Raises:
         UnknownContent: of a kind that is rejected (macros, templates, programs).
-        CorruptContent: a broken, hostile, encrypted or oversized archive.
+        CorruptContent: a broken, hostile or oversized archive, or an encrypted document.
     """
     archive = read_archive(file, size_bytes)
     entries = {entry.name.casefold(): entry for entry in archive.entries}
     refuse_program(entries.keys())
     is_document = bool(entries.keys() & {_OOXML_MARK, _ODF_MARK})
     try:
-        check_archive(file, archive)
+        check_archive(file, archive, may_be_encrypted=not is_document)
     except CorruptContent as error:
         if is_document:
             raise
         raise UnknownContent(ZIP, error.reason) from None
     if not is_document:
-        return uninspected(detect_container(file, entries, extension))
+        media_type = detect_container(file, entries, extension)
+        return uninspected(media_type, needs_password=is_locked(entries))
     is_ooxml = _OOXML_MARK in entries
     parts = _read_content_types(file, entries) if is_ooxml else []
     media_type = (

@@ -103,12 +103,20 @@ def needs_password(data: BinaryIO) -> bool:
     """Return whether a document that is not inspected needs a password, as far as is known."""
     settings.set_qpdf_limits(flate_max_memory=_MAX_XREF_STREAM_BYTES)
     try:
-        Pdf.open(data, attempt_recovery=False, inherit_page_attributes=False).close()
+        with Pdf.open(data, attempt_recovery=False, inherit_page_attributes=False) as pdf:
+            return _is_locked(pdf)
     except PasswordError:
         return True
     except _LIBRARY_ERRORS:
         return False
-    return False
+
+
+def _is_locked(pdf: Pdf) -> bool:
+    """Return whether a document opens only because its owner's password is empty.
+
+    The library takes the empty password for either one. Other readers ask the user for the other.
+    """
+    return pdf.is_encrypted and not pdf.user_password_matched
 
 
 def count_pages(data: bytes) -> int | None:
@@ -176,6 +184,8 @@ def _use_document(data: bytes, use: Callable[[Pdf], None], *, repair: bool) -> N
         inherit_page_attributes=False,
         conversion_mode="explicit",
     ) as pdf:
+        if _is_locked(pdf):
+            raise PasswordError
         settings.set_qpdf_limits(flate_max_memory=_MAX_STREAM_BYTES)
         use(pdf)
 

@@ -34,11 +34,13 @@ _IN_ZIP64_FIELD = 0xFFFF_FFFF
 _UTF_8 = 1 << 11
 
 _LOCAL = struct.Struct("<4s5H3L2H")
-_STORED, _DEFLATED = 0, 8
+_STORED, _DEFLATED, _AES = 0, 8, 99
 _HAS_DESCRIPTOR = 1 << 3
 # After the data, if the sizes were not known before: signature, checksum, two sizes of 8 bytes.
 _MAX_DESCRIPTOR_BYTES = 24
-_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
+_ENCRYPTED = 1 << 0
+# Of PKWARE's own encryption, which other programs cannot read; the second hides the names.
+_STRONGLY_ENCRYPTED = 1 << 6 | 1 << 13
 # Absolute, with a drive, a control character, or a part "..".
 _HOSTILE_NAME = re.compile(r"^/|^[A-Za-z]:|[\x00-\x1f]|(?:^|/)\.\.(?:/|$)")
 # What mail programs and gateways append to a file.
@@ -61,6 +63,11 @@ class Entry:
     unpacked_size: int
     offset: int
     unix_mode: int
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it needs a password."""
+        return bool(self.flags & _ENCRYPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +118,10 @@ def read_archive(file: BinaryIO, size_bytes: int) -> Archive:
     return Archive(tuple(entries), directory_offset, size_bytes)
 
 
-def check_archive(file: BinaryIO, archive: Archive) -> None:
+def check_archive(file: BinaryIO, archive: Archive, *, may_be_encrypted: bool = False) -> None:
     """Reject bombs, encryption, hostile names, links, a prefix and overlapping entries.
+
+    Entries may be encrypted with a password where nothing is read from them.
 
     Raises:
         CorruptContent: names the first violated rule.
@@ -123,6 +132,8 @@ def check_archive(file: BinaryIO, archive: Archive) -> None:
     if len({entry.name.casefold() for entry in archive.entries}) < len(archive.entries):
         raise CorruptContent("The archive has two entries with the same name.")
     for entry in archive.entries:
+        if entry.flags & _STRONGLY_ENCRYPTED or (entry.is_encrypted and not may_be_encrypted):
+            raise CorruptContent("The archive is encrypted.")
         _check_entry(entry)
     _check_layout(file, archive)
 
@@ -309,9 +320,8 @@ def _zip64_field(extra: bytes) -> list[int]:
 
 
 def _check_entry(entry: Entry) -> None:
-    if entry.flags & _ENCRYPTED:
-        raise CorruptContent("The archive is encrypted.")
-    if entry.method not in (_STORED, _DEFLATED):
+    is_aes = entry.is_encrypted and entry.method == _AES
+    if not is_aes and entry.method not in (_STORED, _DEFLATED):
         raise CorruptContent("The archive uses an unsupported compression method.")
     if _HOSTILE_NAME.search(entry.name):
         raise CorruptContent("The archive has an unsafe entry name.")
@@ -339,6 +349,8 @@ def _data_offset(file: BinaryIO, entry: Entry) -> int:
     header = read_exactly(file, entry.offset, _LOCAL.size + len(entry.raw_name))
     signature, _, flags, method, *_, name_size, extra_size = _LOCAL.unpack_from(header)
     same_name = name_size == len(entry.raw_name) and header.endswith(entry.raw_name)
-    if signature != b"PK\3\4" or method != entry.method or flags & _ENCRYPTED or not same_name:
+    if signature != b"PK\3\4" or method != entry.method or not same_name:
+        raise CorruptContent("An archive entry contradicts the directory.")
+    if (flags ^ entry.flags) & (_ENCRYPTED | _STRONGLY_ENCRYPTED):
         raise CorruptContent("An archive entry contradicts the directory.")
     return entry.offset + len(header) + int(extra_size)

@@ -76,6 +76,8 @@ def test_filename_is_decoded_as_it_was_meant(parameters: str | bytes) -> None:
         ('filename="=?punycode?Q?a?=.pdf"', "a.pdf"),
         ("filename*=zlib''a%FC.pdf", "aü.pdf"),
         ("filename*=utf-8''a%FC.pdf", "aü.pdf"),
+        ('filename="&#344;\xedjen &#8211; &#128196;.pdf"', "Říjen \u2013 📄.pdf"),
+        ('filename="&#65;&#039;&#9999999;&amp;.pdf"', "&#65;&#039;&#9999999;&amp;.pdf"),
         ("filename*1=b.pdf", None),
     ],
 )

@@ -1,3 +1,4 @@
+import base64
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -104,3 +105,55 @@ async def test_data_full_of_delimiters_is_parsed_quickly(unit: bytes) -> None:
     started = time.process_time()
     assert await parse(*chunks) == [("file", "a.pdf", data)]
     assert time.process_time() - started < 5
+
+
+def encoded(encoding: str, data: bytes) -> bytes:
+    """A body of two parts, of which the first one is encoded."""
+    head = f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode()
+    return b"--B\r\n" + FILE + head + data + b"\r\n--B\r\n" + FILE + b"\r\nplain=41\r\n--B--"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("base64", base64.encodebytes(DATA).replace(b"\n", b"\r\n")),
+        ("BASE64", base64.b64encode(DATA)),
+        ("binary", DATA),
+        ("8bit ", DATA),
+        ("7bit", DATA),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 10**6])
+@pytest.mark.req("B-131")
+async def test_encoded_part_is_decoded(encoding: str, data: bytes, size: int) -> None:
+    body = encoded(encoding, data)
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    assert await parse(*chunks) == [("file", "a.pdf", DATA), ("file", "a.pdf", b"plain=41")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 10**6])
+@pytest.mark.req("B-131")
+async def test_lines_of_quoted_printable_are_joined(size: int) -> None:
+    body = encoded("Quoted-Printable", b"a;=\r\nb=3Dc=FC\r\n" * 200 + b"end=41=")
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    assert (await parse(*chunks))[0][2] == b"a;b=c\xfc\r\n" * 200 + b"endA"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("base64", b"YQ"),
+        ("base64", b"YQ==YQ=="),
+        ("base64", b"%PDF-1.7"),
+        ("quoted-printable", b"a" * 2000),
+        ("x-gzip64", b"a"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10**6])
+@pytest.mark.req("B-131")
+async def test_part_that_cannot_be_decoded_is_rejected(
+    encoding: str, data: bytes, size: int
+) -> None:
+    body = encoded(encoding, data)
+    with pytest.raises(MalformedRequest):
+        await parse(*[body[start : start + size] for start in range(0, len(body), size)])

@@ -216,6 +216,18 @@ class TestParts:
         assert refusal(response) == (422, "too-many-files", "/file")
         assert await stored_state(resources) == NOTHING_STORED
 
+    @pytest.mark.req("B-131")
+    async def test_input_without_a_file_is_none(
+        self, customer: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        nothing = part('name="file"; filename=""', b"")
+        response = await customer.put(CARD, **multipart(nothing))
+        assert refusal(response) == (422, "file-required", "/file")
+        assert await stored_state(resources) == NOTHING_STORED
+        for parts in ([nothing, part(FILE, files.pdf())], [part(FILE, files.pdf()), nothing]):
+            response = await customer.put(CARD, **multipart(*parts))
+            assert [file["size_bytes"] for file in response.json()["files"]] == [len(files.pdf())]
+
     async def test_one_invalid_file_rejects_all(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient, resources: Resources
     ) -> None:

@@ -2,10 +2,11 @@
 
 RFC 7578 asks for UTF-8 in a quoted string. Senders also use what mail or URLs have: RFC 8187
 (`filename*`), its continuations (RFC 2231), encoded words (RFC 2047), percent-encoding of the whole
-name, Windows-1252. The result is as untrusted as the header (F7).
+name, Windows-1252, character references. The result is as untrusted as the header (F7).
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -27,6 +28,9 @@ _PERCENT_ENCODED = re.compile(rb"(?:[!#$&-~]|%[0-9A-Fa-f]{2})+")
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 # What browsers escape in a quoted string; nothing else (HTML, section 4.10.21.8).
 _ESCAPED = re.compile(r"%(22|0D|0A)")
+# What browsers send for letters that the encoding of an old page lacks.
+_REFERENCE = re.compile(r"&#(\d{3,7});")
+_LATIN_1_END = 0xFF
 # Python has further encodings, some of which take quadratic time.
 _CHARSET = re.compile(
     r"utf-?8|iso-8859-\d{1,2}|(?:windows-|cp)125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis"
@@ -57,7 +61,15 @@ def parse_disposition(header: bytes | None) -> Disposition | None:
 def decode_sent_filename(raw: bytes) -> str:
     """Return the meaning of a plain `filename` parameter."""
     text = _decode_words(raw) or _decode_percent(raw)
-    return text or _ESCAPED.sub(lambda match: '"' if match[1] == "22" else "", decode_filename(raw))
+    if text:
+        return text
+    plain = _REFERENCE.sub(_decode_reference, decode_filename(raw))
+    return _ESCAPED.sub(lambda match: '"' if match[1] == "22" else "", plain)
+
+
+def _decode_reference(match: re.Match[str]) -> str:
+    number = int(match[1])
+    return chr(number) if _LATIN_1_END < number <= sys.maxunicode else match[0]
 
 
 def _extended_filename(header: bytes) -> str | None:

@@ -10,6 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from docvault.api.http.body import stream_body
 from docvault.api.http.content_disposition import parse_disposition
+from docvault.api.http.transfer_encoding import decoder_for
 from docvault.errors import ContentTooLarge, MalformedRequest, UnsupportedMediaType
 
 MULTIPART = "multipart/form-data"
@@ -83,6 +84,8 @@ class _Collector:
         self._field = b""
         self._value = b""
         self._disposition: bytes | None = None
+        self._encoding = b""
+        self._decoder = decoder_for(b"")
         self._ended = False
         # What has arrived and cannot be parsed yet.
         self._held = b""
@@ -188,6 +191,7 @@ class _Collector:
 
     def _on_part_begin(self) -> None:
         self._disposition = None
+        self._encoding = b""
         self._step = self._read_head
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -199,19 +203,25 @@ class _Collector:
     def _on_header_end(self) -> None:
         if self._field.lower() == b"content-disposition":
             self._disposition = self._value
+        elif self._field.lower() == b"content-transfer-encoding":
+            self._encoding = self._value
         self._field = self._value = b""
 
     def _on_headers_finished(self) -> None:
         disposition = parse_disposition(self._disposition)
         if disposition is None:
             raise MalformedRequest("A part has no Content-Disposition with a name.")
+        self._decoder = decoder_for(self._encoding)
         self._step = self._read_data
         self._events.append(PartStart(disposition.name, disposition.filename))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(data[start:end])
+        if decoded := self._decoder.decode(data[start:end]):
+            self._events.append(decoded)
 
     def _on_part_end(self) -> None:
+        if rest := self._decoder.finish():
+            self._events.append(rest)
         self._events.append(PartEnd())
 
     def _on_end(self) -> None:

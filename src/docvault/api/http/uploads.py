@@ -198,6 +198,11 @@ class _Receiver:
         pointer = part_pointer(start.name)
         if self._limits.is_batch:
             pointer += f"/{len(self._parts.files)}"
+        event = await anext(events, None)
+        is_nothing = start.filename == "" and isinstance(event, PartEnd)
+        if is_nothing and not self._limits.is_batch:
+            # What browsers send for an input in which no file was chosen.
+            return
         if len(self._parts.files) >= self._limits.max_files:
             raise TooManyFiles(
                 f"The maximum number of files is {self._limits.max_files}.",
@@ -207,13 +212,12 @@ class _Receiver:
         self._count_file()
         spooled = self._request.resources.spool.create()
         self._parts.files.append((start.name, ReceivedFile(spooled, start.filename or "")))
-        async for event in events:
-            if isinstance(event, PartEnd):
-                await spooled.finish()
-                return
-            if isinstance(event, bytes):
-                await self._append(spooled, event, pointer)
-        raise MalformedRequest("The multipart body is malformed.")
+        while isinstance(event, bytes):
+            await self._append(spooled, event, pointer)
+            event = await anext(events, None)
+        if not isinstance(event, PartEnd):
+            raise MalformedRequest("The multipart body is malformed.")
+        await spooled.finish()
 
     def _count_file(self) -> None:
         """Count the file in this process, to fail early; `save_batch` counts across processes."""
