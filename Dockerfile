@@ -31,11 +31,12 @@ LABEL org.opencontainers.image.title="docvault" \
     org.opencontainers.image.description="Collects documents from the customers of a company" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="${VERSION}"
-# A number, so that an orchestrator can see that it is not root. Nothing is installed at run time.
+# A number, so that an orchestrator can see that it is not root. Group 0 may write,
+# for platforms that choose the user id. Nothing is installed at run time.
 RUN groupadd --gid 10001 docvault \
     && useradd --uid 10001 --gid docvault --no-create-home --home-dir /data --shell /usr/sbin/nologin \
     docvault \
-    && install --directory --owner docvault --group docvault --mode 0700 /data \
+    && install --directory --owner docvault --group root --mode 0770 /data \
     && python -m pip uninstall --yes --disable-pip-version-check --root-user-action ignore \
     setuptools wheel pip
 # The dependencies in a layer of their own: they change less often than the code.

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ import httpx
 import pytest
 from tests.factories import files
 from tests.factories.setups import upload_of
-from tests.fixtures.server import DOCVAULT, running_server
+from tests.fixtures.server import DOCVAULT, RunningServer, running_server
+from tests.fixtures.sockets import free_port
 
 pytestmark = pytest.mark.system
 
@@ -49,13 +49,6 @@ def shipped_location() -> str:
     return re.sub(r"^ *# ", "", block, flags=re.MULTILINE)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wait_for(url: str) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -68,17 +61,21 @@ def wait_for(url: str) -> None:
     raise AssertionError("nginx did not start")
 
 
+def staff_headers(server: RunningServer) -> dict[str, str]:
+    token = subprocess.run(
+        [DOCVAULT, "token", "admin"],
+        env=server.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()[-1]
+    return {"Authorization": f"Bearer {token}"}
+
+
 @pytest.fixture
 def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     """A staff member whose requests go through nginx."""
     with running_server(data_dir, DOCVAULT_ACCEL_PREFIX="/blobs") as server:
-        token = subprocess.run(
-            [DOCVAULT, "token", "admin"],
-            env=server.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()[-1]
         port, is_root = free_port(), os.geteuid() == 0
         (tmp_path / "nginx.conf").write_text(
             CONFIGURATION.format(
@@ -92,8 +89,8 @@ def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
         nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])
         try:
             wait_for(f"http://127.0.0.1:{port}/livez")
-            headers = {"Authorization": f"Bearer {token}"}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+            base_url = f"http://127.0.0.1:{port}"
+            with httpx.Client(base_url=base_url, headers=staff_headers(server)) as client:
                 yield client
         finally:
             nginx.terminate()
@@ -133,3 +130,60 @@ def test_nginx_sends_file_with_headers_and_ranges(staff: httpx.Client) -> None:
 
 def test_files_are_not_served_directly(staff: httpx.Client) -> None:
     assert staff.get("/blobs/").status_code == 404
+
+
+PREFIXED = """
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location /vault/ {{
+            proxy_pass {service}{uri};
+        }}
+    }}
+}}
+"""
+
+
+@pytest.mark.req("B-206")
+@pytest.mark.parametrize("uri", ["", "/"], ids=["keeps the prefix", "strips the prefix"])
+def test_service_works_below_a_path(data_dir: Path, tmp_path: Path, uri: str) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    with running_server(data_dir, DOCVAULT_PUBLIC_URL=f"{base}/vault") as server:
+        configuration = PREFIXED.format(
+            user="user root;" if os.geteuid() == 0 else "",
+            folder=tmp_path,
+            port=port,
+            service=server.url,
+            uri=uri,
+        )
+        (tmp_path / "nginx.conf").write_text(configuration)
+        nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])
+        try:
+            wait_for(f"{base}/vault/livez")
+            with httpx.Client(headers=staff_headers(server)) as staff:
+                created = staff.post(
+                    f"{base}/vault/v1/admin/document-types", json={"name": "Contract"}
+                )
+                assert staff.get(base + created.headers["location"]).status_code == 200
+                page = staff.get(f"{base}/vault/docs")
+                linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+                script = staff.get(f"{base}/vault/docs/static/reference.js").text
+                linked += re.findall(r'url: "([^"]+)"', script)
+                assert len(linked) >= 4
+                for link in linked:
+                    assert staff.get(page.url.join(link)).status_code == 200, link
+        finally:
+            nginx.terminate()
+            nginx.wait(20)

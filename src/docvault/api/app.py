@@ -17,12 +17,16 @@ OpenResources = Callable[[], AbstractAsyncContextManager[Resources]]
 
 
 def create_app(
-    open_resources: OpenResources | None = None, *, telemetry: TelemetryConfig = OFF
+    open_resources: OpenResources | None = None,
+    *,
+    prefix: str = "",
+    telemetry: TelemetryConfig = OFF,
 ) -> FastAPI:
     """Return the application.
 
     `open_resources` opens what requests need while the server runs; without it the caller sets
-    `app.state.resources` itself, as tests and `docvault openapi` do.
+    `app.state.resources` itself, as tests and `docvault openapi` do. `prefix` is the path below
+    which clients reach the service.
     """
 
     @asynccontextmanager
@@ -43,12 +47,12 @@ def create_app(
         redirect_slashes=False,
         telemetry=telemetry,
     )
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, prefix=prefix)
     install_error_handlers(app)
     for router in (*customer.ROUTERS, *integration.ROUTERS, *admin.ROUTERS):
         # Faster than include_router: FastAPI would match each router first, then its routes again.
         app.router.routes.extend(router.routes)
     app.include_router(health.router, tags=["operations"])
     app.include_router(direct_uploads.router, tags=["operations"])
-    install_docs(app)
+    install_docs(app, prefix)
     return app

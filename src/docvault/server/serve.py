@@ -52,7 +52,7 @@ def create_served_app(
                 async with worker_inside(database_url, resources):
                     yield resources
 
-    return create_app(open_all, telemetry=configure_tracing())
+    return create_app(open_all, prefix=settings.public_path, telemetry=configure_tracing())
 
 
 class Server(uvicorn.Server):

@@ -34,16 +34,22 @@ _STOPPING = "The service is shutting down; the request was applied fully or not 
 
 
 class RequestMiddleware:
-    """Gives each request its id and each response the common headers."""
+    """Gives each request its id and each response the common headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `prefix` is the path below which clients reach the service, whether or not a proxy strips it.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str = "") -> None:
         self._app = app
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._prefix:
+            scope, send = _strip_prefix(scope, self._prefix), _prefix_location(send, self._prefix)
         exchange = _Exchange(scope, receive, send)
         try:
             if b"%2f" in (scope.get("raw_path") or b"").lower():
@@ -68,6 +74,35 @@ class RequestMiddleware:
             await exchange.send_problem(InternalError())
         finally:
             exchange.finish()
+
+
+def _strip_prefix(scope: Scope, prefix: str) -> Scope:
+    """Return the scope as if the proxy had stripped the prefix."""
+    if not scope["path"].startswith(f"{prefix}/"):
+        return scope
+    raw_path = scope.get("raw_path") or b""
+    return {
+        **scope,
+        "path": scope["path"].removeprefix(prefix),
+        "raw_path": raw_path.removeprefix(prefix.encode()),
+    }
+
+
+def _prefix_location(send: Send, prefix: str) -> Send:
+    """Add the prefix to a `Location` within the service; those in the store are URLs."""
+
+    async def send_prefixed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [
+                (name, prefix.encode() + value)
+                if name == b"location" and value.startswith(b"/")
+                else (name, value)
+                for name, value in message["headers"]
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_prefixed
 
 
 class _Exchange:

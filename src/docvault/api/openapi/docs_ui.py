@@ -63,9 +63,10 @@ def accepts_gzip(request: Request) -> bool:
     return weight.strip("0.") != "" or weight == ""
 
 
-def install_docs(app: FastAPI) -> None:
+def install_docs(app: FastAPI, prefix: str) -> None:
     """Serve `/docs`, `/openapi.json` and the document of each API."""
     full = build_openapi(app)
+    full["servers"] = [server | {"url": prefix or "/"} for server in full["servers"]]
     _serve(app, "/openapi.json", _openapi(full))
     for name in API_NAMES:
         _serve(app, f"/v1/{name}/openapi.json", _openapi(extract_api(full, name)))
