@@ -4,8 +4,9 @@ import os
 
 from alembic import context
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import Connection
 
-from docvault.db.engine import POOL_WAIT_SECONDS, sqlalchemy_url
+from docvault.db.sessions import SessionSettings
 from docvault.db.tables import Base
 
 # Held during a migration: a second `docvault migrate` waits, then finds nothing to do.
@@ -20,17 +21,21 @@ def is_ours(name: str | None, type_: str, _parents: object) -> bool:
 def run() -> None:
     """Migrate the database named by the configuration or else by the environment."""
     url = context.config.attributes.get("url") or os.environ["DOCVAULT_DATABASE_URL"]
-    engine = create_engine(sqlalchemy_url(url), connect_args={"connect_timeout": POOL_WAIT_SECONDS})
-    with engine.connect() as connection:
-        connection.execute(text("SET lock_timeout = '30s'"))
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        connection.commit()
-        context.configure(
-            connection=connection, target_metadata=Base.metadata, include_name=is_ours
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-    engine.dispose()
+    engine = create_engine("postgresql+psycopg://", creator=SessionSettings(url).connect_unlimited)
+    try:
+        with engine.connect() as connection:
+            _migrate(connection)
+    finally:
+        engine.dispose()
+
+
+def _migrate(connection: Connection) -> None:
+    connection.execute(text("SET lock_timeout = '30s'"))
+    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    connection.commit()
+    context.configure(connection=connection, target_metadata=Base.metadata, include_name=is_ours)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 run()

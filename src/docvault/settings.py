@@ -52,6 +52,8 @@ _ORIGIN = re.compile(
     r"(http://(?!.*:80$)|https://(?!.*:443$))"
     r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
 )
+# The first segments of the service's own paths.
+_OWN_PATHS = {"docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
 
 # These have no effect on a file store.
 _FOR_S3 = ("redirect_downloads", "s3_encryption")
@@ -181,6 +183,17 @@ class Settings(BaseSettings):
             raise ValueError("must be like https://docvault.example.org")
         return value.rstrip("/")
 
+    @field_validator("public_url")
+    @classmethod
+    def validate_public_path(cls, value: str | None) -> str | None:
+        """Reject paths that have to be encoded, or that are not told from those of the service."""
+        path = "" if value is None else urlsplit(value).path
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
+            raise ValueError("the path must be like /documents")
+        if path.split("/")[1:2] and path.split("/")[1] in _OWN_PATHS:
+            raise ValueError(f"the path must not begin with {', '.join(sorted(_OWN_PATHS))}")
+        return value
+
     @field_validator("metrics_bind")
     @classmethod
     def validate_port(cls, value: str | None) -> str | None:
@@ -272,19 +285,12 @@ class Settings(BaseSettings):
         if value is None:
             return None
         # Slow to import, and most commands at a terminal have no such URL.
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
+        from docvault.database_url import parse_database_url
 
-        try:
-            url = make_url(value.get_secret_value())
-        except (ArgumentError, ValueError):
-            # The original message would contain the password.
-            raise ValueError("must be like postgresql://user:password@host/database") from None
-        if url.get_backend_name() not in {"postgresql", "postgres"}:
-            raise ValueError("must be PostgreSQL, like postgresql://user:password@host/database")
-        password = url.password
+        parameters = parse_database_url(value.get_secret_value())
+        password = parameters.get("password")
         if password and (
-            password == url.username
+            password == parameters.get("user")
             or _COMMON_PASSWORD.fullmatch(password)
             or _EXAMPLE.search(password)
         ):
@@ -341,6 +347,11 @@ class Settings(BaseSettings):
             raise ValueError("DOCVAULT_SECRET_KEY_PREVIOUS must differ from DOCVAULT_SECRET_KEY")
 
     @property
+    def public_path(self) -> str:
+        """The path below which clients reach the service; empty, or without a slash at its end."""
+        return urlsplit(self.public_url or "").path
+
+    @property
     def has_identity_provider(self) -> bool:
         """Whether tokens come from elsewhere, not from a local key."""
         return self.jwt_jwks_url is not None or bool(self.issuers)
@@ -349,6 +360,16 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether docvault runs its own PostgreSQL inside the data directory."""
         return self.database_url is None
+
+    @property
+    def external_database_url(self) -> str | None:
+        """The URL of the database; it trusts `DOCVAULT_CA_FILE`. None in embedded mode."""
+        if self.database_url is None:
+            return None
+        # Slow to import.
+        from docvault.database_url import trust_authority
+
+        return trust_authority(self.database_url.get_secret_value(), self.ca_file)
 
     @property
     def has_embedded_worker(self) -> bool:

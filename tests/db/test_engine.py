@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -16,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from docvault.db import engine as module
-from docvault.db.engine import POOL_WAIT_SECONDS, Database, failure_cause, libpq_url, sqlalchemy_url
+from docvault.db.engine import Database
 from docvault.db.migrate import migrate
 from docvault.db.prepared_statements import PreparedStatement
 from docvault.embedded.postgres import EmbeddedPostgres
@@ -202,36 +201,6 @@ class TestUnavailable:
         await database.close()
 
 
-class TestFailureCause:
-    """failure_cause()."""
-
-    @pytest.mark.parametrize(
-        ("url", "cause"),
-        [
-            ("postgresql://canary@127.0.0.1:1/canary", "nothing listens at its address"),
-            ("postgresql://canary@canary.invalid/canary", "its host name is unknown"),
-            ("postgresql://canary@/canary?host=/canary", "there is no socket at its path"),
-        ],
-    )
-    def test_connection_failure_is_explained(self, url: str, cause: str) -> None:
-        with pytest.raises(psycopg.OperationalError) as caught:
-            psycopg.connect(url, connect_timeout=POOL_WAIT_SECONDS)
-        assert failure_cause(caught.value) == cause
-
-    def test_missing_database_is_explained(self, postgres: EmbeddedPostgres) -> None:
-        with pytest.raises(psycopg.OperationalError) as caught:
-            psycopg.connect(postgres.url.replace("/docvault?", "/canary?"))
-        assert failure_cause(caught.value) == "the user or database does not exist"
-
-    def test_wrong_password_is_explained(self) -> None:
-        # The test server requires no password. This message is the same in every version.
-        words = 'FATAL:  password authentication failed for user "canary"'
-        assert failure_cause(psycopg.OperationalError(words)) == "the password is wrong"
-
-    def test_unknown_cause_is_none(self) -> None:
-        assert failure_cause(psycopg.OperationalError("canary")) is None
-
-
 def prepared(sql: str) -> PreparedStatement[Number]:
     return PreparedStatement(sql, Number)
 
@@ -276,10 +245,12 @@ class TestRows:
             assert await session.rows(prepared(PID), {}) == [Number(first)]
         await database.close()
 
-    async def test_cut_pooled_connections_cost_one_failure(self, database: Database) -> None:
+    async def test_cut_pooled_connections_cost_one_failure(
+        self, database: Database, database_url: str
+    ) -> None:
         async with database.autocommit() as one, database.autocommit() as two:
             pids = {await session.orm.scalar(text(PID)) for session in (one, two)}
-        async with own_connection(database) as other:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
             for pid in pids:
                 await other.execute("SELECT pg_terminate_backend(%s)", [pid])
         with pytest.raises(DatabaseUnavailable):
@@ -337,13 +308,6 @@ class TestRows:
             backend.resume()
         assert await fetch(database, "SELECT 1 AS n") == [Number(1)]
         await database.close()
-
-
-@asynccontextmanager
-async def own_connection(database: Database) -> AsyncIterator[psycopg.AsyncConnection]:
-    url = libpq_url(database.engine.url.render_as_string(hide_password=False))
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 class TestServerOutage:
@@ -417,7 +381,7 @@ class TestReadiness:
     ) -> None:
         url = postgres.create_database("read_only")
         migrate(url)
-        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER DATABASE read_only SET default_transaction_read_only = on")
         database = Database(url)
         app.state.resources = dataclasses.replace(resources, database=database)
@@ -440,28 +404,6 @@ class TestReadiness:
             assert (await http.get("/readyz")).status_code == 503
             assert time.monotonic() - started < 3
             assert (await http.get("/livez")).status_code == 200
-
-
-class TestUrls:
-    """Accepted forms of the URL."""
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "postgresql://u:p@h:5433/d",
-            "postgres://u:p@h:5433/d",
-            "postgresql+psycopg://u:p@h:5433/d",
-            "postgresql+asyncpg://u:p@h:5433/d",
-        ],
-    )
-    def test_all_url_formats_are_accepted(self, url: str) -> None:
-        assert sqlalchemy_url(url) == "postgresql+psycopg://u:p@h:5433/d"
-        assert libpq_url(url) == "postgresql://u:p@h:5433/d"
-
-    def test_special_characters_in_password_are_kept(self) -> None:
-        url = "postgresql://u:p%40%2F%3A@h/d?sslmode=require"
-        assert "p%40%2F%3A" in sqlalchemy_url(url)
-        assert sqlalchemy_url(url).endswith("sslmode=require")
 
 
 async def test_silent_server_is_unavailable_and_recovers(

@@ -18,8 +18,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 
 from docvault.db import migrate as migrations
-from docvault.db.engine import Database, sqlalchemy_url
+from docvault.db.engine import Database
 from docvault.db.migrate import current_revision, head_revision, migrate
+from docvault.db.sessions import SessionSettings
 from docvault.db.tables import Base
 from docvault.embedded.postgres import EmbeddedPostgres
 
@@ -34,7 +35,9 @@ def empty_url(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 def connection(empty_url: str) -> Iterator[Connection]:
-    engine = create_engine(sqlalchemy_url(empty_url))
+    engine = create_engine(
+        "postgresql+psycopg://", creator=SessionSettings(empty_url).connect_unlimited
+    )
     with engine.connect() as connection:
         yield connection
     engine.dispose()

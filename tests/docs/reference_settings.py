@@ -14,7 +14,8 @@ SETTINGS: dict[str, dict[str, Text]] = {
     "Database and process": {
         "data_dir": Text("Everything the embedded mode keeps: database, blobs, secrets."),
         "database_url": Text(
-            "A PostgreSQL 15 or newer, `postgresql://…`. It requires `DOCVAULT_SECRET_KEY`.",
+            "A PostgreSQL 15 or newer, as a connection URI of libpq: [connect to"
+            " PostgreSQL](../how-to/postgresql.md). It requires `DOCVAULT_SECRET_KEY`.",
             "none: embedded PostgreSQL",
         ),
         "database_pool_size": Text("Connections of one process."),
@@ -84,7 +85,9 @@ SETTINGS: dict[str, dict[str, Text]] = {
             "none",
         ),
         "public_url": Text(
-            "The address at which clients reach the service; signed upload URLs begin with it.",
+            "The address at which clients reach the service; signed upload URLs begin with it. Its"
+            " path, if any, is that [below which the service"
+            " is](../how-to/run-without-docker.md#below-a-path).",
             "that of the request",
         ),
         "cors_origins": Text(
@@ -121,7 +124,8 @@ SETTINGS: dict[str, dict[str, Text]] = {
         ),
         "ca_file": Text(
             "Certificates (PEM) of a private authority, trusted beside the public ones for the S3"
-            " store and identity providers.",
+            " store and identity providers, and alone for a database whose URL has"
+            " `sslmode=verify-full` and no `sslrootcert`.",
             "none",
         ),
     },

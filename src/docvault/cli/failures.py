@@ -16,10 +16,12 @@ class CommandFailed(Exception):
 def explain(error: Exception) -> str | None:
     """Return the explanation of an expected failure, or None for a bug."""
     # Slow to import, and needed only when something has failed.
+    from psycopg import OperationalError as DriverError
     from psycopg_pool import PoolTimeout
     from sqlalchemy.exc import OperationalError
 
-    from docvault.db.engine import failure_cause
+    from docvault.db.failures import failure_cause
+    from docvault.db.sessions import UnsuitableDatabase
     from docvault.embedded.lock import DataDirInUse
     from docvault.embedded.postgres import EmbeddedPostgresError
 
@@ -29,10 +31,11 @@ def explain(error: Exception) -> str | None:
             | DataDirInUse()
             | EmbeddedPostgresError()
             | SettingsError()
+            | UnsuitableDatabase()
             | DocvaultError()
         ):
             return str(error)
-        case OperationalError() | PoolTimeout():
+        case OperationalError() | DriverError() | PoolTimeout():
             return _append_cause("the database does not respond", failure_cause(error))
         case UnreadableSetting():
             # The message names the setting; its cause could quote the file.

@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
+import psycopg
 import typer
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -15,6 +16,7 @@ from docvault.auth.keyring import secret_key
 from docvault.cli.banner import startup_banner
 from docvault.cli.failures import CommandFailed
 from docvault.db.migrate import migrate
+from docvault.db.sessions import SessionSettings, require_sessions
 from docvault.embedded.deployment import exclusive_data_dir, running_database
 from docvault.jobs.worker import recover as recover_jobs
 from docvault.jobs.worker import run_worker
@@ -50,10 +52,10 @@ def serve_on_socket(descriptor: int, heartbeat: int | None) -> None:
     """Serve on the socket with this descriptor, as a process of the supervisor."""
     settings = Settings()
     configure_logging(settings.log_level)
-    if settings.database_url is None:
+    url = settings.external_database_url
+    if url is None:
         raise CommandFailed("this command is only for `docvault serve`")
     listener = socket.socket(fileno=descriptor)
-    url = settings.database_url.get_secret_value()
     api = create_served_app(settings, url, with_worker=False, heartbeat=heartbeat)
     if not run_server(api, listener, trusted_proxies=settings.trusted_proxies):
         raise SystemExit(1)
@@ -91,11 +93,15 @@ def begin_supervised(supervisor: int | None, replaces: str | None) -> None:
 def _load_worker_settings() -> tuple[Settings, str]:
     settings = Settings()
     configure_logging(settings.log_level)
-    if settings.database_url is None:
+    url = settings.external_database_url
+    if url is None:
         raise CommandFailed(
             "the worker needs DOCVAULT_DATABASE_URL; without it, `docvault serve` runs the jobs"
         )
-    return settings, settings.database_url.get_secret_value()
+    # A database that is down is reported by what connects next.
+    with suppress(psycopg.OperationalError):
+        require_sessions(SessionSettings(url))
+    return settings, url
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -10,7 +10,7 @@ import psycopg
 import pydantic_core
 from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import event, exc
-from sqlalchemy.engine import AdaptedConnection, Connection, make_url
+from sqlalchemy.engine import AdaptedConnection, Connection
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -19,70 +19,15 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from docvault.db.failures import UNAVAILABLE, describe_failure
 from docvault.db.prepared_statements import PreparedStatement, Record
+from docvault.db.sessions import SessionSettings
 from docvault.errors import DatabaseUnavailable
 from docvault.observability import metrics
 
 POOL_WAIT_SECONDS = 5
-STATEMENT_SECONDS = 10
-LOCK_SECONDS = 5
 # Longer than any statement may take: reached only if the server does not respond at all.
 TRANSACTION_SECONDS = 15
-
-# What psycopg reports when the server is gone, restarting, overloaded or too slow. Anything
-# else (a constraint, a data error) is either handled where it is expected or a bug.
-_UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.QueryCanceled,
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.ReadOnlySqlTransaction,
-)
-
-# Parts of the messages of libpq, psycopg and the server when a connection fails, and what is
-# shown instead: the messages contain the host, the user and the name of the database.
-_CAUSES = (
-    ("password authentication failed", "the password is wrong"),
-    ("no password supplied", "a password is required"),
-    ("pg_hba.conf", "pg_hba.conf does not allow the connection"),
-    ("resolve host", "its host name is unknown"),
-    ("translate host name", "its host name is unknown"),
-    ("connection refused", "nothing listens at its address"),
-    ("no such file or directory", "there is no socket at its path"),
-    ("does not exist", "the user or database does not exist"),
-    ("connection slots", "no connections are left"),
-    ("too many c", "no connections are left"),
-    ("starting up", "it is starting up"),
-    ("pool initialization incomplete", "it did not respond in time"),
-    ("timeout", "it did not respond in time"),
-    ("timed out", "it did not respond in time"),
-)
-
-
-def failure_cause(error: BaseException) -> str | None:
-    """Return why the database cannot be reached, without any names; None if unknown."""
-    text = str(error).lower()
-    return next((cause for part, cause in _CAUSES if part in text), None)
-
-
-def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL for SQLAlchemy with psycopg 3."""
-    url = make_url(database_url).set(drivername="postgresql+psycopg")
-    return url.render_as_string(hide_password=False)
-
-
-def libpq_url(database_url: str) -> str:
-    """Return the URL for libpq, which the job queue uses."""
-    url = make_url(database_url).set(drivername="postgresql")
-    return url.render_as_string(hide_password=False)
-
-
-def connection_options() -> str:
-    """Return the server settings of every connection, which limit how long statements run."""
-    return (
-        f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s"
-        " -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
-    )
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):
@@ -188,8 +133,10 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.sessions = SessionSettings(url)
         self.engine: AsyncEngine = create_async_engine(
-            sqlalchemy_url(url),
+            "postgresql+psycopg://",
+            async_creator=self.sessions.connect,
             poolclass=MeasuredPool,
             pool_size=pool_size,
             max_overflow=0,
@@ -202,7 +149,6 @@ class Database:
             pool_reset_on_return=None,
             # Parameters contain customers' data, and errors are logged (D27).
             hide_parameters=True,
-            connect_args={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
             # Most requests are single statements; `_transactional` switches for transactions.
             isolation_level="AUTOCOMMIT",
             json_deserializer=pydantic_core.from_json,
@@ -239,15 +185,15 @@ class Database:
                 finally:
                     await work.close()
         except exc.DBAPIError as error:
-            if isinstance(error.orig, _UNAVAILABLE) or error.connection_invalidated:
-                raise _unavailable("unavailable", _describe(error.orig)) from error
+            if isinstance(error.orig, UNAVAILABLE) or error.connection_invalidated:
+                raise _unavailable("unavailable", describe_failure(error.orig)) from error
             raise
         except exc.TimeoutError as error:
             raise _unavailable("pool_exhausted", "no connection of the pool was free") from error
         except TimeoutError as error:
             raise _unavailable("timed_out", "it did not respond in time") from error
-        except _UNAVAILABLE as error:
-            raise _unavailable("unavailable", _describe(error)) from error
+        except UNAVAILABLE as error:
+            raise _unavailable("unavailable", describe_failure(error)) from error
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -261,12 +207,6 @@ def _session(engine: AsyncEngine) -> Session:
 def _unavailable(reason: str, cause: str) -> DatabaseUnavailable:
     metrics.DATABASE_FAILURES.labels(reason).inc()
     return DatabaseUnavailable(cause=cause)
-
-
-def _describe(error: BaseException | None) -> str:
-    """Return the cause, or else only the kind of error: messages may quote a statement."""
-    known = None if error is None else failure_cause(error)
-    return known or f"{type(error).__name__} ({getattr(error, 'sqlstate', None)})"
 
 
 def _discard_stale_connections(pool: Pool) -> None:

@@ -2,18 +2,49 @@
 
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from docvault.db.sessions import SessionSettings, UnsuitableDatabase, require_sessions
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Apply the migrations up to a revision; safe to run repeatedly and concurrently."""
+    """Apply the migrations up to a revision; safe to run repeatedly and concurrently.
+
+    Raises `UnsuitableDatabase`.
+    """
+    # A lock of the migration would stay with a shared session.
+    require_sessions(SessionSettings(database_url))
     config = _config()
     config.attributes["url"] = database_url
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except DBAPIError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: DBAPIError) -> Exception:
+    """Return the failure of a migration that is not a bug as `UnsuitableDatabase`."""
+    match error.orig:
+        case psycopg.errors.InsufficientPrivilege():
+            return UnsuitableDatabase(
+                "the role of DOCVAULT_DATABASE_URL may not migrate the database or read its"
+                " tables; run `docvault migrate` as their owner and grant this role its rights"
+            )
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return UnsuitableDatabase(
+                "the database is read-only and not at this version; connect to the primary"
+            )
+        case psycopg.errors.InvalidSchemaName():
+            return UnsuitableDatabase(
+                "the database has no schema of the search_path; create one for docvault"
+            )
+    return error
 
 
 def head_revision() -> str:

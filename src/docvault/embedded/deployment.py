@@ -32,8 +32,9 @@ def running_database(settings: Settings) -> Iterator[str]:
     A server left running by a killed docvault is adopted. A server that dies is restarted; until
     it is back, requests fail with 503.
     """
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+    url = settings.external_database_url
+    if url is not None:
+        yield url
         return
     with EmbeddedPostgres(settings.data_dir) as postgres, _restart_when_dead(postgres):
         yield postgres.url

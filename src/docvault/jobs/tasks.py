@@ -11,7 +11,8 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, Unique
 from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
-from docvault.db.engine import POOL_WAIT_SECONDS, connection_options, libpq_url
+from docvault.db.engine import POOL_WAIT_SECONDS
+from docvault.db.sessions import SessionSettings
 from docvault.observability import metrics
 from docvault.repositories.jobs import JobName
 from docvault.services.blobs import abort_stale_uploads, delete_queued_blobs, reap
@@ -110,10 +111,11 @@ def queue_app(database_url: str, resources: Resources) -> App:
     """Return the job queue with all tasks."""
     for name in JobName:
         metrics.JOB_SECONDS.labels(name, "failed")
+    sessions = SessionSettings(database_url)
     app = App(
         connector=PsycopgConnector(
-            conninfo=libpq_url(database_url),
-            kwargs={"options": connection_options(), "connect_timeout": POOL_WAIT_SECONDS},
+            kwargs=sessions.parameters,
+            configure=sessions.prepare,
             min_size=1,
             max_size=4,
             timeout=POOL_WAIT_SECONDS,

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from docvault.db.engine import failure_cause
+from docvault.db.failures import failure_cause
 from docvault.errors import ServiceUnavailable
 
 # Its records are requests.
