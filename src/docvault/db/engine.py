@@ -21,7 +21,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 
 from docvault.db.failures import UNAVAILABLE, describe_failure
 from docvault.db.prepared_statements import PreparedStatement, Record
-from docvault.db.sessions import SessionSettings
+from docvault.db.sessions import SessionSettings, UnsuitableDatabase, require_sessions
 from docvault.errors import DatabaseUnavailable
 from docvault.observability import metrics
 
@@ -193,6 +193,15 @@ class Database:
         except TimeoutError as error:
             raise _unavailable("timed_out", "it did not respond in time") from error
         except UNAVAILABLE as error:
+            raise _unavailable("unavailable", describe_failure(error)) from error
+
+    async def require_sessions(self) -> None:
+        """Raise `DatabaseUnavailable` if a pooler gives sessions to several connections."""
+        try:
+            await asyncio.to_thread(require_sessions, self.sessions)
+        except UnsuitableDatabase as error:
+            raise DatabaseUnavailable(cause=str(error)) from error
+        except psycopg.OperationalError as error:
             raise _unavailable("unavailable", describe_failure(error)) from error
 
     async def close(self) -> None:

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-import psycopg
-
 from docvault.db.engine import Database
-from docvault.db.failures import describe_failure
 from docvault.db.health import DatabaseState, read_database_state
-from docvault.db.sessions import UnsuitableDatabase, require_sessions
 from docvault.errors import DocvaultError, ServiceUnavailable
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobExists, BlobMissing
@@ -50,11 +46,9 @@ async def diagnose(resources: Resources) -> AsyncIterator[Finding]:
 
     Writes and deletes one small blob of no customer.
     """
-    database = await _attempt("database", lambda: read_database_state(resources.database))
+    database = await _attempt("database", lambda: _read_database(resources.database))
     if isinstance(database, Finding):
         yield database
-    elif (pooler := await _check_pooler(resources.database)) is not None:
-        yield pooler
     else:
         for finding in _judge_database(database, resources.settings.database_pool_size):
             yield finding
@@ -81,14 +75,10 @@ async def _attempt(check: str, work: Callable[[], Awaitable[_Result]]) -> _Resul
         return Finding(check, f"no response within {CHECK_SECONDS} seconds")
 
 
-async def _check_pooler(database: Database) -> Finding | None:
-    try:
-        await asyncio.to_thread(require_sessions, database.sessions)
-    except UnsuitableDatabase as error:
-        return Finding("database", str(error))
-    except psycopg.OperationalError as error:
-        return Finding("database", describe_failure(error))
-    return None
+async def _read_database(database: Database) -> DatabaseState:
+    state = await read_database_state(database)
+    await database.require_sessions()
+    return state
 
 
 def _judge_database(state: DatabaseState, pool_size: int) -> list[Finding]:
