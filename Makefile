@@ -18,7 +18,7 @@ BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
 	routing/test_key_guessing.py)
 
 .PHONY: help install run demo test test-backends test-system test-torture torture coverage lint \
-	format openapi reference requirements lock bench walk
+	format openapi reference requirements lock bench walk clients
 
 help:
 	@echo "make run           start docvault in ./data and say how to try it"
@@ -36,6 +36,7 @@ help:
 	@echo "make openapi       write the OpenAPI documents anew"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make bench         measure against the peers; writes docs/benchmarks.md (ONLY=p1,p4 for some)"
+	@echo "make clients       build the client packages for TypeScript and Python into dist/"
 	@echo "make walk          print the files that a request enters, for four requests"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
@@ -113,3 +114,12 @@ lock:
 	$(LOCK) --extra embedded --extra tracing pyproject.toml -o requirements.lock
 	$(LOCK) --group build -o requirements-build.lock
 	$(LOCK) --extra embedded --group dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) --group clients/python/pyproject.toml:build clients/python/pyproject.toml \
+		-o clients/python/requirements-build.lock
+
+# Needs npm, and Node.js 18 or later.
+clients: $(VENV)/runtime
+	@mkdir -p dist
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund
+	cd clients/typescript && npm pack --silent --pack-destination ../../dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./clients/python
