@@ -124,6 +124,8 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_read_document_type": READ,
     "admin_update_document_type": Good(200, unconditional(max_files=2), changes=True),
     "admin_delete_document_type": Good(204, changes=True),
+    # Reading gives events their positions, as the worker does.
+    "admin_list_events": Good(changes=True),
     "admin_list_erasures": READ,
     "admin_read_erasure": READ,
     "admin_read_portal_settings": READ,
@@ -163,6 +165,7 @@ GOOD_REQUESTS: dict[str, Good] = {
     "integration_read_gate": Good(scope="gate:read"),
     "integration_read_key": READ,
     "integration_list_customers": Good(scope="customers:read"),
+    "integration_list_events": Good(scope="events:read", changes=True),
     "integration_list_document_types": Good(scope="types:read"),
     "integration_read_erasure": Good(scope="customers:erase"),
 }

@@ -52,6 +52,8 @@ UNPUBLISHED = {
     "admin_create_api_key": "credentials are no facts about customers or documents",
     "admin_update_api_key": "as above",
     "admin_revoke_api_key": "as above",
+    "admin_list_events": "events get their positions; nothing else changes",
+    "integration_list_events": "as above",
     "admin_read_preview": "a rendering changes no document",
     "customer_read_preview": "as above",
     "admin_create_upload": "a session changes no document until it is completed",

@@ -45,6 +45,7 @@ class AuditAction(StrEnum):
     DOCUMENT_TYPE_UPDATE = "document_type.update"
     ERASURE_LIST = "erasure.list"
     ERASURE_READ = "erasure.read"
+    EVENT_LIST = "event.list"
     GATE_READ = "gate.read"
     PORTAL_READ = "portal.read"
     PORTAL_SETTINGS_READ = "portal_settings.read"

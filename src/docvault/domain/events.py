@@ -1,12 +1,19 @@
 """Events: what other systems are told of each change."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from docvault.domain.audit import AuditAction
 from docvault.domain.document_status import status, upload_state
 from docvault.domain.documents import Document
+from docvault.domain.scopes import Scope
+
+_CURSOR = re.compile(r"([0-9a-f]{32})-(\d{1,16})", re.ASCII)
 
 
 class EventType(StrEnum):
@@ -54,3 +61,79 @@ PUBLISHED: Mapping[AuditAction, EventType] = {
 def document_states(document: Document) -> dict[str, Any]:
     """Return what an event tells of a document as it is after the change."""
     return {"upload_state": upload_state(document), "status": status(document)}
+
+
+# What an API key needs to be told of a family of events, besides `events:read`. Third parties
+# cannot read the portal settings, so they are not told of them.
+_SCOPES = {
+    "customer": Scope.CUSTOMERS_READ,
+    "document": Scope.DOCUMENTS_READ,
+    "document_type": Scope.TYPES_READ,
+    "gate": Scope.GATE_READ,
+    "requirements": Scope.GATE_READ,
+}
+
+
+def needed_scope(event_type: EventType) -> Scope | None:
+    """Return what an API key needs to be told of an event; None if no key is."""
+    return _SCOPES.get(event_type.partition(".")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class EventCursor:
+    """How far a follower has read: a log and a position in it."""
+
+    log: UUID
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.log.hex}-{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EventCursor | None":
+        """Return the cursor that a text stands for, None if it is no cursor."""
+        match = _CURSOR.fullmatch(text)
+        return None if match is None else cls(UUID(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """The log and the positions of its first and last event; `oldest` is next if it is empty."""
+
+    log: UUID
+    oldest: int
+    latest: int
+
+    def contains(self, cursor: EventCursor) -> bool:
+        """Whether every event after the cursor is still there."""
+        return cursor.log == self.log and self.oldest - 1 <= cursor.position <= self.latest
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event in its place; `customer` and `data` are None after an erasure."""
+
+    position: int
+    id: UUID
+    type: EventType
+    at: datetime
+    customer: str | None
+    pseudonym: str | None
+    actor_kind: str | None
+    actor_id: str | None
+    request_id: UUID | None
+    data: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events after a cursor, and how far the page has read."""
+
+    log: EventLog
+    events: Sequence[Event]
+    next_after: EventCursor
+
+    @property
+    def has_more(self) -> bool:
+        """Whether events follow that the page has not read."""
+        return self.next_after.position < self.log.latest

@@ -18,3 +18,4 @@ class Scope(StrEnum):
     DOCUMENTS_WRITE_ADMIN_ONLY = "documents:write_admin_only"
     CONTENT_READ = "content:read"
     GATE_READ = "gate:read"
+    EVENTS_READ = "events:read"

@@ -162,3 +162,13 @@ class UploadExpired(DocvaultError):
 
     status = 410
     code = "upload-expired"
+
+
+class EventsExpired(DocvaultError):
+    """Events expired
+
+    Events after this position were deleted, or it is of another log. Read everything anew.
+    """
+
+    status = 410
+    code = "events-expired"

@@ -12,6 +12,7 @@ from procrastinate.exceptions import AlreadyEnqueued
 
 from docvault.jobs.tasks import queue_app, retry_stalled_jobs
 from docvault.repositories.jobs import JobName
+from docvault.services.events import publish_events
 from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
 
@@ -25,8 +26,9 @@ SHUTDOWN_INSIDE_SECONDS = 5
 # How much longer the shutdown may take; only an unresponsive database uses it up.
 LEAVE_SECONDS = 10
 RESTART_SECONDS = 1
-# How often the worker looks for due previews.
+# How often the worker looks for due previews, and for events without a position.
 PREVIEWS_SECONDS = 1
+EVENTS_SECONDS = 1
 
 
 async def run_worker(database_url: str, resources: Resources) -> None:
@@ -87,7 +89,10 @@ async def _work(app: App, resources: Resources, shutdown_seconds: float) -> None
     # Not a task group: it passes on only the first cancellation, and the second aborts the jobs.
     # Exceptions are returned so that one part does not end the other.
     await asyncio.gather(
-        _run_jobs(app, shutdown_seconds), _render_previews(resources), return_exceptions=True
+        _run_jobs(app, shutdown_seconds),
+        _render_previews(resources),
+        _publish_events(resources),
+        return_exceptions=True,
     )
 
 
@@ -123,3 +128,13 @@ async def _render_previews(resources: Resources) -> None:
         except Exception:
             log.warning("previews failed, will be tried again", exc_info=True)
             has_more = False
+
+
+async def _publish_events(resources: Resources) -> None:
+    """Give events their order until cancelled."""
+    while True:
+        await asyncio.sleep(EVENTS_SECONDS)
+        try:
+            await publish_events(resources)
+        except Exception:
+            log.warning("events got no position, will be tried again", exc_info=True)

@@ -1,11 +1,15 @@
 """SQL about events; `AuditEventRepository` and `AttachmentRepository` add them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
-from docvault.db.tables import EventRow
+from docvault.db.tables import CustomerRow, EventRow
+from docvault.domain.events import Event, EventCursor, EventLog, EventPage, EventType
 from docvault.repositories.base import Repository
 from docvault.repositories.sql import load_statement
 
@@ -20,6 +24,35 @@ class _Compared:
     compared: int | None
 
 
+@dataclass(slots=True)
+class _EventRecord:
+    log: UUID
+    oldest: int
+    latest: int
+    position: int | None
+    id: UUID
+    type: str
+    at: datetime
+    external_id: str | None
+    pseudonym: str | None
+    actor_kind: str | None
+    actor_id: str | None
+    request_id: UUID | None
+    data: dict[str, Any] | None
+
+
+# How many events a page with a filter looks at: a rare type must not make a read slow.
+WINDOW = 10_000
+
+_LIST = load_statement(
+    "list_events",
+    _EventRecord,
+    condition="position <= coalesce(%(after)s::bigint, event_log.oldest - 1) + %(window)s::integer",
+)
+_LIST_OF_CUSTOMER = load_statement(
+    "list_events", _EventRecord, condition="customer_id = %(customer_id)s::uuid"
+)
+_FIND_LOG = load_statement("find_event_log", EventLog)
 _SEQUENCE = load_statement("sequence_events", _Sequenced)
 _COMPARE_GATES = load_statement("compare_gates", _Compared)
 
@@ -37,6 +70,38 @@ class EventRepository(Repository):
             )
         )
 
+    async def log(self) -> EventLog:
+        """Return the log."""
+        return (await self._rows(_FIND_LOG, {}))[0]
+
+    async def list_page(
+        self, after: int | None, types: Sequence[EventType], customer: str | None, limit: int
+    ) -> EventPage:
+        """Return up to `limit` events after a position, by default from the oldest."""
+        parameters: dict[str, Any] = {
+            "after": after,
+            "types": list(types),
+            "limit": limit,
+            "window": WINDOW,
+        }
+        statement = _LIST
+        if customer is not None:
+            statement = _LIST_OF_CUSTOMER
+            query = select(CustomerRow.id).where(
+                CustomerRow.external_id == customer, self._reachable(CustomerRow.id)
+            )
+            parameters["customer_id"] = await self._session.scalar(query)
+        rows = await self._rows(statement, parameters)
+        log = EventLog(rows[0].log, rows[0].oldest, rows[0].latest)
+        events = [_to_event(row) for row in rows if row.position is not None]
+        if len(events) == limit:
+            read_until = events[-1].position
+        elif customer is not None:
+            read_until = log.latest
+        else:
+            read_until = min((log.oldest - 1 if after is None else after) + WINDOW, log.latest)
+        return EventPage(log, events, EventCursor(log.log, read_until))
+
     async def sequence(self, batch: int) -> int:
         """Give positions to up to `batch` committed events; return how many."""
         return (await self._rows(_SEQUENCE, {"batch": batch}))[0].given
@@ -47,3 +112,18 @@ class EventRepository(Repository):
         Returns how many, None if all gates are as the feed says.
         """
         return (await self._rows(_COMPARE_GATES, {"batch": batch}))[0].compared
+
+
+def _to_event(row: _EventRecord) -> Event:
+    return Event(
+        position=row.position or 0,
+        id=row.id,
+        type=EventType(row.type),
+        at=row.at,
+        customer=row.external_id,
+        pseudonym=row.pseudonym,
+        actor_kind=row.actor_kind,
+        actor_id=row.actor_id,
+        request_id=row.request_id,
+        data=row.data,
+    )

@@ -96,6 +96,10 @@ class _QuotaMembers(BaseModel):
     used: Annotated[int, Field(description="The customer's current usage.")]
 
 
+class _EventsMembers(BaseModel):
+    oldest: Annotated[int, Field(description="The position of the oldest event.")]
+
+
 # Members of single codes, in addition to those of every problem.
 PROBLEM_MEMBERS: dict[str, type[BaseModel]] = {
     "unsupported-media-type": _MediaTypeMembers,
@@ -103,4 +107,5 @@ PROBLEM_MEMBERS: dict[str, type[BaseModel]] = {
     "content-too-large": _SizeMembers,
     "file-too-large": _SizeMembers,
     "quota-exceeded": _QuotaMembers,
+    "events-expired": _EventsMembers,
 }

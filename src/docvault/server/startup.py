@@ -17,6 +17,7 @@ from docvault.observability.metrics_server import serve_metrics
 from docvault.previews.renderer import PreviewRenderer
 from docvault.scanning.clamd import Scanner
 from docvault.services.backlog import read_backlog
+from docvault.services.event_poll import EventPoll
 from docvault.services.preview_queue import PLACES, PreviewQueue
 from docvault.services.rate_limits import RateLimits
 from docvault.services.resources import Resources
@@ -51,6 +52,7 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             preview_queue=PreviewQueue(),
             scanner=Scanner(settings.clamd_url) if settings.clamd_url else None,
             upload_permits=asyncio.Semaphore(settings.max_concurrent_uploads),
+            event_poll=EventPoll(),
             rate_limits=RateLimits(settings, keyring),
             origins=WebOrigins.of(settings),
         )

@@ -14,6 +14,7 @@ from docvault.inspection.pool import Inspectors
 from docvault.previews.renderer import PreviewRenderer
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.scanning.clamd import Scanner
+from docvault.services.event_poll import EventPoll
 from docvault.services.preview_queue import PreviewQueue
 from docvault.services.rate_limits import RateLimits
 from docvault.settings import Settings
@@ -37,6 +38,7 @@ class Resources:
     scanner: Scanner | None
     upload_permits: asyncio.Semaphore
     rate_limits: RateLimits
+    event_poll: EventPoll
     origins: WebOrigins
 
     def system_context(self) -> RequestContext:

@@ -9,6 +9,7 @@ from docvault.api.admin import (
     document_types,
     documents,
     erasures,
+    events,
     portal_settings,
     upload_sessions,
 )
@@ -22,4 +23,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     erasures.router,
     api_keys.router,
     audit_events.router,
+    events.router,
 )

@@ -10,6 +10,7 @@ from docvault.errors import (
     DuplicateLabel,
     EmptyFile,
     ErrorDetail,
+    EventsExpired,
     FieldsNotEnabled,
     FileRequired,
     FileTooLarge,
@@ -31,6 +32,7 @@ EXAMPLES: Mapping[type[DocvaultError], Callable[[], DocvaultError]] = {
     CustomerExists: lambda: CustomerExists(pointer="/id"),
     DuplicateLabel: lambda: DuplicateLabel(pointer="/fields/1/label"),
     EmptyFile: lambda: EmptyFile(pointer="/file"),
+    EventsExpired: lambda: EventsExpired(members={"oldest": 1}),
     FieldsNotEnabled: lambda: FieldsNotEnabled(pointer="/field_values"),
     FileRequired: lambda: FileRequired(pointer="/file"),
     FileTooLarge: lambda: FileTooLarge(

@@ -8,6 +8,7 @@ from docvault.api.integration import (
     document_types,
     documents,
     erasures,
+    events,
     gate,
     upload_sessions,
 )
@@ -20,4 +21,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     upload_sessions.router,
     gate.router,
     erasures.router,
+    events.router,
 )

@@ -1,0 +1,39 @@
+"""Events, in their order."""
+
+from fastapi import APIRouter, Response
+
+from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.requests import ApiRequest
+from docvault.api.routing.routes import AdminRoute
+from docvault.api.shared.events import (
+    FEED_ERRORS,
+    AfterQuery,
+    EventCustomerQuery,
+    EventLimitQuery,
+    TypesQuery,
+    WaitQuery,
+    event_page,
+)
+from docvault.domain.audit import AuditAction
+from docvault.schemas.events import DEFAULT_EVENTS, EventPageRead
+from docvault.services.events import EventQuery
+
+router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
+
+
+@router.get("/events", response_model=EventPageRead, summary="Follow the events")
+@operation(Read(AuditAction.EVENT_LIST, errors=FEED_ERRORS, in_transaction=False))
+async def admin_list_events(
+    request: ApiRequest,
+    after: AfterQuery = None,
+    limit: EventLimitQuery = DEFAULT_EVENTS,
+    types: TypesQuery = [],  # noqa: B006 - FastAPI copies defaults
+    customer: EventCustomerQuery = None,
+    wait: WaitQuery = 0,
+) -> Response:
+    """Read what has changed, oldest first.
+
+    Every change has one event, in an order without holes. To start, read with `after=latest`, list
+    the customers, and then follow from `next_after`.
+    """
+    return await event_page(request, EventQuery(after, types, customer, limit), wait)

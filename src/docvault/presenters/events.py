@@ -1,0 +1,69 @@
+"""Events."""
+
+from typing import cast
+
+from docvault.context import RequestContext
+from docvault.domain.actors import Staff
+from docvault.domain.audit import ActorKind
+from docvault.domain.events import Event, EventPage
+from docvault.schemas.events import (
+    EVENT_DATA,
+    EventActor,
+    EventCustomer,
+    EventData,
+    EventPageRead,
+    EventRead,
+)
+
+
+def present_event_page(page: EventPage, context: RequestContext) -> EventPageRead:
+    """Present a page for the actor; only staff see who of the staff did something."""
+    return EventPageRead(
+        items=[_present(event, context) for event in page.events],
+        next_after=str(page.next_after),
+        has_more=page.has_more,
+        log=page.log.log,
+        oldest=page.log.oldest,
+        latest=page.log.latest,
+    )
+
+
+def _present(event: Event, context: RequestContext) -> EventRead:
+    return EventRead(
+        position=event.position,
+        id=event.id,
+        type=event.type,
+        at=event.at,
+        customer=_customer(event, context),
+        actor=_actor(event, context),
+        request_id=event.request_id,
+        data=_data(event),
+    )
+
+
+def _customer(event: Event, context: RequestContext) -> EventCustomer | None:
+    if event.customer is not None:
+        pseudonym = context.keyring.pseudonym(event.customer)
+        return EventCustomer(id=event.customer, pseudonym=pseudonym)
+    if event.pseudonym is not None:
+        return EventCustomer(id=None, pseudonym=event.pseudonym)
+    return None
+
+
+def _actor(event: Event, context: RequestContext) -> EventActor | None:
+    if event.actor_kind is None:
+        return None
+    is_shown = event.actor_kind == "integration" or (
+        event.actor_kind == "admin" and isinstance(context.actor, Staff)
+    )
+    id_ = event.actor_id if is_shown else None
+    return EventActor(kind=cast("ActorKind", event.actor_kind), id=id_)
+
+
+def _data(event: Event) -> EventData | None:
+    """Return the stored members, with nulls for those that this type does not have."""
+    if event.data is None:
+        return None
+    schema = EVENT_DATA[event.type.partition(".")[0]]
+    members = {name: event.data.get(name) for name in schema.model_fields}
+    return cast("EventData", schema.model_validate(members))

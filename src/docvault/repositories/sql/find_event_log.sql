@@ -1,0 +1,1 @@
+SELECT log, oldest, last AS latest FROM event_log

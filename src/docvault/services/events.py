@@ -1,0 +1,97 @@
+"""Use cases of events: give them their order, and read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from docvault.context import RequestContext
+from docvault.domain.actors import ApiKeyActor
+from docvault.domain.audit import AuditAction
+from docvault.domain.events import EventCursor, EventLog, EventPage, EventType, needed_scope
+from docvault.domain.permissions import require_scope
+from docvault.errors import EventsExpired, InsufficientScope, InvalidCursor
+from docvault.repositories.unit_of_work import UnitOfWork
+from docvault.services.resources import Resources
+
+# How many events get their position in one transaction: some ten milliseconds of work.
+SEQUENCED = 1_000
+# How many gates are told of a change of the requirements in a second.
+COMPARED = 1_000
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """The filters of a read, and the `next_after` of the read before, or `latest`."""
+
+    after: str | None
+    types: Sequence[EventType]
+    customer: str | None
+    limit: int
+
+
+async def read_log(resources: Resources) -> EventLog:
+    """Give waiting events their position and return the log; a follower waits for no worker."""
+    async with resources.autocommit(resources.system_context()) as uow:
+        await uow.events.sequence(SEQUENCED)
+        return await uow.events.log()
+
+
+async def read_events(
+    resources: Resources, context: RequestContext, query: EventQuery
+) -> EventPage:
+    """Return a page of events that the caller may read; records it unless it is empty.
+
+    Raises `InvalidCursor`, `EventsExpired` and `InsufficientScope`.
+    """
+    types = readable_types(context, query.types)
+    after = _parse_after(query.after)
+    log = await read_log(resources)
+    if query.after == LATEST:
+        return EventPage(log, (), EventCursor(log.log, log.latest))
+    async with resources.autocommit(context) as uow:
+        page = await _list(uow, after, types, query)
+        if page.events:
+            await uow.audit(AuditAction.EVENT_LIST)
+    return page
+
+
+def readable_types(context: RequestContext, wanted: Sequence[EventType]) -> Sequence[EventType]:
+    """Return the types that were asked for, or all that the caller may read."""
+    actor = context.actor
+    if not isinstance(actor, ApiKeyActor):
+        return wanted or list(EventType)
+    if not wanted:
+        return [one for one in EventType if needed_scope(one) in actor.scopes]
+    for one in wanted:
+        scope = needed_scope(one)
+        if scope is None:
+            raise InsufficientScope(f"No key may read {one}.")
+        require_scope(actor, scope)
+    return wanted
+
+
+def _parse_after(after: str | None) -> EventCursor | None:
+    if after is None or after == LATEST:
+        return None
+    cursor = EventCursor.parse(after)
+    if cursor is None:
+        raise InvalidCursor(parameter="after")
+    return cursor
+
+
+async def _list(
+    uow: UnitOfWork, after: EventCursor | None, types: Sequence[EventType], query: EventQuery
+) -> EventPage:
+    position = None if after is None else after.position
+    page = await uow.events.list_page(position, types, query.customer, query.limit)
+    if after is not None and not page.log.contains(after):
+        raise EventsExpired(members={"oldest": page.log.oldest})
+    return page
+
+
+async def publish_events(resources: Resources) -> None:
+    """Tell of gates that a change of the requirements has changed, and give events their order."""
+    async with resources.autocommit(resources.system_context()) as uow:
+        await uow.events.compare_gates(COMPARED)
+        while await uow.events.sequence(SEQUENCED) == SEQUENCED:
+            pass

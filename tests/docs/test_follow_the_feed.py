@@ -1,0 +1,85 @@
+"""The program in docs/how-to/follow-the-feed.md works as written."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.factories import files
+from tests.fixtures.server import DOCVAULT, RunningServer, running_server
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "follow-the-feed.md"
+SECONDS = 60
+
+
+def docvault(server: RunningServer, *arguments: str) -> str:
+    """Run a command of the deployment and return the last word that it prints."""
+    done = subprocess.run(
+        [DOCVAULT, *arguments], env=server.environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[-1]
+
+
+@contextmanager
+def follower(folder: Path, url: str, key: str) -> Iterator[None]:
+    """Run the program; it is killed at the end."""
+    match = re.search(r"^```python follow\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert match is not None
+    environment = {**os.environ, "DOCVAULT_URL": url, "DOCVAULT_KEY": key}
+    process = subprocess.Popen([sys.executable, "-c", match[1]], cwd=folder, env=environment)
+    try:
+        yield
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def request(client: httpx.Client, method: str, path: str, **arguments: Any) -> None:
+    """Send a request that succeeds."""
+    response = client.request(method, path, **arguments)
+    assert response.is_success, response.text
+
+
+def wait_for(path: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until the state of the program meets a condition."""
+    deadline = time.monotonic() + SECONDS
+    state: Any = None
+    while time.monotonic() < deadline:
+        if path.exists() and condition(state := json.loads(path.read_text())):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the program knows {state}")
+
+
+@pytest.mark.req("B-232")
+def test_follower_knows_who_is_blocked_after_it_was_killed(data_dir: Path, tmp_path: Path) -> None:
+    state = tmp_path / "blocked.json"
+    with running_server(data_dir) as server:
+        scopes = ("events:read", "customers:read", "gate:read")
+        options = [option for scope in scopes for option in ("--scope", scope)]
+        key = docvault(server, "api-key", "create", "--name", "follower", *options)
+        headers = {"Authorization": f"Bearer {docvault(server, 'token', 'admin')}"}
+        with httpx.Client(base_url=f"{server.url}/v1/admin", headers=headers, timeout=60) as admin:
+            change = partial(request, admin)
+            change("POST", "/document-types", json={"name": "Passport", "upload_mode": "required"})
+            change("PUT", "/customers/c-1", json={})
+            settings = {"json": {"gate_enabled": True}, "headers": {"If-Match": "*"}}
+            change("PATCH", "/settings/portal", **settings)
+            with follower(tmp_path, server.url, key):
+                change("PUT", "/customers/c-2", json={})
+                wait_for(state, lambda known: sorted(known["blocked"]) == ["c-1", "c-2"])
+            upload = {"files": [("file", ("passport.pdf", files.pdf()))]}
+            change("PUT", "/customers/c-1/documents/passport", **upload)
+            change("DELETE", "/customers/c-2")
+            with follower(tmp_path, server.url, key):
+                wait_for(state, lambda known: known["blocked"] == [])
