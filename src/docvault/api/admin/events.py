@@ -22,7 +22,14 @@ router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
 
 @router.get("/events", response_model=EventPageRead, summary="Follow the events")
-@operation(Read(AuditAction.EVENT_LIST, errors=FEED_ERRORS, in_transaction=False))
+@operation(
+    Read(
+        AuditAction.EVENT_LIST,
+        errors=FEED_ERRORS,
+        conditions=("If-None-Match",),
+        in_transaction=False,
+    )
+)
 async def admin_list_events(
     request: ApiRequest,
     after: AfterQuery = None,

@@ -28,6 +28,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
         AuditAction.EVENT_LIST,
         scope=Scope.EVENTS_READ,
         errors=FEED_ERRORS,
+        conditions=("If-None-Match",),
         in_transaction=False,
     )
 )

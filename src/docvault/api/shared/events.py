@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from docvault.api.http.responses import json_response
+from docvault.api.http.responses import list_response
 from docvault.api.routing.requests import ApiRequest
 from docvault.domain.events import EventType
 from docvault.errors import EventsExpired, InvalidCursor
@@ -62,4 +62,4 @@ async def event_page(request: ApiRequest, query: EventQuery, wait: int) -> Respo
             break
         query = replace(query, after=str(page.next_after))
         page = await read_events(resources, request.context, query)
-    return json_response(present_event_page(page, request.context))
+    return list_response(request, present_event_page(page, request.context))
