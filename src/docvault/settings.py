@@ -32,7 +32,13 @@ SECRET_CHARACTERS = 8
 PREFIX = "DOCVAULT_"
 # Read by docker-compose.yml itself; the shell that runs it may export them.
 _COMPOSE_ONLY = frozenset(
-    {"DOCVAULT_DOMAIN", "DOCVAULT_IMAGE", "DOCVAULT_PUBLISH", "DOCVAULT_SECRETS"}
+    {
+        "DOCVAULT_BACKUP",
+        "DOCVAULT_DOMAIN",
+        "DOCVAULT_IMAGE",
+        "DOCVAULT_PUBLISH",
+        "DOCVAULT_SECRETS",
+    }
 )
 
 # Where container engines mount secrets: a file docvault_secret_key is DOCVAULT_SECRET_KEY.

@@ -56,7 +56,14 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
 OURS = {name: s for name, s in SERVICES.items() if "DOCVAULT_IMAGE" in s["image"]}
 GET, PUT = (f"{method} /v1/x HTTP/1.1\r\nHost: a\r\n" for method in ("GET", "PUT"))
-ONE_SHOT = {"migrate", "bucket"}
+ONE_SHOT = {"migrate", "bucket", "backup"}
+# The lines to remove for a database or a store of one's own, by service.
+OPTIONAL_DEPENDENCIES = {
+    **{name: {"bucket"} for name in ("api", "worker", "backup")},
+    "migrate": {"database"},
+}
+# Written, by deploy/backup.sh.
+BACKUP_MOUNT = "./backup/data:/backup:z"
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -116,12 +123,12 @@ class TestComposeFile:
         }
         assert members == {
             "outside": {"proxy", "api"},
-            "elsewhere": {"api", "worker", "migrate"},
+            "elsewhere": {"api", "worker", "migrate", "backup"},
             "updates": {"signatures"},
             "signed": {"proxy", "store"},
             "monitoring": {"api", "worker"},
-            "rows": {"api", "worker", "migrate", "database"},
-            "bytes": {"api", "worker", "bucket", "store"},
+            "rows": {"api", "worker", "migrate", "backup", "database"},
+            "bytes": {"api", "worker", "bucket", "backup", "store"},
             "scanning": {"api", "worker", "scanner"},
         }
         for network in members.keys() - {"outside", "elsewhere", "updates"}:
@@ -129,7 +136,7 @@ class TestComposeFile:
 
     def test_scanner_needs_profile(self) -> None:
         optional = {name for name, s in SERVICES.items() if "profiles" in s}
-        assert optional == {"scanner", "signatures"}
+        assert optional == {"backup", "scanner", "signatures"}
 
     def test_freshclam_accepts_its_configuration(self) -> None:
         done = subprocess.run(
@@ -151,6 +158,7 @@ class TestComposeFile:
             "proxy": {"api": healthy},
             "api": {"migrate": done, "bucket": done},
             "worker": {"migrate": done, "bucket": done},
+            "backup": {"migrate": done, "bucket": done},
             "migrate": {"database": healthy},
             "bucket": {"store": healthy},
         }
@@ -192,18 +200,16 @@ class TestComposeFile:
     def test_database_and_store_are_optional_dependencies(self) -> None:
         own = {"database", "store", "bucket"}
         for name in SERVICES.keys() - own:
-            # The lines to remove according to deploy-with-compose.md.
             waits = SERVICES[name].get("depends_on", {}).keys() & own
-            assert waits <= {"api": {"bucket"}, "worker": {"bucket"}, "migrate": {"database"}}.get(
-                name, set()
-            )
+            assert waits <= OPTIONAL_DEPENDENCIES.get(name, set())
 
     @pytest.mark.parametrize("name", OURS)
     def test_commands_are_docvault_commands(self, name: str) -> None:
         assert is_valid_command(OURS[name]["command"])
 
     def test_mounted_files_exist(self) -> None:
-        mounts = [v for s in SERVICES.values() for v in s.get("volumes", [])]
+        mounts = [without_variables(v) for s in SERVICES.values() for v in s.get("volumes", [])]
+        mounts.remove(BACKUP_MOUNT)
         paths = [mount.split(":")[0] for mount in mounts]
         for path in paths:
             assert path in COMPOSE["volumes"] or (ROOT / path).is_file(), path

@@ -25,6 +25,7 @@ app.add_typer(api_key_app, name="api-key")
 app.add_typer(erasures_app, name="erasures")
 
 _CustomerId = Annotated[str, typer.Argument(help="The customer's id in the host application.")]
+_Folder = Annotated[Path, typer.Argument(help="The folder of the backup.")]
 # The supervisor adds these to the command lines of its processes.
 _SupervisorOption = Annotated[
     int | None, typer.Option("--supervisor", hidden=True, help="Exit when this process has died.")
@@ -155,6 +156,22 @@ def api_key_create(
     from docvault.cli.admin import create_key
 
     typer.echo(create_key(name, scope))
+
+
+@app.command("backup")
+def backup(folder: _Folder) -> None:
+    """Bring a backup of database, files, ledger and keys up to date; the service can run."""
+    from docvault.cli.backup import make_backup
+
+    typer.echo(make_backup(folder))
+
+
+@app.command("restore")
+def restore(folder: _Folder) -> None:
+    """Restore a backup into an empty database and store, and verify the result."""
+    from docvault.cli.backup import restore_backup
+
+    typer.echo(restore_backup(folder))
 
 
 @app.command("erase")

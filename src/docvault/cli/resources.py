@@ -20,12 +20,7 @@ def run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Resul
     """Call a function with the resources of the deployment; migrates the database first."""
     settings = Settings()
     configure_logging("warning")
-    if not has_database(settings):
-        # Do not create one: in an empty database nothing is ever wrong.
-        raise CommandFailed(
-            f"there is no database in {settings.data_dir}: `docvault serve` creates one there, "
-            "DOCVAULT_DATABASE_URL selects another one, DOCVAULT_DATA_DIR another folder"
-        )
+    check_database(settings)
 
     async def open_and_run(url: str) -> _Result:
         async with open_resources(settings, url) as resources:
@@ -34,6 +29,18 @@ def run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Resul
     with connect_or_start_database(settings) as url:
         migrate(url)
         return asyncio.run(open_and_run(url))
+
+
+def check_database(settings: Settings) -> None:
+    """Raise `CommandFailed` if there is no database.
+
+    Not to create one: in an empty database nothing is ever wrong.
+    """
+    if not has_database(settings):
+        raise CommandFailed(
+            f"there is no database in {settings.data_dir}: `docvault serve` creates one there, "
+            "DOCVAULT_DATABASE_URL selects another one, DOCVAULT_DATA_DIR another folder"
+        )
 
 
 def run_in_transaction(function: Callable[[UnitOfWork], Coroutine[Any, Any, _Result]]) -> _Result:

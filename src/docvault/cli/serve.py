@@ -24,7 +24,7 @@ from docvault.observability.logs import configure_logging
 from docvault.observability.metrics import PROCESSES_REPLACED
 from docvault.observability.multiprocess_metrics import DIRECTORY_VARIABLE, metrics_directory
 from docvault.server.heartbeat import send_heartbeats
-from docvault.server.serve import create_served_app, listen, run_server
+from docvault.server.serve import bind, create_served_app, run_server
 from docvault.server.startup import metrics_server, open_resources
 from docvault.server.supervisor import Supervisor, exit_when_parent_dies
 from docvault.settings import Settings
@@ -38,7 +38,7 @@ def serve_api(host: str, port: int, workers: int) -> None:
     with (
         exit_on_signals(),
         exclusive_data_dir(settings),
-        _listen(host, port) as listener,
+        _bind(host, port) as listener,
         running_database(settings) as url,
     ):
         migrate(url)
@@ -104,9 +104,9 @@ def _load_worker_settings() -> tuple[Settings, str]:
     return settings, url
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     try:
-        return listen(host, port)
+        return bind(host, port)
     except OSError as error:
         raise CommandFailed(
             f"cannot listen on {host} port {port}: {error.strerror}; try --port"

@@ -6,6 +6,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,6 +46,25 @@ def _explained(error: DBAPIError) -> Exception:
                 "the database has no schema of the search_path; create one for docvault"
             )
     return error
+
+
+class UnknownRevision(Exception):
+    """The revision is of a newer version."""
+
+
+def migrate_to(database_url: str, revision: str) -> None:
+    """Give an unused database the schema of a revision, up or down.
+
+    Raises `UnknownRevision`.
+    """
+    config = _config()
+    config.attributes["url"] = database_url
+    try:
+        ScriptDirectory.from_config(config).get_revision(revision)
+    except CommandError:
+        raise UnknownRevision from None
+    command.upgrade(config, "head")
+    command.downgrade(config, revision)
 
 
 def head_revision() -> str:

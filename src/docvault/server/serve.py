@@ -27,7 +27,6 @@ from docvault.settings import Settings
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 25
 DRAIN_CHECK_SECONDS = 0.1
-BACKLOG = 2048
 IPV4 = 4
 
 
@@ -141,8 +140,12 @@ def run_server(
     return server.started
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raises `OSError` if the address is in use."""
+def bind(host: str, port: int) -> socket.socket:
+    """Return a bound socket; raises `OSError` if the address is in use.
+
+    It begins to listen when the first process serves. Until then connections are refused, so that a
+    proxy sends its requests elsewhere, and do not wait for a process to start.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -151,5 +154,4 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError:
         listener.close()
         raise
-    listener.listen(BACKLOG)
     return listener

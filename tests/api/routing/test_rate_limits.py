@@ -29,7 +29,7 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.db.engine import Database
 from docvault.domain.scopes import Scope
 from docvault.observability.metrics import REGISTRY
-from docvault.server.serve import Server, listen, make_uvicorn_config
+from docvault.server.serve import Server, bind, make_uvicorn_config
 from docvault.server.startup import open_resources
 from docvault.services.blobs import reap
 from docvault.services.resources import Resources
@@ -639,7 +639,7 @@ class TestProxies:
     async def served(self, resources: Resources, *trusted: str) -> AsyncIterator[httpx.AsyncClient]:
         app = create_app()  # its own, because it is marked as stopping afterwards
         app.state.resources = resources
-        with listen("127.0.0.1", 0) as listener:
+        with bind("127.0.0.1", 0) as listener:
             server = Server(app, make_uvicorn_config(app, trusted))
             task = asyncio.create_task(server._serve([listener]))
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
