@@ -92,7 +92,9 @@ async def send_upload(request: Request, token: UploadToken) -> Response:
     _check_content_length(content_length(request), session.size_bytes, too_large)
     if session.created_by_kind == CustomerActor.kind:
         # Creating the session was counted as the upload; this is one more request.
-        resources.rate_limits.hit_local(Limit.CUSTOMER_REQUESTS, session.created_by_id)
+        request.state.allowance = resources.rate_limits.hit_local(
+            Limit.CUSTOMER_REQUESTS, session.created_by_id
+        )
     async with upload_permit(resources, *_concurrency_limits(session)):
         spooled = resources.spool.create()
         try:

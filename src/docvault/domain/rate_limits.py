@@ -1,5 +1,6 @@
 """Limits on requests per minute and on concurrent transfers, and counters (D18)."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,24 @@ class Counted:
     seconds_left: float
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a caller may still do before a limit is reached."""
+
+    limit: Limit
+    quota: int
+    remaining: int
+    seconds_left: float
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers-10."""
+        seconds = math.ceil(self.seconds_left)
+        return {
+            "RateLimit-Policy": f'"{self.limit}";q={self.quota};w={WINDOW_SECONDS}',
+            "RateLimit": f'"{self.limit}";r={self.remaining};t={seconds}',
+        }
+
+
 class FixedWindowCounter:
     """Counts hits by id in windows of a minute that begin with their first hit."""
 
@@ -65,6 +84,11 @@ class FixedWindowCounter:
             return ends_at - now
         self._windows[id_] = ends_at, number + 1
         return 0
+
+    def counted(self, id_: bytes) -> Counted:
+        """Return the hits of the open window."""
+        ends_at, number = self._windows[id_]
+        return Counted(number, ends_at - self._clock())
 
     def has_hits(self, id_: bytes) -> bool:
         """Return whether a window with hits is open."""

@@ -9,6 +9,7 @@ from docvault.auth.keyring import Keyring
 from docvault.domain.actors import Actor, ApiKeyActor, CustomerActor
 from docvault.domain.rate_limits import (
     RECORDED_DENIALS_PER_MINUTE,
+    Allowance,
     Counted,
     FixedWindowCounter,
     Limit,
@@ -30,6 +31,16 @@ _DESCRIPTIONS = {
     Limit.CUSTOMER_CONCURRENT_DOWNLOADS: "downloads at once",
     Limit.API_KEY_CONCURRENT_DOWNLOADS: "downloads at once",
 }
+# Callers are told what is left of these. How many credentials may still be guessed is nobody's
+# business, and concurrent transfers have no window.
+_ANNOUNCED = frozenset(
+    {
+        Limit.CUSTOMER_UPLOADS,
+        Limit.CUSTOMER_REQUESTS,
+        Limit.CUSTOMER_VALUE_CHANGES,
+        Limit.API_KEY_REQUESTS,
+    }
+)
 # Retry-After for limits on concurrent transfers.
 TRANSFER_RETRY_SECONDS = 2
 _DOWNLOAD_LIMITS = {
@@ -70,38 +81,47 @@ class RateLimits:
         self._unused = FixedWindowCounter()
         self._transfers: Counter[tuple[Limit, str]] = Counter()
 
-    def hit_local(self, limit: Limit, *identity: str) -> None:
-        """Count a request in this process; raises `RateLimited`."""
+    def hit_local(self, limit: Limit, *identity: str) -> Allowance | None:
+        """Count a request in this process; return what is left. Raises `RateLimited`."""
         most = self._limits[limit]
+        if not most:
+            return None
         windows = self._failures if limit is Limit.FAILED_CREDENTIALS else self._requests
-        if most and (seconds := windows.hit(self._id(limit, identity), most)):
+        id_ = self._id(limit, identity)
+        if seconds := windows.hit(id_, most):
             self._refuse(limit, seconds)
+        return self._allowance(limit, windows.counted(id_))
 
     async def hit_shared(
         self, uow: UnitOfWork, limit: Limit, *identities: Sequence[str], requests: int = 1
-    ) -> None:
-        """Count `requests` of each identity across processes; raises `RateLimited`.
+    ) -> Allowance | None:
+        """Count `requests` of each identity across processes; return what is left.
 
-        The count takes effect with the commit.
+        The count takes effect with the commit. Raises `RateLimited`.
         """
         most = self._limits[limit]
         if not most:
-            return
+            return None
         counted = await uow.rate_limits.count(
             (self._id(limit, identity) for identity in identities), requests
         )
-        self.check_counted(limit, counted)
+        return self.check_counted(limit, counted)
 
     def shared_counter(self, limit: Limit, *identity: str) -> tuple[int, bytes | None]:
         """Return a limit across processes and the id of its counter, None if it is off."""
         most = self._limits[limit]
         return most, self._id(limit, identity) if most else None
 
-    def check_counted(self, limit: Limit, counted: Sequence[Counted]) -> None:
-        """Raise `RateLimited` if any counter is over the limit."""
+    def check_counted(self, limit: Limit, counted: Sequence[Counted]) -> Allowance:
+        """Return what is left; raises `RateLimited` if any counter is over the limit."""
         waits = [one.seconds_left for one in counted if one.number > self._limits[limit]]
         if waits:
             self._refuse(limit, max(waits))
+        return self._allowance(limit, max(counted, key=lambda one: one.number))
+
+    def _allowance(self, limit: Limit, counted: Counted) -> Allowance:
+        most = self._limits[limit]
+        return Allowance(limit, most, max(0, most - counted.number), counted.seconds_left)
 
     def records_denial(self, *identity: str) -> bool:
         """Count a denial; return whether it is to be audited individually."""
@@ -152,5 +172,8 @@ class RateLimits:
 
     def _refuse(self, limit: Limit, seconds: float) -> NoReturn:
         metrics.LIMITS_REACHED.labels(limit).inc()
-        detail = f"At most {self._limits[limit]} {_DESCRIPTIONS[limit]}."
-        raise RateLimited(detail, retry_after_seconds=seconds)
+        most = self._limits[limit]
+        error = RateLimited(f"At most {most} {_DESCRIPTIONS[limit]}.", retry_after_seconds=seconds)
+        if limit in _ANNOUNCED:
+            error.headers.update(Allowance(limit, most, 0, seconds).headers())
+        raise error

@@ -16,6 +16,7 @@ from docvault.api.http.body import has_body
 from docvault.api.http.cors import Header, cross_origin_headers, origins_of, preflight_response
 from docvault.api.http.problems import problem_response
 from docvault.api.routing.requests import ApiRequest
+from docvault.domain.rate_limits import Allowance
 from docvault.errors import DocvaultError, InternalError, NotFound, ServiceUnavailable
 from docvault.observability.logs import ACCESS_LOGGER
 from docvault.observability.metrics import REQUESTS_IN_FLIGHT, observe_request
@@ -178,8 +179,13 @@ class _Exchange:
             *cross_origin_headers(self._origins, self._method, scope["path"], scope["headers"]),
             *given,
         ]
-        if not any(name == _POLICY for name, _ in headers):
+        names = {name for name, _ in headers}
+        if _POLICY not in names:
             headers.append(NO_FRAMES)
+        allowance: Allowance | None = scope["state"].get("allowance")
+        # A refusal has them already, of the limit that was reached.
+        if allowance is not None and b"ratelimit" not in names:
+            headers += [(k.lower().encode(), v.encode()) for k, v in allowance.headers().items()]
         stopping = getattr(self.scope["app"].state, "stopping", False)
         if self._body_pending or stopping:
             # The rest of the body will not be read (F28); and a client that reuses the connection

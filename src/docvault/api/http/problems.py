@@ -42,7 +42,11 @@ def problem_examples() -> dict[str, dict[str, Any]]:
 _RETRY_AFTER = {"Retry-After": "Seconds to wait before a retry."}
 _RESPONSE_HEADERS = {
     401: {"WWW-Authenticate": "The authentication scheme."},
-    429: _RETRY_AFTER,
+    429: {
+        **_RETRY_AFTER,
+        "RateLimit": "What is left of the limit; not of limits on concurrent transfers.",
+        "RateLimit-Policy": "The limit.",
+    },
     503: _RETRY_AFTER,
 }
 

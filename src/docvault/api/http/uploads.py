@@ -224,7 +224,8 @@ class _Receiver:
         caller = self._request.context.actor
         if self._limits.is_batch and self._parts.files and isinstance(caller, CustomerActor):
             limits = self._request.resources.rate_limits
-            limits.hit_local(Limit.CUSTOMER_UPLOADS, caller.external_id)
+            left = limits.hit_local(Limit.CUSTOMER_UPLOADS, caller.external_id)
+            self._request.state.allowance = left
 
     async def _append(self, spooled: SpoolFile, data: bytes, pointer: str) -> None:
         metrics.UPLOAD_BYTES.inc(len(data))

@@ -276,9 +276,9 @@ class GuardedRoute(APIRoute):
         limits = request.resources.rate_limits
         upload = request.upload if isinstance(request, DocumentRequest) else None
         if upload is not None and upload.counted is not None:
-            limits.check_counted(limit, [upload.counted])
+            request.state.allowance = limits.check_counted(limit, [upload.counted])
         elif isinstance(caller, CustomerActor) and limit is not Limit.CUSTOMER_REQUESTS:
-            await limits.hit_shared(uow, limit, [caller.external_id])
+            request.state.allowance = await limits.hit_shared(uow, limit, [caller.external_id])
 
     async def _claim(self, request: ApiRequest, uow: UnitOfWork) -> None:
         if isinstance(self.operation, Change) and self.operation.idempotent:

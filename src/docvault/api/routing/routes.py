@@ -78,7 +78,10 @@ class TokenRoute(GuardedRoute):
             raise
         request.state.claims = claims
         if self.limits_staff or not claims.is_admin:
-            resources.rate_limits.hit_local(self.customer_limit, *_identity(claims))
+            identity = _identity(claims)
+            request.state.allowance = resources.rate_limits.hit_local(
+                self.customer_limit, *identity
+            )
         return claims
 
 
@@ -187,7 +190,7 @@ class IntegrationRoute(GuardedRoute):
         except InvalidApiKey as error:
             error.headers.update(KEY_CHALLENGE)
             raise
-        resources.rate_limits.hit_local(Limit.API_KEY_REQUESTS, caller.id)
+        request.state.allowance = resources.rate_limits.hit_local(Limit.API_KEY_REQUESTS, caller.id)
         return caller
 
     def authorize(self, request: ApiRequest) -> None:
