@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from docvault.api import admin, customer, direct_uploads, health, integration
+from docvault.api import admin, customer, direct_uploads, health, integration, signed_content
 from docvault.api.http.error_handlers import install_error_handlers
 from docvault.api.http.middleware import RequestMiddleware
 from docvault.api.openapi.docs_ui import install_docs
@@ -54,5 +54,6 @@ def create_app(
         app.router.routes.extend(router.routes)
     app.include_router(health.router, tags=["operations"])
     app.include_router(direct_uploads.router, tags=["operations"])
+    app.include_router(signed_content.router, tags=["operations"])
     install_docs(app, prefix)
     return app

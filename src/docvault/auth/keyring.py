@@ -26,6 +26,7 @@ class Keyring:
         self._all = (self._keys,) if previous is None else (self._keys, _Keys(previous))
         self.api_key_peppers = tuple(keys.api_key_pepper for keys in self._all)
         self.cursor_keys = tuple(keys.cursor for keys in self._all)
+        self.content_url_keys = tuple(keys.content_url for keys in self._all)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
@@ -88,6 +89,7 @@ class _Keys:
             raise SettingsError(f"DOCVAULT_SECRET_KEY must have at least {SECRET_BYTES} bytes")
         self.api_key_pepper = _derive(secret, "api-key-pepper")
         self.cursor = _derive(secret, "cursor")
+        self.content_url = _derive(secret, "content-url")
         self.idempotency = _derive(secret, "idempotency")
         self.rate_limit = _derive(secret, "rate-limit")
         self._pseudonym = _derive(secret, "pseudonym")

@@ -1,7 +1,7 @@
 """API keys of integrations."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 
@@ -17,6 +17,11 @@ class ApiKey:
     last_used_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
+
+    def allows(self, scope: str) -> bool:
+        """Return whether the key is valid and has the scope."""
+        is_over = self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return self.revoked_at is None and not is_over and scope in self.scopes
 
 
 @dataclass(frozen=True, slots=True)

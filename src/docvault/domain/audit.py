@@ -21,6 +21,7 @@ class AuditAction(StrEnum):
     API_KEY_REVOKE = "api_key.revoke"
     API_KEY_UPDATE = "api_key.update"
     AUDIT_EVENT_LIST = "audit_event.list"
+    CONTENT_URL_CREATE = "content_url.create"
     CUSTOMER_CREATE = "customer.create"
     CUSTOMER_ERASE = "customer.erase"
     CUSTOMER_LIST = "customer.list"

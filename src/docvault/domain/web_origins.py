@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from docvault.settings import Settings
 
 # What pages may call; the integration API is for servers, and its keys belong on none.
-_PATHS = ("/v1/customer/", "/v1/content/", "/uploads/")
+_PATHS = ("/v1/customer/", "/content/", "/uploads/")
 _ADMIN_PATH = "/v1/admin/"
 
 _LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1)(:\d{1,5})?")
@@ -34,6 +34,11 @@ class WebOrigins:
         sources = _LOOPBACK_SOURCES if trusts_loopback else sorted(settings.cors_origins)
         trusted = frozenset(settings.cors_origins)
         return cls(trusted, paths, trusts_loopback, " ".join(sources))
+
+    @property
+    def trusts_any(self) -> bool:
+        """Return whether there is any origin whose pages may read responses."""
+        return bool(self.paths)
 
     def covers(self, path: str) -> bool:
         """Return whether pages of some origin may call the path."""

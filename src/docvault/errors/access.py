@@ -98,6 +98,15 @@ class CustomerNotRegistered(Forbidden):
     code = "customer-not-registered"
 
 
+class InvalidContentUrl(Forbidden):
+    """Invalid content URL
+
+    The URL is not valid, or no longer.
+    """
+
+    code = "invalid-content-url"
+
+
 class RateLimited(DocvaultError):
     """Rate limit exceeded
 

@@ -55,6 +55,18 @@ class TestRedirect:
         assert whole.headers["content-disposition"].startswith("attachment")
         assert (part.status_code, part.content) == (206, b"%PDF")
 
+    async def test_content_url_leads_to_the_store(
+        self, admin: httpx.AsyncClient, http: httpx.AsyncClient
+    ) -> None:
+        created = await admin.post(f"{PATH}/content-urls", json={"purpose": "attachment"})
+        response = await http.get(created.json()["url"])
+        assert (response.status_code, response.headers["cache-control"]) == (307, "no-store")
+        # A browser looks at it before it follows the redirect of an image.
+        assert response.headers["cross-origin-resource-policy"] == "cross-origin"
+        async with httpx.AsyncClient() as outside:
+            assert (await outside.get(response.headers["location"])).content == files.pdf()
+        assert len(await audited(admin, "document.download")) == 1
+
     async def test_redirect_is_audited(self, admin: httpx.AsyncClient) -> None:
         await admin.get(CONTENT)
         assert len(await audited(admin, "document.download")) == 1
@@ -93,6 +105,14 @@ class TestAccel:
         assert "x-accel-redirect" not in head.headers
         for name in ("content-type", "content-disposition", "etag", "repr-digest", "cache-control"):
             assert response.headers[name] == head.headers[name]
+
+    async def test_content_url_is_left_to_nginx_too(
+        self, admin: httpx.AsyncClient, http: httpx.AsyncClient
+    ) -> None:
+        created = await admin.post(f"{PATH}/content-urls", json={"purpose": "inline"})
+        response = await http.get(created.json()["url"])
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["x-accel-redirect"].startswith("/blobs/")
 
     async def test_accel_redirect_is_audited(self, admin: httpx.AsyncClient) -> None:
         await admin.get(CONTENT)

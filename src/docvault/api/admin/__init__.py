@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from docvault.api.admin import (
     api_keys,
     audit_events,
+    content_urls,
     customers,
     document_types,
     documents,
@@ -19,6 +20,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     portal_settings.router,
     customers.router,
     documents.router,
+    content_urls.router,
     upload_sessions.router,
     erasures.router,
     api_keys.router,

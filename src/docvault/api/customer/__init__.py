@@ -2,11 +2,19 @@
 
 from fastapi import APIRouter
 
-from docvault.api.customer import document_batches, documents, gate, portal, upload_sessions
+from docvault.api.customer import (
+    content_urls,
+    document_batches,
+    documents,
+    gate,
+    portal,
+    upload_sessions,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     portal.router,
     documents.router,
+    content_urls.router,
     upload_sessions.router,
     document_batches.router,
     gate.router,

@@ -89,6 +89,8 @@ class StoredContent:
     media_type: str
     filename: str
     disposition: Disposition
+    # Whether elements of pages from trusted origins may show it.
+    is_embeddable: bool = False
 
     @property
     def entity_tag(self) -> str:
@@ -103,9 +105,10 @@ class StoredContent:
     def safe_headers(self, origins: WebOrigins) -> dict[str, str]:
         """Return what every response about stored bytes has, in addition to `nosniff`."""
         ancestors = origins.frame_ancestors
+        is_for_others = self.is_embeddable and origins.trusts_any
         return {
             "Content-Security-Policy": f"default-src 'none'; sandbox; frame-ancestors {ancestors}",
-            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "cross-origin" if is_for_others else "same-origin",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "private, no-cache",
         }
@@ -121,7 +124,9 @@ class StoredContent:
         }
 
 
-def describe_content(file: StoredFile, disposition: Disposition) -> StoredContent:
+def describe_content(
+    file: StoredFile, disposition: Disposition, *, is_embeddable: bool
+) -> StoredContent:
     """Describe how a document's file is sent."""
     inline = disposition == "inline" and may_be_inline(
         file.media_type, is_active=file.has_active_content
@@ -133,6 +138,7 @@ def describe_content(file: StoredFile, disposition: Disposition) -> StoredConten
         media_type=file.media_type,
         filename=file.filename,
         disposition="inline" if inline else "attachment",
+        is_embeddable=is_embeddable,
     )
 
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from docvault.api.integration import (
     api_keys,
+    content_urls,
     customers,
     document_types,
     documents,
@@ -18,6 +19,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     document_types.router,
     customers.router,
     documents.router,
+    content_urls.router,
     upload_sessions.router,
     gate.router,
     erasures.router,

@@ -71,6 +71,8 @@ class CustomerRequest(ApiRequest):
 
     customer: Customer
     portal: PortalSwitches
+    # Whether it was sent by an element of a page, which has the credential in its URL.
+    is_embedded = False
 
     def load(self, found: CustomerDocuments) -> None:
         """Attach what the guard found."""

@@ -147,7 +147,7 @@ async def send_content(
     found, stored = await documents.find_file(
         request.uow, request.customer, document, version=version, file=file
     )
-    content = describe_content(stored, disposition)
+    content = describe_content(stored, disposition, is_embeddable=request.is_embedded)
     cached = respond_if_not_modified(request, content)
     if cached is not None:
         return cached

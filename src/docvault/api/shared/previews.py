@@ -85,6 +85,7 @@ async def send_preview(
         media_type=preview.media_type,
         filename=f"{stem}.{'png' if preview.media_type == 'image/png' else 'jpg'}",
         disposition="inline",
+        is_embeddable=request.is_embedded,
     )
     cached = respond_if_not_modified(request, content)
     if cached is not None:
