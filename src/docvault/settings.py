@@ -59,7 +59,7 @@ _ORIGIN = re.compile(
     r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
 )
 # The first segments of the service's own paths.
-_OWN_PATHS = {"docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
+_OWN_PATHS = {"content", "docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
 
 # These have no effect on a file store.
 _FOR_S3 = ("redirect_downloads", "s3_encryption")

@@ -74,6 +74,14 @@ def test_paths_are_those_of_people(cors_admin: bool, path: str, covered: bool) -
     assert WebOrigins.of(settings).covers(path) is covered
 
 
+def test_paths_below_a_prefix_are_covered() -> None:
+    url = "https://example.org/docvault"
+    origins = WebOrigins.of(Settings(**EXTERNAL, cors_origins=PORTAL, public_url=url))
+    assert origins.covers("/docvault/v1/customer/documents")
+    assert origins.covers("/v1/customer/documents")
+    assert not origins.covers("/docvault/v1/integration/gate")
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -23,6 +23,8 @@ class WebOrigins:
     trusts_loopback: bool = False
     # The value of the directive `frame-ancestors` of stored files.
     frame_ancestors: str = "'none'"
+    # The path below which clients reach the service; some proxies pass it on.
+    prefix: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "WebOrigins":
@@ -33,7 +35,7 @@ class WebOrigins:
         paths = (*_PATHS, _ADMIN_PATH) if settings.cors_admin else _PATHS
         sources = _LOOPBACK_SOURCES if trusts_loopback else sorted(settings.cors_origins)
         trusted = frozenset(settings.cors_origins)
-        return cls(trusted, paths, trusts_loopback, " ".join(sources))
+        return cls(trusted, paths, trusts_loopback, " ".join(sources), settings.public_path)
 
     @property
     def trusts_any(self) -> bool:
@@ -42,7 +44,7 @@ class WebOrigins:
 
     def covers(self, path: str) -> bool:
         """Return whether pages of some origin may call the path."""
-        return path.startswith(self.paths)
+        return path.removeprefix(self.prefix).startswith(self.paths)
 
     def trusts(self, origin: str) -> bool:
         """Return whether pages of the origin may read responses."""
