@@ -143,6 +143,11 @@ async def preview(attacker: Attacker, number: int) -> None:
     await attacker.send("GET", f"{attacker.path}/preview")
 
 
+async def create_content_url(attacker: Attacker, number: int) -> None:
+    del number
+    await attacker.send("POST", f"{attacker.path}/content-urls", json={"purpose": "inline"})
+
+
 OPERATIONS: dict[str, Operation] = {
     "customer_upload_document": upload,
     "customer_update_document": update,
@@ -151,6 +156,7 @@ OPERATIONS: dict[str, Operation] = {
     "customer_delete_upload": give_up,
     "customer_complete_upload": complete,
     "customer_save_document_batch": save_batch,
+    "customer_create_content_url": create_content_url,
     "customer_read_content": download,
     "customer_read_preview": preview,
 }
