@@ -17,7 +17,7 @@ BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
 	openapi routing/test_authentication.py routing/test_guard.py routing/test_isolation.py \
 	routing/test_key_guessing.py)
 
-.PHONY: help install run demo test test-backends test-system test-torture torture coverage lint \
+.PHONY: help engine install run demo test test-backends test-system test-torture torture coverage lint \
 	format openapi reference requirements lock bench walk clients
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test          check and test everything that needs no system package"
 	@echo "make test-backends what is about bytes or the database once more, on S3 and Debian's PostgreSQL"
 	@echo "make test-system   the tests that need Debian packages or npm"
+	@echo "make engine        run the compose deployment with docker and measure it"
 	@echo "make test-torture  crashes, races and faults, in the sizes of CI"
 	@echo "make torture       the same in full (SHARE=0.1 for a tenth); writes docs/guarantees.md"
 	@echo "make coverage      the tests of make test, and which lines they reach"
@@ -72,6 +73,11 @@ test-backends: install
 
 test-system: install
 	$(BIN)/pytest -m "system and not torture"
+
+# The compose deployment on the engine of `docker`; writes docs/guarantees.md.
+engine: install
+	$(BIN)/python -m tests.system.engine
+	$(BIN)/python -m tests.torture.guarantees
 
 test-torture: install
 	$(BIN)/pytest -m torture

@@ -69,7 +69,7 @@ cert = "/run/secrets/store_certificate"
 key = "/run/secrets/store_key"
 SECURITY
 # Containers read these files under accounts of their own, whatever the umask of the clone was.
-chmod a+r "$(dirname "$0")"/*.conf
+chmod a+r "$(dirname "$0")"/*.conf "$(dirname "$0")/Caddyfile"
 # Where SELinux is on, they may read the secrets with this label only.
 if command -v selinuxenabled >/dev/null && selinuxenabled; then
     chcon -R -t container_file_t "$folder"

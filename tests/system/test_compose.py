@@ -26,6 +26,7 @@ import boto3
 import httpx
 import psutil
 import pytest
+import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.factories import files
@@ -54,6 +55,14 @@ pytestmark = pytest.mark.system
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
+
+
+class _Reset(yaml.SafeLoader):
+    """Reads compose's own tags as what they are put before."""
+
+
+_Reset.add_constructor("!reset", lambda _loader, _node: [])
+TLS: dict[str, Any] = yaml.load((ROOT / "docker-compose.tls.yml").read_text(), _Reset)
 OURS = {name: s for name, s in SERVICES.items() if "DOCVAULT_IMAGE" in s["image"]}
 GET, PUT = (f"{method} /v1/x HTTP/1.1\r\nHost: a\r\n" for method in ("GET", "PUT"))
 ONE_SHOT = {"migrate", "bucket", "backup"}
@@ -217,6 +226,35 @@ class TestComposeFile:
         assert all(mount.endswith(":ro,z") for mount in mounts if mount.startswith("./"))
 
 
+class TestTls:
+    """docker-compose.tls.yml."""
+
+    def test_only_caddy_is_published(self) -> None:
+        assert TLS["services"]["tls"]["ports"] == ["80:8080", "443:8443"]
+        assert TLS["services"]["proxy"]["ports"] == []
+        assert {name for name, s in TLS["services"].items() if s.get("ports")} == {"tls"}
+
+    @pytest.mark.parametrize("name", ["tls", "certificates"])
+    def test_containers_are_confined(self, name: str) -> None:
+        service = TLS["services"][name]
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["mem_limit"] == service["memswap_limit"]
+        assert service["pids_limit"]
+
+    def test_one_variable_is_needed(self) -> None:
+        text = (ROOT / "docker-compose.tls.yml").read_text()
+        assert set(re.findall(r"\$\{(\w+)", text)) == {"DOCVAULT_DOMAIN", "DOCVAULT_IMAGE"}
+
+    @pytest.mark.req("B-221")
+    def test_client_addresses_come_from_caddy(self) -> None:
+        mounts = [v for s in TLS["services"].values() for v in s.get("volumes", [])]
+        files = [ROOT / mount.split(":")[0] for mount in mounts if mount.startswith("./")]
+        assert {file.name for file in files} == {"Caddyfile", "behind-caddy.conf"}
+        assert all(file.is_file() for file in files)
+        assert "include /etc/nginx/docvault.d/*.conf;" in NGINX
+
+
 class TestRestartingCheck:
     """Return the script of the health checks that restart a container."""
 
@@ -306,10 +344,11 @@ class TestSecrets:
         names = {
             line.lstrip("#").split("=")[0] for line in lines if re.match(r"#?[A-Z_0-9]+=", line)
         }
-        used = set(re.findall(r"\$\{(\w+):?-", (ROOT / "docker-compose.yml").read_text()))
+        files = (ROOT / "docker-compose.yml", ROOT / "docker-compose.tls.yml")
+        used = {v for f in files for v in re.findall(r"\$\{(\w+):?[-?]", f.read_text())}
         settings = {variable_of(field) for field in Settings.model_fields}
         assert used <= names
-        assert names <= used | settings | {"COMPOSE_PROFILES"}
+        assert names <= used | settings | {"COMPOSE_FILE", "COMPOSE_PROFILES"}
         assert not any("SECRET_KEY" in name or "PASSWORD" in name for name in names)
 
     def test_image_contains_only_code(self) -> None:
