@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     body_idle_seconds: float = Field(default=15, gt=0)
     body_total_seconds: float = Field(default=600, gt=0)
     keep_versions: int = Field(default=10, ge=1)
+    event_days: int = Field(default=90, ge=1, le=36_500)
     deleted_blob_retention_hours: int = Field(default=0, ge=0)
     clamd_url: str | None = None
 
@@ -381,6 +382,11 @@ class Settings(BaseSettings):
     def has_embedded_worker(self) -> bool:
         """Whether `serve` also runs the jobs."""
         return self.worker == "embedded" or (self.worker == "auto" and self.embedded)
+
+    @property
+    def event_age(self) -> timedelta:
+        """How long events are kept."""
+        return timedelta(days=self.event_days)
 
     @property
     def deleted_blob_retention(self) -> timedelta:

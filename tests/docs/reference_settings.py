@@ -67,6 +67,9 @@ SETTINGS: dict[str, dict[str, Text]] = {
             "Versions of a document that are kept for each kind of uploader (customer, staff,"
             " third party), the current one included.",
         ),
+        "event_days": Text(
+            "How many days events are kept. A follower that was away for longer starts again."
+        ),
         "deleted_blob_retention_hours": Text(
             "How long the bytes of deleted and replaced files remain in the store, so that an"
             " older backup of the database can be restored. Erasures do not wait. The store may"

@@ -23,6 +23,8 @@ erasures_app = typer.Typer(help="Erasures after a backup was restored.")
 app.add_typer(token_app, name="token")
 app.add_typer(api_key_app, name="api-key")
 app.add_typer(erasures_app, name="erasures")
+events_app = typer.Typer(help="The event log after a backup was restored.")
+app.add_typer(events_app, name="events")
 
 _CustomerId = Annotated[str, typer.Argument(help="The customer's id in the host application.")]
 _Folder = Annotated[Path, typer.Argument(help="The folder of the backup.")]
@@ -180,6 +182,15 @@ def erase(customer_id: _CustomerId) -> None:
     from docvault.cli.admin import erase_by_id
 
     typer.echo(erase_by_id(customer_id))
+
+
+@events_app.command("new-log")
+def events_new_log() -> None:
+    """Begin a new event log after a restore; everyone who follows the events starts again."""
+    from docvault.cli.resources import run
+    from docvault.services.event_log import begin_log
+
+    run(begin_log)
 
 
 @erasures_app.command("reapply")

@@ -17,6 +17,8 @@ from docvault.observability import metrics
 from docvault.repositories.jobs import JobName
 from docvault.services.blobs import abort_stale_uploads, delete_queued_blobs, reap
 from docvault.services.erasures import finish_erasure, finish_erasures
+from docvault.services.event_log import check_log
+from docvault.services.events import prune_events
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
 
@@ -79,6 +81,8 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
             partial(retry_stalled_jobs, context.app, STALLED_SECONDS),
             partial(reap, resources),
             partial(finish_erasures, resources),
+            partial(prune_events, resources),
+            partial(check_log, resources),
             partial(abort_stale_uploads, resources),
         )
     metrics.REAPER_SUCCEEDED.set_to_current_time()

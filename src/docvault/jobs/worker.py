@@ -12,6 +12,7 @@ from procrastinate.exceptions import AlreadyEnqueued
 
 from docvault.jobs.tasks import queue_app, retry_stalled_jobs
 from docvault.repositories.jobs import JobName
+from docvault.services.event_log import check_log
 from docvault.services.events import publish_events
 from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
@@ -131,10 +132,14 @@ async def _render_previews(resources: Resources) -> None:
 
 
 async def _publish_events(resources: Resources) -> None:
-    """Give events their order until cancelled."""
+    """Give events their order until cancelled, once it is known whether a backup was restored."""
+    is_checked = False
     while True:
         await asyncio.sleep(EVENTS_SECONDS)
         try:
+            if not is_checked:
+                await check_log(resources)
+                is_checked = True
             await publish_events(resources)
         except Exception:
             log.warning("events got no position, will be tried again", exc_info=True)

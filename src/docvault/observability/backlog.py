@@ -21,6 +21,7 @@ _BACKLOGS = {
     "jobs": ("task", "Jobs that are not finished, including those to be retried"),
     "blobs": ("state", "Blobs that are not attached (pending) or to be deleted (delete_queued)"),
     "erasures": ("state", "Erasures of customers"),
+    "events": ("state", "Events that have no position yet"),
 }
 
 

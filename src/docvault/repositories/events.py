@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import func, select, update
 
-from docvault.db.tables import CustomerRow, EventRow
+from docvault.db.tables import CustomerRow, EventLogRow, EventRow
 from docvault.domain.events import Event, EventCursor, EventLog, EventPage, EventType
 from docvault.repositories.base import Repository
 from docvault.repositories.sql import load_statement
@@ -22,6 +22,17 @@ class _Sequenced:
 @dataclass(slots=True)
 class _Compared:
     compared: int | None
+
+
+@dataclass(slots=True)
+class _Pruned:
+    number: int
+
+
+@dataclass(slots=True)
+class _Waiting:
+    number: int
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -53,6 +64,8 @@ _LIST_OF_CUSTOMER = load_statement(
     "list_events", _EventRecord, condition="customer_id = %(customer_id)s::uuid"
 )
 _FIND_LOG = load_statement("find_event_log", EventLog)
+_PRUNE = load_statement("prune_events", _Pruned)
+_WAITING = load_statement("waiting_events", _Waiting)
 _SEQUENCE = load_statement("sequence_events", _Sequenced)
 _COMPARE_GATES = load_statement("compare_gates", _Compared)
 
@@ -112,6 +125,19 @@ class EventRepository(Repository):
         Returns how many, None if all gates are as the feed says.
         """
         return (await self._rows(_COMPARE_GATES, {"batch": batch}))[0].compared
+
+    async def prune(self, age: timedelta, batch: int) -> int:
+        """Delete up to `batch` events that are older than this; return how many."""
+        return (await self._rows(_PRUNE, {"age": age, "batch": batch}))[0].number
+
+    async def begin_log(self) -> None:
+        """Begin a new log: no cursor of before is accepted."""
+        await self._session.execute(update(EventLogRow).values(log=uuid4()))
+
+    async def waiting(self) -> tuple[int, float]:
+        """Return how many events wait for a position, and the age of the oldest in seconds."""
+        waiting = (await self._rows(_WAITING, {}))[0]
+        return waiting.number, waiting.seconds
 
 
 def _to_event(row: _EventRecord) -> Event:

@@ -6,11 +6,12 @@ from docvault.services.resources import Resources
 
 
 async def read_backlog(resources: Resources) -> Waiting:
-    """Return the number of pending jobs, blobs and erasures, each with the age of the oldest."""
+    """Return what is pending of each kind: how many, and the age of the oldest."""
     async with resources.transaction(resources.system_context()) as uow:
         jobs = await uow.jobs.waiting()
         jobs[JobName.RENDER_PREVIEWS] = await uow.previews.waiting()
         blobs = await uow.blobs.pending_counts()
+        events = await uow.events.waiting()
         erasures = await uow.erasures.waiting()
     return {
         # Emit explicit zeros: alerts do not fire on missing series.
@@ -18,4 +19,5 @@ async def read_backlog(resources: Resources) -> Waiting:
         "blobs": [(state, *blobs.get(state, (0, 0.0))) for state in ("pending",)]
         + [("delete_queued", blobs.get("delete_queued", (0, 0.0))[0], None)],
         "erasures": [("pending", *erasures)],
+        "events": [("pending", *events)],
     }

@@ -17,6 +17,9 @@ SEQUENCED = 1_000
 # How many gates are told of a change of the requirements in a second.
 COMPARED = 1_000
 LATEST = "latest"
+# How many events are deleted in one transaction, and in one run.
+PRUNED = 5_000
+PRUNED_IN_RUN = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,11 @@ async def publish_events(resources: Resources) -> None:
         await uow.events.compare_gates(COMPARED)
         while await uow.events.sequence(SEQUENCED) == SEQUENCED:
             pass
+
+
+async def prune_events(resources: Resources) -> None:
+    """Delete the events that are no longer kept."""
+    async with resources.autocommit(resources.system_context()) as uow:
+        for _ in range(PRUNED_IN_RUN // PRUNED):
+            if not await uow.events.prune(resources.settings.event_age, PRUNED):
+                return

@@ -8,6 +8,9 @@ from typing import Protocol
 
 # The folder of the erasure ledger, which must outlive the database (decision 0023). Has no blobs.
 LEDGER_FOLDER = ".erasures"
+# The folder that says how far the event log has come (decision 0088). Has no blobs either.
+EVENTS_FOLDER = ".events"
+OTHER_FOLDERS = frozenset({LEDGER_FOLDER, EVENTS_FOLDER})
 # The content coding of bytes without any encoding (RFC 9110, section 12.5.3).
 IDENTITY = "identity"
 # The largest chunk a reader yields. A slow download holds one chunk and at most 64 KiB in its

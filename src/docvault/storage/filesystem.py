@@ -20,7 +20,7 @@ from docvault.observability.metrics import store_operation
 from docvault.storage.base import (
     CHUNK_BYTES,
     IDENTITY,
-    LEDGER_FOLDER,
+    OTHER_FOLDERS,
     BlobExists,
     BlobMissing,
     SignedRequest,
@@ -112,7 +112,7 @@ class FilesystemBlobStore:
         return self._folder(folder) / name
 
     def _folder(self, name: str) -> Path:
-        if name == LEDGER_FOLDER:
+        if name in OTHER_FOLDERS:
             return self._root / name
         match = _FOLDER.fullmatch(name)
         if match is None:
@@ -167,7 +167,7 @@ class FilesystemBlobStore:
                 raise
 
     def _list_customer_folders(self) -> list[Path]:
-        others = {SPOOL_FOLDER, LEDGER_FOLDER}
+        others = {SPOOL_FOLDER, *OTHER_FOLDERS}
         shards = [p for p in self._root.iterdir() if p.is_dir() and p.name not in others]
         return [folder for shard in shards for folder in shard.iterdir() if folder.is_dir()]
 

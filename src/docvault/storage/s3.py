@@ -21,7 +21,7 @@ from docvault.errors import StorageUnavailable
 from docvault.observability.metrics import store_operation
 from docvault.storage.base import (
     IDENTITY,
-    LEDGER_FOLDER,
+    OTHER_FOLDERS,
     SignedRequest,
     StoredBlob,
 )
@@ -177,7 +177,7 @@ class S3BlobStore:
     async def list_blobs(self) -> AsyncIterator[StoredBlob]:
         """List the objects below the prefix page by page."""
         async for blob in self._list(""):
-            if not blob.key.startswith(f"{LEDGER_FOLDER}/"):
+            if blob.key.partition("/")[0] not in OTHER_FOLDERS:
                 yield blob
 
     async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
