@@ -19,6 +19,7 @@ CUSTOMERS, TYPES = 50_000, 1
 GROWING = {
     *("customers", "documents", "document_versions", "document_files", "blobs", "previews"),
     *("audit_events", "audit_details", "idempotency_keys", "upload_sessions", "rate_limits"),
+    "events",
 }
 FILL = f"""
 SET session_replication_role = replica;
@@ -52,6 +53,9 @@ INSERT INTO document_files (
     SELECT id, id, id, 1, 'a.pdf', 'application/pdf', 1, '', false, 'clean', false FROM filled;
 INSERT INTO audit_events (id, actor_kind, actor_id, action, result)
     SELECT id, 'customer', 'c-' || customer, 'document.upload', 'ok' FROM filled;
+INSERT INTO events (id, type, customer_id, data, position)
+    SELECT id, 'document.uploaded', md5('customer ' || customer)::uuid, '{{}}', customer
+    FROM filled;
 SET session_replication_role = origin;
 ANALYZE;
 """
