@@ -13,7 +13,8 @@ RECOGNIZED: dict[str, str] = {
     "image/webp": "`RIFF` and `WEBP`, then a VP8, VP8L or VP8X chunk within the file.",
     "image/gif": "`GIF87a` or `GIF89a`, then blocks up to an image.",
     "image/tiff": "TIFF or BigTIFF in either byte order; the first directory has the dimensions.",
-    "image/heic": "ISO media file of brand heic, heix, heim or heis that describes a picture.",
+    "image/heic": "ISO media file of brand heic, heix, heim or heis, or of a burst with one of"
+    " these, that describes a picture.",
     "image/heif": "ISO media file of brand mif1 or mif2 that describes a picture.",
     "image/avif": "ISO media file with the brand avif or avis that describes a picture.",
     "application/pdf": "`%PDF-` in the first 1024 bytes, after neither markup nor another"

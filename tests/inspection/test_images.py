@@ -206,6 +206,8 @@ def test_tiff_directory_with_too_many_entries_is_corrupt() -> None:
         (b"heix", "image/heic"),
         (b"heim", "image/heic"),
         (b"heis", "image/heic"),
+        (b"hevc", "image/heic"),
+        (b"msf1", "image/heic"),
         (b"mif1", "image/heif"),
         (b"mif2", "image/heif"),
     ],

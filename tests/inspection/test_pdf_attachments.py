@@ -128,6 +128,16 @@ def test_too_many_values_around_attachments_are_active() -> None:
     assert facts(raw_invoice(specification)) == (True, True, False)
 
 
+@pytest.mark.req("B-094")
+@pytest.mark.parametrize(
+    ("encoding", "is_plain"),
+    [("ISO-8859-1", True), ("windows-1252", True), ("UTF-7", False), ("us-ascii", True)],
+)
+def test_attached_xml_may_be_in_an_encoding_of_8_bits(encoding: str, is_plain: bool) -> None:
+    data = f'<?xml version="1.0" encoding="{encoding}"?><a>Größe</a>'.encode("cp1252")
+    assert is_plain_xml(data) is is_plain
+
+
 def test_plain_xml_may_be_padded() -> None:
     assert is_plain_xml(b"\xef\xbb\xbf" + INVOICE + b"\0\n")
 

@@ -92,6 +92,12 @@ async def test_grey_png_of_200_megapixels_is_rendered(
     assert brightness((await render(source, "image/png")).body, 0.5) > 250
 
 
+@pytest.mark.req("B-132")
+async def test_color_image_that_does_not_fit_into_memory_is_rendered(render: Render) -> None:
+    source = flat_png(14_000, 9_300, 8, 2, b"\xff" * 42_000)
+    assert brightness((await render(source, "image/png")).body, 0.5) > 250
+
+
 @pytest.mark.req("B-083")
 async def test_fax_of_200_megapixels_is_rendered(render: Render) -> None:
     source = encoded(Image.new("1", (16_320, 12_240), 1), "TIFF", compression="group4")
@@ -156,6 +162,19 @@ async def test_animation_has_one_page(render: Render, kind: str) -> None:
 
 
 # --- Damaged images ---------------------------------------------------------------------------
+
+
+@pytest.mark.req("B-084")
+@pytest.mark.parametrize("missing", [2, 0.4])
+async def test_what_is_there_of_truncated_heic_is_shown(render: Render, missing: float) -> None:
+    source = encoded(photo(), "HEIF")
+    kept = len(source) - 2 if missing == 2 else round(len(source) * (1 - missing))
+    assert brightness((await render(source[:kept], "image/heic")).body, 0.1) > 190
+
+
+async def test_heic_of_which_only_the_header_is_there_has_no_preview(render: Render) -> None:
+    with pytest.raises(PreviewFailed):
+        await render(encoded(photo(), "HEIF")[:200], "image/heic")
 
 
 @pytest.mark.req("B-084")

@@ -2,6 +2,8 @@
 
 from xml.parsers import expat
 
+from docvault.inspection.xml_encoding import HiddenMarkup, choose_encoding
+
 # What browsers and office suites render or run.
 _ACTIVE_NAMESPACES = (
     "http://www.w3.org/1999/xhtml",
@@ -13,6 +15,8 @@ _ACTIVE_NAMESPACES = (
     "urn:schemas-microsoft-com:",
     "urn:oasis:names:tc:opendocument:",
 )
+_BEFORE = b"\xef\xbb\xbf\0 \t\r\n"
+_HEAD_BYTES = 1024
 _ACTIVE_ROOTS = frozenset({"html", "svg"})
 
 
@@ -36,8 +40,10 @@ def is_plain_xml(data: bytes) -> bool:
         # Python is slow; the other elements are of no interest.
         parser.StartElementHandler = None
 
-    # With a fixed encoding, since a declared one could be any of Python's codecs.
-    parser = expat.ParserCreate("utf-8", " ")
+    try:
+        parser = expat.ParserCreate(choose_encoding(data.lstrip(_BEFORE)[:_HEAD_BYTES]), " ")
+    except HiddenMarkup:
+        return False
     parser.StartDoctypeDeclHandler = refuse
     parser.ProcessingInstructionHandler = refuse
     parser.StartNamespaceDeclHandler = check_namespace

@@ -23,6 +23,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
+_SEQUENCE_BRANDS = frozenset({b"hevc", b"hevx", b"msf1"})
 _HEIF_BRANDS = frozenset({b"mif1", b"mif2"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _JP2_BRANDS = frozenset({b"jp2 ", b"jpx "})
@@ -90,7 +91,8 @@ def _detect_iso_media(head: bytes) -> str:
     compatible = {head[i : i + 4] for i in range(16, length - 3, 4)}
     if ({major} | compatible) & _AVIF_BRANDS:
         return "image/avif"
-    if major in _HEIC_BRANDS:
+    # A burst has a picture, too, if it says so, and readers show that.
+    if major in _HEIC_BRANDS or (major in _SEQUENCE_BRANDS and compatible & _HEIC_BRANDS):
         return "image/heic"
     if major in _HEIF_BRANDS:
         return "image/heif"

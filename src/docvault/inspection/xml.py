@@ -3,12 +3,12 @@
 Also finds what only looks like XML: pages, drawings and scripts.
 """
 
-import re
 from typing import BinaryIO
 from xml.parsers import expat
 
 from docvault.domain.media_types import XML
 from docvault.inspection.result import Content, UnknownContent
+from docvault.inspection.xml_encoding import HiddenMarkup, choose_encoding
 
 # A larger file is not read to its end, and counts as active.
 _MAX_PARSED_BYTES = 32 * 1024 * 1024
@@ -43,10 +43,6 @@ _PAGE_ELEMENTS = frozenset(
     for name in names.split()
 )
 
-_DECLARED = re.compile(rb"<\?xml[^>]{0,100}?encoding\s{0,9}=\s{0,9}[\"']([a-z0-9._-]{1,40})")
-# Encodings in which other bytes than those of ASCII may be markup.
-_HIDING = re.compile(rb"utf-?7|hz|iso-2022")
-
 
 def inspect_xml(
     file: BinaryIO, start: int, beginning: bytes, *, is_utf_16: bool, is_named_xml: bool
@@ -67,7 +63,10 @@ def inspect_xml(
     document = _Document()
     is_declared = beginning.startswith(b"<?xml")
     try:
-        document.parse(file, start, "utf-16" if is_utf_16 else _encoding(beginning))
+        encoding = "utf-16" if is_utf_16 else choose_encoding(beginning)
+        document.parse(file, start, encoding)
+    except HiddenMarkup:
+        raise UnknownContent(XML, "The XML is in an encoding that is not supported.") from None
     except expat.ExpatError:
         if document.refused or not is_declared:
             raise UnknownContent(document.refused or "text/html") from None
@@ -78,19 +77,6 @@ def inspect_xml(
         raise UnknownContent(document.refused or "text/html")
     # Files in it would be text, which is not searched.
     return Content(XML, document.is_active, has_attachments=None)
-
-
-def _encoding(beginning: bytes) -> str:
-    """Return the encoding to read the file in.
-
-    A declared one could be any of Python's codecs, or wrong: programs declare the UTF-16 of their
-    own strings. In all other encodings of 8 bits, markup and namespaces are ASCII.
-    """
-    match = _DECLARED.match(beginning)
-    declared = match[1] if match else b"utf-8"
-    if _HIDING.match(declared):
-        raise UnknownContent(XML, "The XML is in an encoding that is not supported.")
-    return "utf-8" if declared.startswith(b"utf") else "iso-8859-1"
 
 
 class _Document:

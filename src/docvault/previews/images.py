@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy  # noqa: F401 -- by Pillow's GIF decoder
 import io
+import struct
 from contextlib import suppress
 from typing import BinaryIO, cast
 
@@ -19,6 +20,7 @@ from PIL import (
 from PIL.Image import Transpose
 
 from docvault.previews.failures import NoSuchPageError, OverLimitError
+from docvault.previews.strips import BAND_PIXELS, count_rows, read_bands
 
 # The largest sensors of phones have 200 megapixels, some of 2^20 pixels each.
 MAX_PIXELS = 250_000_000
@@ -35,7 +37,9 @@ _MAX_TEXT_CHUNK_BYTES = 8 * 1024 * 1024
 # it has no method for.
 _TEXT_CHUNKS = ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt")
 
-_BAND_PIXELS = 4_000_000
+# Length, type, and the length if the first one is 1.
+_BOX_HEADER = struct.Struct(">L4sQ")
+_MAX_FILLED_BYTES = 64 << 20
 
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
@@ -93,11 +97,27 @@ def render_image(source: BinaryIO, kind: str, side: int, page: int) -> Image.Ima
 def _load_part(source: BinaryIO, kind: str, side: int, page: int) -> Image.Image:
     """Load what is there of an image; raises `ValueError` if that is nothing."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
+    if kind == "HEIF":
+        source = _fill_up(source)
     image = _load(source, kind, side, page)
     # Pillow now ignores every error of a decoder, even for lack of memory.
     if image.getbbox() is None:
         raise ValueError("no pixel was decoded")
     return image
+
+
+def _fill_up(source: BinaryIO) -> BinaryIO:
+    """Return a file of boxes with zeros for what is missing at its end (ISO/IEC 14496-12, 4.2).
+
+    The decoder refuses a picture that ends too early, but not one that is wrong.
+    """
+    source.seek(0)
+    data = source.read()
+    end = 0
+    while end + _BOX_HEADER.size <= len(data):
+        short, _, long = _BOX_HEADER.unpack_from(data, end)
+        end += max(long if short == 1 else short, _BOX_HEADER.size)
+    return io.BytesIO(data.ljust(min(end, len(data) + _MAX_FILLED_BYTES), b"\0"))
 
 
 def _load(source: BinaryIO, kind: str, side: int, page: int) -> Image.Image:
@@ -119,7 +139,8 @@ def _load(source: BinaryIO, kind: str, side: int, page: int) -> Image.Image:
         _check_coefficients(image)
         # Decodes at 1/2, 1/4 or 1/8 of the size if that leaves twice the required pixels.
         image.draft(None, (2 * side, 2 * side))
-    _check_decoded(image)
+    if _decoded_bytes(image) > MAX_DECODED_BYTES:
+        return _load_in_bands(source, image, side)
     try:
         image.load()
     except OSError:
@@ -144,11 +165,24 @@ def _check_coefficients(image: Image.Image) -> None:
             raise OverLimitError
 
 
-def _check_decoded(image: Image.Image) -> None:
-    """Refuse early what would not fit into memory."""
+def _decoded_bytes(image: Image.Image) -> int:
     pixel_bytes = 2 if image.mode.startswith("I;16") else _WIDE_MODES.get(image.mode, 4)
-    if image.width * image.height * pixel_bytes > MAX_DECODED_BYTES:
+    return image.width * image.height * pixel_bytes
+
+
+def _load_in_bands(source: BinaryIO, image: Image.Image, side: int) -> Image.Image:
+    """Return a smaller picture of one that would not fit into memory.
+
+    Raises `OverLimitError` if the picture can only be decoded as a whole.
+    """
+    factor = int(max(image.size) / (2 * side))
+    if image.mode.startswith(("I", "F")) or factor < 2:  # noqa: PLR2004
         raise OverLimitError
+    bands = [_make_averageable(band).reduce(factor) for band in read_bands(source, image, factor)]
+    small = _join(bands, -(-count_rows(image) // factor))
+    small.info = {"icc_profile": image.info.get("icc_profile")}
+    small.getexif()[_ORIENTATION_TAG] = _read_orientation(image)
+    return small
 
 
 def _make_averageable(image: Image.Image) -> Image.Image:
@@ -174,14 +208,21 @@ def _reduce(image: Image.Image, factor: int) -> Image.Image:
     # Pillow cannot reduce 16-bit images (ValueError "image has wrong mode").
     if factor < 2 or image.mode.startswith("I;16"):  # noqa: PLR2004
         return _make_averageable(image)
-    height = max(1, _BAND_PIXELS // image.width // factor) * factor
+    height = max(1, BAND_PIXELS // image.width // factor) * factor
     bands = [
         _make_averageable(
             image.crop((0, top, image.width, min(top + height, image.height)))
         ).reduce(factor)
         for top in range(0, image.height, height)
     ]
-    whole = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    return _join(bands, sum(band.height for band in bands))
+
+
+def _join(bands: list[Image.Image], height: int) -> Image.Image:
+    """Return one picture; what has no band is black."""
+    if not bands:
+        raise ValueError("no pixel was decoded")
+    whole = Image.new(bands[0].mode, (bands[0].width, height))
     top = 0
     for band in bands:
         whole.paste(band, (0, top))
