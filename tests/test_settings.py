@@ -6,6 +6,7 @@ from secrets import token_hex
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from docvault.cli.failures import explain
 from docvault.settings import Settings, variable_of
 
 SECRET = token_hex(32)
@@ -293,3 +294,74 @@ class TestSecretsFolder:
         (folder / "docvault_secret_key").write_text("change-me")
         with pytest.raises(ValidationError):
             Settings(_secrets_dir=folder)
+
+
+NUMBERS = ["x", "-1", "1e30", "9" * 30, "inf", "nan"]
+URLS = [
+    "x",
+    "http://",
+    "http://[::1",
+    "http://h:99999",
+    "http://h:0",
+    "https://u:p@h/",
+    "http://h/?",
+]
+INVALID = {
+    "database_url": ["x", "postgresql://[", "postgresql://h:x/d", "mysql://h/d"],
+    "storage_url": ["x", "s3://", "s3://no bucket", "file://host/x"],
+    "s3_endpoint_url": URLS,
+    "s3_public_endpoint_url": URLS,
+    "public_url": [*URLS, "http://h/%zz", "http://h/v1/x"],
+    "s3_encryption": ["x"],
+    "secret_key": ["x", "change-me" * 9],
+    "secret_key_previous": ["x"],
+    "cors_origins": ["x", "*", "https://h/", "null"],
+    "cors_admin": ["x"],
+    "redirect_downloads": ["x"],
+    "accel_prefix": ["x", "/", "/x/"],
+    "jwt_issuer": ["a,b"],
+    "jwt_jwks_url": ["x", "http://h/jwks"],
+    "jwt_algorithms": ["none", "HS256", "x"],
+    "issuers": ["x", "[]", "{", '[{"issuer": 1}]', "/nonexistent"],
+    "ca_file": ["/nonexistent", "/"],
+    "trusted_proxies": ["x", "1.2.3.4/33"],
+    "clamd_url": ["x", "tcp://[", "tcp://h:0", "unix://"],
+    "worker": ["x"],
+    "metrics_bind": ["x", ":1", "h:99999", "http://h:1", "http://[::1"],
+    "log_level": ["x"],
+}
+# Any text may be right.
+FREE_TEXT = {
+    "data_dir",
+    "spool_dir",
+    "s3_kms_key_id",
+    "jwt_audience",
+    "jwt_types",
+    "jwt_customer_claim",
+}
+
+
+def invalid_values() -> list[tuple[str, str]]:
+    """Return values that must be refused, for every setting that refuses any."""
+    found = []
+    for field, info in Settings.model_fields.items():
+        values = NUMBERS if info.annotation in {int, float} else INVALID.get(field, [])
+        assert values or field in FREE_TEXT, field
+        found += [(variable_of(field), value) for value in values]
+    return found
+
+
+@pytest.mark.req("B-209")
+@pytest.mark.parametrize(("variable", "value"), invalid_values())
+def test_invalid_value_is_explained_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    explanation = explain(caught.value)
+    assert explanation is not None
+    assert explanation.startswith("invalid settings: ")
+    assert variable in explanation
+    assert "\n" not in explanation
+    assert len(explanation) < 400

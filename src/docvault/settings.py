@@ -12,6 +12,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from docvault.addresses import (
+    check_base_url,
+    check_bind,
+    check_clamd_url,
+    check_public_path,
+    check_storage_url,
+)
 from docvault.issuers import (
     DEFAULT_ALGORITHMS,
     DEFAULT_TYPES,
@@ -25,7 +32,10 @@ from docvault.issuers import (
 
 MEBIBYTE = 1024 * 1024
 SECRET_BYTES = 32
-LAST_PORT = 65535
+# What PostgreSQL and JSON can hold exactly.
+MAX_NUMBER = 2**53
+MAX_RETENTION_HOURS = 10 * 366 * 24
+DAY_SECONDS = 86_400
 # The chance that 64 random hexadecimal digits have fewer distinct ones is about 10^-16.
 SECRET_CHARACTERS = 8
 
@@ -58,13 +68,14 @@ _ORIGIN = re.compile(
     r"(http://(?!.*:80$)|https://(?!.*:443$))"
     r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
 )
-# The first segments of the service's own paths.
-_OWN_PATHS = {"content", "docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
 
 # These have no effect on a file store.
 _FOR_S3 = ("redirect_downloads", "s3_encryption")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+Limit = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Count = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Seconds = Annotated[float, Field(gt=0, le=DAY_SECONDS, allow_inf_nan=False)]
 
 
 class SettingsError(Exception):
@@ -109,19 +120,20 @@ class Settings(BaseSettings):
     ca_file: Path | None = None
 
     # For each caller; 0 disables a limit (D18).
-    customer_uploads_per_minute: int = Field(default=60, ge=0)
-    customer_requests_per_minute: int = Field(default=600, ge=0)
-    customer_value_changes_per_minute: int = Field(default=60, ge=0)
-    api_key_requests_per_minute: int = Field(default=6000, ge=0)
-    failed_credentials_per_minute: int = Field(default=20, ge=0)
-    customer_max_files: int = Field(default=10_000, ge=0)
-    customer_max_bytes: int = Field(default=2048 * MEBIBYTE, ge=0)
-    customer_max_value_bytes: int = Field(default=64 * MEBIBYTE, ge=0)
-    customer_max_concurrent_uploads: int = Field(default=4, ge=0)
-    customer_max_concurrent_downloads: int = Field(default=8, ge=0)
-    api_key_max_concurrent_downloads: int = Field(default=64, ge=0)
+    customer_uploads_per_minute: Limit = 60
+    customer_requests_per_minute: Limit = 600
+    customer_value_changes_per_minute: Limit = 60
+    api_key_requests_per_minute: Limit = 6000
+    failed_credentials_per_minute: Limit = 20
+    customer_max_files: Limit = 10_000
+    customer_max_bytes: Limit = 2048 * MEBIBYTE
+    customer_max_value_bytes: Limit = 64 * MEBIBYTE
+    customer_max_concurrent_uploads: Limit = 4
+    customer_max_concurrent_downloads: Limit = 8
+    api_key_max_concurrent_downloads: Limit = 64
     trusted_proxies: CommaSeparated = ()
 
+<<<<<<< HEAD
     max_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
     default_max_file_bytes: int = Field(default=25 * MEBIBYTE, ge=1)
     max_concurrent_uploads: int = Field(default=16, ge=1)
@@ -130,10 +142,19 @@ class Settings(BaseSettings):
     keep_versions: int = Field(default=10, ge=1)
     event_days: int = Field(default=90, ge=1, le=36_500)
     deleted_blob_retention_hours: int = Field(default=0, ge=0)
+=======
+    max_upload_bytes: Count = 100 * MEBIBYTE
+    default_max_file_bytes: Count = 25 * MEBIBYTE
+    max_concurrent_uploads: Count = 16
+    body_idle_seconds: Seconds = 15
+    body_total_seconds: Seconds = 600
+    keep_versions: Count = 10
+    deleted_blob_retention_hours: int = Field(default=0, ge=0, le=MAX_RETENTION_HOURS)
+>>>>>>> 105d269 (Explain invalid settings and failing stores)
     clamd_url: str | None = None
 
     worker: Literal["auto", "embedded", "external"] = "auto"
-    metrics_bind: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    metrics_bind: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="before")
@@ -183,30 +204,17 @@ class Settings(BaseSettings):
     @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
     def validate_base_url(cls, value: str | None) -> str | None:
-        """Reject URLs that a path cannot be appended to."""
-        if value is None:
-            return None
-        if not re.fullmatch(r"https?://[^\s?#]+", value):
-            raise ValueError("must be like https://docvault.example.org")
-        return value.rstrip("/")
+        return None if value is None else check_base_url(value)
 
     @field_validator("public_url")
     @classmethod
     def validate_public_path(cls, value: str | None) -> str | None:
-        """Reject paths that have to be encoded, or that are not told from those of the service."""
-        path = "" if value is None else urlsplit(value).path
-        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
-            raise ValueError("the path must be like /documents")
-        if path.split("/")[1:2] and path.split("/")[1] in _OWN_PATHS:
-            raise ValueError(f"the path must not begin with {', '.join(sorted(_OWN_PATHS))}")
-        return value
+        return None if value is None else check_public_path(value)
 
     @field_validator("metrics_bind")
     @classmethod
-    def validate_port(cls, value: str | None) -> str | None:
-        if value is not None and int(value.rpartition(":")[2]) > LAST_PORT:
-            raise ValueError(f"the port must be at most {LAST_PORT}")
-        return value
+    def validate_bind(cls, value: str | None) -> str | None:
+        return None if value is None else check_bind(value)
 
     @field_validator("jwt_jwks_url")
     @classmethod
@@ -246,21 +254,12 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def validate_storage_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"file:///|s3://[^/]", value):
-            raise ValueError("must be like file:///path or s3://bucket/prefix")
-        return value
+        return None if value is None else check_storage_url(value)
 
     @field_validator("clamd_url")
     @classmethod
     def validate_clamd_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        url = urlsplit(value)
-        is_unix = value == f"unix://{url.path}" and len(url.path) > 1
-        is_tcp = value == f"tcp://{url.netloc}" and "@" not in value and url.hostname and url.port
-        if not (is_unix or is_tcp):
-            raise ValueError("must be like unix:///run/clamd.sock or tcp://scanner:3310")
-        return value
+        return None if value is None else check_clamd_url(value)
 
     @field_validator("jwt_algorithms")
     @classmethod

@@ -373,7 +373,10 @@ class TestSettings:
             timeout=60,
         )
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "docvault: The blob store is unavailable.\n"
+        assert done.stderr == (
+            "docvault: invalid settings: DOCVAULT_STORAGE_URL must be a folder in which docvault"
+            " may write: Not a directory\n"
+        )
 
     async def test_unreachable_database_is_explained(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aioboto3
 import httpx
 import pytest
 from tests.fixtures.faultproxy import FaultProxy, Faults
@@ -21,7 +22,7 @@ from docvault import circuit_breaker
 from docvault.errors import StorageUnavailable
 from docvault.storage import s3, s3_errors
 from docvault.storage.base import BlobExists, BlobMissing
-from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location
+from docvault.storage.s3 import PART_BYTES, S3BlobStore, S3Location, open_s3_store
 
 
 def a_file(folder: Path, body: bytes) -> Path:
@@ -130,7 +131,7 @@ async def test_unresponsive_store_is_unavailable(s3_server: S3Server, tmp_path: 
             await store.put(a_key(), a_file(tmp_path, b"x"))
         with pytest.raises(StorageUnavailable) as caught:
             await store.check()
-        assert caught.value.cause == "EndpointConnectionError"
+        assert caught.value.cause == "nothing listens at its address"
 
 
 async def test_bytes_of_unexpected_size_are_not_stored(
@@ -151,6 +152,52 @@ async def test_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
     async with opened(s3_server, S3Location("nowhere", "", s3_server.endpoint_url)) as store:
         with pytest.raises(StorageUnavailable):
             await store.check()
+
+
+@pytest.mark.req("B-208")
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "canary"}, "clock is wrong"),
+        ({"AWS_ACCESS_KEY_ID": "canary"}, "the key is wrong or lacks a right"),
+        ({"bucket": "canary"}, "the bucket does not exist"),
+        ({"endpoint_url": "http://canary.invalid"}, "its host name is unknown"),
+        ({"endpoint_url": "http://127.0.0.1:9"}, "nothing listens at its address"),
+        ({"endpoint_url": "https"}, "TLS failed"),
+    ],
+)
+async def test_cause_of_failure_is_told_without_names(
+    s3_server: S3Server, tmp_path: Path, change: dict[str, str], cause: str
+) -> None:
+    endpoint = change.get("endpoint_url", s3_server.endpoint_url)
+    if endpoint == "https":
+        endpoint = s3_server.endpoint_url.replace("http:", "https:")
+    location = S3Location(change.get("bucket", BUCKET), "", endpoint)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (s3_server.environment() | change).items():
+            patch.setenv(name.upper(), value)
+        # The tests share one session, which has read the credentials already.
+        patch.setattr(aioboto3, "Session", aioboto3.session.Session)
+        async with open_s3_store(location, tmp_path) as store:
+            with pytest.raises(StorageUnavailable) as caught:
+                await store.check()
+    assert caught.value.cause is not None
+    assert cause in caught.value.cause
+    assert "canary" not in caught.value.cause
+
+
+@pytest.mark.req("B-208")
+async def test_missing_credentials_are_told(s3_server: S3Server, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setattr(aioboto3, "Session", aioboto3.session.Session)
+        location = S3Location(BUCKET, "", s3_server.endpoint_url)
+        async with open_s3_store(location, tmp_path) as store:
+            with pytest.raises(StorageUnavailable) as caught:
+                await store.check()
+    assert caught.value.cause is not None
+    assert "there are no credentials" in caught.value.cause
 
 
 async def test_signed_urls_use_public_endpoint(s3_server: S3Server) -> None:
@@ -271,7 +318,7 @@ class TestMisbehaviour:
         proxy.choose = lambda _method, _target: S3Fault.DENIED
         with pytest.raises(StorageUnavailable) as caught:
             await store.put(a_key(), a_file(tmp_path, b"x"))
-        assert caught.value.cause == "S3 responded AccessDenied (403)"
+        assert caught.value.cause == "S3 responded AccessDenied (403): the key lacks a right"
 
     async def test_denied_list_of_uploads_is_reported_once(
         self, store: S3BlobStore, proxy: S3Proxy, caplog: pytest.LogCaptureFixture
@@ -282,7 +329,7 @@ class TestMisbehaviour:
         assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
             "interrupted uploads are not aborted"
         ]
-        assert caplog.records[0].cause == "S3 responded AccessDenied (403)"  # type: ignore[attr-defined]
+        assert caplog.records[0].cause == "S3 responded AccessDenied (403): the key lacks a right"  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN])
     async def test_request_is_retried_once(

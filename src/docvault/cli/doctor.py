@@ -5,6 +5,7 @@ import asyncio
 import typer
 
 from docvault.cli.failures import CommandFailed
+from docvault.cli.folders import require_folders
 from docvault.embedded.deployment import connect_or_start_database, has_database
 from docvault.observability.logs import configure_logging
 from docvault.server.startup import open_resources
@@ -15,6 +16,7 @@ from docvault.settings import Settings
 def print_diagnosis() -> bool:
     """Print a line for each check; return whether all passed."""
     settings = Settings()
+    require_folders(settings)
     # Failures are printed.
     configure_logging("critical")
     typer.echo("settings: ok")

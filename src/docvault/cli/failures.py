@@ -1,12 +1,13 @@
 """Failures of commands that are explained in one line instead of a traceback."""
 
+import os
 from collections.abc import Callable
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from docvault.errors import DocvaultError
-from docvault.settings import Settings, SettingsError, variable_of
+from docvault.settings import SECRETS_DIR, Settings, SettingsError, variable_of
 
 
 class CommandFailed(Exception):
@@ -42,10 +43,18 @@ def explain(error: Exception) -> str | None:
             cause = getattr(error.__cause__, "strerror", None)
             return _append_cause(f"invalid settings: {error}", cause)
         case ValidationError(title=Settings.__name__):
-            return f"invalid settings: {_list_problems(error, variable_of)}"
+            return f"invalid settings: {_list_problems(error, _place_of)}"
         case ValidationError():
             return f"invalid input: {_list_problems(error, str)}"
     return None
+
+
+def _place_of(field: str) -> str:
+    """Return the variable of a setting, or the file if the setting is in one."""
+    variable = variable_of(field)
+    names = {name.upper() for name, value in os.environ.items() if value}
+    file = SECRETS_DIR / variable.lower()
+    return variable if variable in names or not file.exists() else f"{variable} in {file}"
 
 
 def _append_cause(text: str, cause: str | None) -> str:

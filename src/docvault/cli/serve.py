@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from docvault.auth.keyring import secret_key
 from docvault.cli.banner import startup_banner
 from docvault.cli.failures import CommandFailed
+from docvault.cli.folders import require_folders
 from docvault.db.migrate import migrate
 from docvault.db.sessions import SessionSettings, require_sessions
 from docvault.embedded.deployment import exclusive_data_dir, running_database
@@ -34,6 +35,7 @@ def serve_api(host: str, port: int, workers: int) -> None:
     """Serve until stopped by a signal; raises `SystemExit` if the server does not start."""
     settings = Settings()
     configure_logging(settings.log_level)
+    require_folders(settings)
     # The data directory before the port: a second start on the same data should report that.
     with (
         exit_on_signals(),
@@ -98,6 +100,7 @@ def _load_worker_settings() -> tuple[Settings, str]:
         raise CommandFailed(
             "the worker needs DOCVAULT_DATABASE_URL; without it, `docvault serve` runs the jobs"
         )
+    require_folders(settings)
     # A database that is down is reported by what connects next.
     with suppress(psycopg.OperationalError):
         require_sessions(SessionSettings(url))

@@ -9,7 +9,11 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
     ReadTimeoutError,
+    SSLError,
 )
 
 from docvault.circuit_breaker import CircuitBreaker
@@ -22,6 +26,19 @@ FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"AccessDenied", "NotImplemented", "MethodNotAllowed", "405", "501"}
+# HEAD has no body, so that only the status of its errors is known.
+_HINTS = {
+    "404": ": the bucket does not exist",
+    "NoSuchBucket": ": the bucket does not exist",
+    "403": ": the key is wrong or lacks a right, or this machine's clock is wrong",
+    "AccessDenied": ": the key lacks a right",
+    "InvalidAccessKeyId": ": the key is unknown",
+    "SignatureDoesNotMatch": ": the secret of the key is wrong",
+    "RequestTimeTooSkewed": ": this machine's clock is wrong",
+    "ExpiredToken": ": the credentials have expired",
+    "301": ": the bucket is in another region",
+    "PermanentRedirect": ": the bucket is in another region",
+}
 _EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
@@ -89,10 +106,28 @@ def describe(error: Exception) -> str:
     """Return the cause without the names that messages contain, such as the bucket's."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return f"S3 responded {_get_code(error)} ({status})"
+        code = _get_code(error)
+        return f"S3 responded {code} ({status})" + _HINTS.get(code, "")
     if isinstance(error, (TimeoutError, ConnectTimeoutError, ReadTimeoutError)):
         return "it did not respond in time"
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return "there are no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    if isinstance(error, SSLError):
+        return "TLS failed, or its certificate is not signed by a trusted authority"
+    if isinstance(error, EndpointConnectionError):
+        return _describe_connection(error.kwargs.get("error"))
     return type(error).__name__
+
+
+def _describe_connection(error: object) -> str:
+    """Return why no connection to the endpoint could be opened."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name is unknown"
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    ):
+        return "nothing listens at its address"
+    return "it cannot be reached"
 
 
 def _get_code(error: ClientError) -> str:

@@ -1,0 +1,78 @@
+"""Checks of URLs and addresses in the settings; each raises `ValueError` with what it may be."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+# The first segments of the service's own paths.
+OWN_PATHS = {"content", "docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
+LAST_PORT = 65535
+MAX_PORT_DIGITS = 5
+# As botocore allows them, for stores that are older than the rules of AWS.
+_BUCKET = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/[^?#]*)?")
+
+
+def check_base_url(url: str) -> str:
+    """Return a URL that a path can be appended to, without a slash at its end."""
+    parts = _split(url)
+    if (
+        parts is None
+        or not re.fullmatch(r"https?://[^\s?#@\\%]+", url)
+        or not parts.hostname
+        or parts.port == 0
+    ):
+        raise ValueError("must be like https://docvault.example.org")
+    return url.rstrip("/")
+
+
+def check_public_path(url: str) -> str:
+    """Reject paths that have to be encoded, or that are not told from those of the service."""
+    path = urlsplit(url).path
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
+        raise ValueError("the path must be like /documents")
+    if (path + "/").split("/")[1] in OWN_PATHS:
+        raise ValueError(f"the path must not begin with {', '.join(sorted(OWN_PATHS))}")
+    return url
+
+
+def check_storage_url(url: str) -> str:
+    """Return a folder or a bucket."""
+    if not (url.startswith("file:///") or _BUCKET.fullmatch(url)):
+        raise ValueError("must be like file:///path or s3://bucket/prefix")
+    return url
+
+
+def check_clamd_url(value: str) -> str:
+    """Return a socket."""
+    url = _split(value)
+    is_unix = url and value == f"unix://{url.path}" and len(url.path) > 1
+    is_tcp = (
+        url and value == f"tcp://{url.netloc}" and "@" not in value and url.hostname and url.port
+    )
+    if not (is_unix or is_tcp):
+        raise ValueError("must be like unix:///run/clamd.sock or tcp://scanner:3310")
+    return value
+
+
+def check_bind(value: str) -> str:
+    """Return an address to listen on."""
+    host, _, port = value.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    characters = set(host[1:-1] if is_bracketed else host)
+    if (
+        not characters
+        or characters & set("/@[] ")
+        or (":" in characters and not is_bracketed)
+        or not (port.isdecimal() and len(port) <= MAX_PORT_DIGITS and int(port) <= LAST_PORT)
+    ):
+        raise ValueError(f"must be like 127.0.0.1:9100, with a port of at most {LAST_PORT}")
+    return value
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None if its host or port is malformed."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
