@@ -133,24 +133,14 @@ class Settings(BaseSettings):
     api_key_max_concurrent_downloads: Limit = 64
     trusted_proxies: CommaSeparated = ()
 
-<<<<<<< HEAD
-    max_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
-    default_max_file_bytes: int = Field(default=25 * MEBIBYTE, ge=1)
-    max_concurrent_uploads: int = Field(default=16, ge=1)
-    body_idle_seconds: float = Field(default=15, gt=0)
-    body_total_seconds: float = Field(default=600, gt=0)
-    keep_versions: int = Field(default=10, ge=1)
-    event_days: int = Field(default=90, ge=1, le=36_500)
-    deleted_blob_retention_hours: int = Field(default=0, ge=0)
-=======
     max_upload_bytes: Count = 100 * MEBIBYTE
     default_max_file_bytes: Count = 25 * MEBIBYTE
     max_concurrent_uploads: Count = 16
     body_idle_seconds: Seconds = 15
     body_total_seconds: Seconds = 600
     keep_versions: Count = 10
+    event_days: int = Field(default=90, ge=1, le=36_500)
     deleted_blob_retention_hours: int = Field(default=0, ge=0, le=MAX_RETENTION_HOURS)
->>>>>>> 105d269 (Explain invalid settings and failing stores)
     clamd_url: str | None = None
 
     worker: Literal["auto", "embedded", "external"] = "auto"
