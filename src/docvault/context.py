@@ -22,6 +22,8 @@ class RequestContext:
     request_id: UUID
     keyring: Keyring
     settings: Settings
+    # Whether the portal settings let customers delete documents, when the request began.
+    customer_may_delete: bool = False
 
     @classmethod
     def system(cls, keyring: Keyring, settings: Settings) -> "RequestContext":

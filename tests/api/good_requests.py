@@ -106,6 +106,8 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_upload_document": Good(200, _upload, changes=True),
     "admin_update_document": Good(200, CHANGED_VALUES, changes=True),
     "admin_delete_document": Good(204, changes=True),
+    "admin_add_file": Good(201, _upload, changes=True),
+    "admin_remove_file": Good(200, changes=True),
     "admin_read_content": READ,
     "admin_create_content_url": Good(201, json_body(purpose="inline")),
     "admin_copy_document": Good(200, json_body(**{"from": {"key": "passport"}}), changes=True),
@@ -139,6 +141,8 @@ GOOD_REQUESTS: dict[str, Good] = {
     "customer_upload_document": Good(200, _upload, changes=True),
     "customer_update_document": Good(200, CHANGED_VALUES, changes=True),
     "customer_delete_document": Good(204, changes=True),
+    "customer_add_file": Good(201, _upload, changes=True),
+    "customer_remove_file": Good(200, changes=True),
     "customer_read_content": READ,
     "customer_create_content_url": Good(201, json_body(purpose="inline")),
     "customer_read_preview": Good(changes=True),
@@ -159,6 +163,8 @@ GOOD_REQUESTS: dict[str, Good] = {
     "integration_read_document": Good(scope="documents:read"),
     "integration_upload_document": Good(200, _upload, "documents:write", changes=True),
     "integration_update_document": Good(200, CHANGED_VALUES, "documents:write", changes=True),
+    "integration_add_file": Good(201, _upload, "documents:write", changes=True),
+    "integration_remove_file": Good(200, scope="documents:write", changes=True),
     "integration_read_content": Good(scope="content:read"),
     "integration_create_content_url": Good(201, json_body(purpose="inline"), "content:read"),
     "integration_create_upload": Good(201, _upload_request, "documents:write", changes=True),
@@ -178,7 +184,7 @@ def good_path(operation_id: str, scenario: Scenario, customer: str = ANNA) -> st
     """Return the path of a valid request for this customer."""
     listed = listed_operations()[operation_id]
     unused = operation_id == "admin_delete_document_type"
-    values = {"key": "spare" if unused else "contract"}
+    values = {"key": "spare" if unused else "contract", "number": "2"}
     if "/customers/{id}" in listed.path:
         values["id"] = customer
     elif "/api-keys/" in listed.path:

@@ -93,7 +93,7 @@ def upload_bytes(customer: str) -> bytes:
 
 
 async def _make_types(admin: httpx.AsyncClient) -> None:
-    await make_type(admin, "Contract", collects_fields=True, field_labels="Signed by")
+    await make_type(admin, "Contract", collects_fields=True, field_labels="Signed by", max_files=3)
     for name in ("Passport", "Old", "Spare"):
         await make_type(admin, name)
     await make_type(admin, "Report", upload_mode="admin_only")
@@ -148,6 +148,11 @@ async def _fill(http: httpx.AsyncClient, scenario: Scenario, customer: str) -> N
             **upload_of(upload_bytes(customer), f"{customer}.pdf", **values),
         )
         assert response.status_code == 201, response.text
+    added = await clients["customer"].post(
+        f"{document_path('customer', customer, 'contract')}/files",
+        **upload_of(upload_bytes(customer), f"{customer}.pdf"),
+    )
+    assert added.status_code == 201, added.text
     for audience, client in clients.items():
         path = f"{document_path(audience, customer, 'contract')}/uploads"
         for name in (customer, f"cancelled by {customer}"):

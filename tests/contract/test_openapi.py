@@ -202,6 +202,7 @@ class TestOperations:
 
     def test_ids_are_api_verb_noun(self) -> None:
         verbs = "list|read|create|put|update|delete|upload|save|copy|revoke|order|complete"
+        verbs += "|add|remove"
         for (_, path), operation in AUDIENCE_OPERATIONS.items():
             audience = path.split("/")[2]
             assert re.fullmatch(rf"{audience}_({verbs})(_[a-z]+)+", operation["operationId"])

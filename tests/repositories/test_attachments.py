@@ -22,7 +22,7 @@ from docvault.domain.customers import Customer
 from docvault.domain.documents import Document
 from docvault.domain.idempotency import StoredResponse
 from docvault.domain.scans import ScanState
-from docvault.repositories.attachments import NewFile, NewVersion
+from docvault.repositories.attachments import KeptFile, NewFile, NewVersion
 from docvault.repositories.idempotency_keys import Completion, KeyHolder
 from docvault.services.blobs import new_reservation
 from docvault.services.resources import Resources
@@ -254,3 +254,45 @@ async def test_attach_fails_for_unexpected_document(
     attempt = await prepare(resources)
     attempt.version = dataclasses.replace(attempt.version, document=claim(attempt.version.document))
     assert not await attempt.attach()
+
+
+class TestKeepFiles:
+    """AttachmentRepository.keep_files()."""
+
+    @pytest.fixture
+    async def attached(self, customer: httpx.AsyncClient, resources: Resources) -> Attempt:
+        """A second version that is attached and keeps the file of the first one."""
+        assert (await customer.put(PATH, **upload_of())).status_code == 201
+        attempt = await prepare(resources)
+        version, replaced = attempt.version, attempt.version.document.version
+        assert replaced is not None
+        attempt.version = dataclasses.replace(
+            version,
+            files=[dataclasses.replace(version.files[0], number=2)],
+            kept=[KeptFile(replaced.files[0])],
+        )
+        assert await attempt.attach()
+        return attempt
+
+    async def keep(self, attempt: Attempt, context: RequestContext) -> None:
+        async with attempt.resources.transaction(context) as uow:
+            await uow.attachments.keep_files(attempt.version)
+
+    @pytest.mark.req("B-190")
+    async def test_kept_file_has_facts_and_blob_of_its_original(self, attached: Attempt) -> None:
+        await attached.run("UPDATE document_files SET scan = 'infected', failed_pages = '{3}'")
+        await self.keep(attached, attached.resources.system_context())
+        columns = "blob_id, filename, sha256, pages, scan, failed_pages"
+        files = (
+            f"SELECT {columns} FROM document_files JOIN document_versions v ON v.id = version_id"
+        )
+        original = await attached.run(f"{files} WHERE v.number = 1")
+        assert (
+            await attached.run(f"{files} WHERE v.number = 2 AND document_files.number = 1")
+            == original
+        )
+
+    async def test_files_of_another_customer_are_not_kept(self, attached: Attempt) -> None:
+        before = await attached.everything()
+        await self.keep(attached, customer_context(new_id()))
+        assert await attached.everything() == before

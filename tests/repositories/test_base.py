@@ -35,7 +35,7 @@ TABLES = ("customers", "documents", "document_versions", "blobs", "upload_sessio
 Use = Callable[[UnitOfWork, SimpleNamespace], Awaitable[Any]]
 
 # Tested in test_attachments.py.
-TRIED_ELSEWHERE = {"AttachmentRepository.attach"}
+TRIED_ELSEWHERE = {"AttachmentRepository.attach", "AttachmentRepository.keep_files"}
 ONLY_C_1 = CustomerFilter(search="c-1")
 
 
@@ -50,7 +50,7 @@ USES: dict[str, Use] = {
     "BlobRepository.count_pending": lambda uow, ids: uow.blobs.count_pending(ids.customer),
     "BlobRepository.mark_stored": lambda uow, ids: uow.blobs.mark_stored([ids.pending_blob]),
     "BlobRepository.places": lambda uow, ids: uow.blobs.places([ids.blob_key]),
-    "BlobRepository.queue_deletion": lambda uow, ids: uow.blobs.queue_deletion([ids.blob]),
+    "BlobRepository.queue_deletion": lambda uow, ids: uow.blobs.queue_deletion([ids.pending_blob]),
     "BlobRepository.queue_refused": lambda uow, ids: uow.blobs.queue_refused(ids.pending_blob),
     "CustomerDocumentsRepository.find": lambda uow, _: uow.customer_documents.find(
         "c-1", DocumentSelection("one", "contract")

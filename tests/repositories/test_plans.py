@@ -51,6 +51,8 @@ INSERT INTO document_files (
     has_active_content, scan, preview_failed
 )
     SELECT id, id, id, 1, 'a.pdf', 'application/pdf', 1, '', false, 'clean', false FROM filled;
+INSERT INTO previews (file_id, size, blob_id, media_type)
+    SELECT id, 'medium', id, 'image/png' FROM filled;
 INSERT INTO audit_events (id, actor_kind, actor_id, action, result)
     SELECT id, 'customer', 'c-' || customer, 'document.upload', 'ok' FROM filled;
 INSERT INTO events (id, type, customer_id, data, position)

@@ -2,6 +2,7 @@
 
 from docvault.domain.actors import Actor, ApiKeyActor, CustomerActor
 from docvault.domain.document_types import DocumentType, UploadMode
+from docvault.domain.documents import Document
 from docvault.domain.scopes import Scope
 from docvault.errors import AdminOnlyDocument, DeleteNotAllowed, DocvaultError, InsufficientScope
 
@@ -42,7 +43,34 @@ def require_write(actor: Actor, document_type: DocumentType) -> None:
         raise refusal
 
 
+def may_delete(actor: Actor, document: Document, *, customer_may_delete: bool) -> bool:
+    """Return whether the actor can delete the document: there is a file, and they may.
+
+    Integrations have no operation for it.
+    """
+    if document.version is None or isinstance(actor, ApiKeyActor):
+        return False
+    if isinstance(actor, CustomerActor):
+        return customer_may_delete and document.type.upload_mode is UploadMode.OPTIONAL
+    return True
+
+
 def require_customer_delete(document_type: DocumentType, *, customer_may_delete: bool) -> None:
     """Raise unless customers may delete documents of this type (A-19)."""
     if not customer_may_delete or document_type.upload_mode is not UploadMode.OPTIONAL:
         raise DeleteNotAllowed
+
+
+def may_edit_fields(actor: Actor, document: Document) -> bool:
+    """Return whether the actor can change field values without sending a file."""
+    return (
+        bool(document.type.asked_fields)
+        and may_write(actor, document.type)
+        and not needs_file(actor, document)
+    )
+
+
+def needs_file(actor: Actor, document: Document) -> bool:
+    """Return whether values have to wait for a file (A-11)."""
+    is_required = document.type.upload_mode is UploadMode.REQUIRED
+    return document.version is None and is_required and isinstance(actor, CustomerActor)

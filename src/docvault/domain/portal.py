@@ -9,6 +9,7 @@ class PortalSwitches:
 
     section_enabled: bool
     gate_enabled: bool
+    customer_may_delete: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class UploadSession:
     sha256: str
     filename: str
     field_values: Mapping[str, str | None]
+    # Whether the file is added to those of the document.
+    appends: bool
     created_by_kind: str
     created_by_id: str
     expires_at: datetime

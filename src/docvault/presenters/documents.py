@@ -7,7 +7,7 @@ from docvault.context import RequestContext
 from docvault.domain.actors import Staff
 from docvault.domain.document_status import status, upload_state
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
-from docvault.domain.permissions import may_write
+from docvault.domain.permissions import may_delete, may_edit_fields, may_write
 from docvault.domain.previews import can_preview
 from docvault.presenters.document_types import present_requested_type
 from docvault.schemas.documents import (
@@ -78,6 +78,10 @@ def _common_members(document: Document, context: RequestContext) -> dict[str, An
         "files": [_present_file(file) for file in version.files] if version else [],
         "field_values": document.shown_values,
         "can_upload": may_write(context.actor, document.type),
+        "can_edit_fields": may_edit_fields(context.actor, document),
+        "can_delete": may_delete(
+            context.actor, document, customer_may_delete=context.customer_may_delete
+        ),
     }
 
 

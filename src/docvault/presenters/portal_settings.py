@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from docvault.domain.customers import Customer
 from docvault.domain.document_status import totals
 from docvault.domain.documents import Document
 from docvault.domain.gate import evaluate_gate
@@ -34,10 +35,13 @@ def present_portal_settings(settings: PortalSettings) -> PortalSettingsRead:
     )
 
 
-def present_portal(settings: PortalSettings, documents: Sequence[Document]) -> PortalRead:
+def present_portal(
+    settings: PortalSettings, customer: Customer, documents: Sequence[Document]
+) -> PortalRead:
     """Present what a customer's front end needs."""
     html = settings.introduction_html
     return PortalRead(
+        name=customer.data.name,
         section_enabled=settings.section_enabled,
         introduction=None if html is None else PortalIntroduction(html=html),
         gate=present_gate(evaluate_gate(documents, enforced=settings.gate_enabled)),

@@ -12,10 +12,10 @@ from uuid import UUID
 from psycopg import IntegrityError
 from psycopg.types.json import Json, Jsonb
 
-from docvault.db.prepared_statements import jsonb
+from docvault.db.prepared_statements import NoRow, jsonb
 from docvault.db.tables import new_id
 from docvault.domain.audit import NewAuditEvent
-from docvault.domain.documents import Document
+from docvault.domain.documents import Document, StoredFile
 from docvault.domain.scans import ScanState
 from docvault.errors import DocumentTypeNotFound
 from docvault.repositories.base import Repository
@@ -29,6 +29,7 @@ class _Attached:
 
 
 _ATTACH = load_statement("attach_version", _Attached)
+_KEEP_FILES = load_statement("keep_files", NoRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,14 @@ _FILE_FIELDS = tuple(one.name for one in fields(NewFile))
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of the replaced version that is also in the new one; they share their bytes."""
+
+    file: StoredFile
+    id: UUID = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, slots=True)
 class NewVersion:
     """An upload to attach, and the document as it was when that was decided."""
 
@@ -66,6 +75,8 @@ class NewVersion:
     uploaded_by_id: str
     field_values: dict[str, str]
     files: Sequence[NewFile]
+    # Its first files, which `keep_files` adds in the transaction of `attach`.
+    kept: Sequence[KeptFile] = ()
 
     @property
     def number(self) -> int:
@@ -127,6 +138,18 @@ class AttachmentRepository(Repository):
         except IntegrityError as error:
             raise DocumentTypeNotFound from error
         return rows[0].is_attached
+
+    async def keep_files(self, version: NewVersion) -> None:
+        """Add the files that the new version keeps; the document is locked."""
+        await self._rows(
+            _KEEP_FILES,
+            {
+                "customer_id": self._reachable_id(version.customer_id),
+                "version_id": version.id,
+                "ids": [kept.file.id for kept in version.kept],
+                "new_ids": [kept.id for kept in version.kept],
+            },
+        )
 
 
 def _file_record(file: NewFile) -> dict[str, Any]:

@@ -170,14 +170,20 @@ class BlobRepository(Repository):
     async def queue_deletion(
         self, blob_ids: Sequence[UUID], *, wait: timedelta = timedelta(0)
     ) -> None:
-        """Queue blobs for deletion; nothing may refer to them any more (D5).
+        """Queue those of the blobs for deletion that nothing refers to any more (D5).
 
-        Blobs that a database backup may refer to wait for as long as backups are used (D8).
+        A version that keeps files of an earlier one shares their blobs with it. Blobs that a
+        database backup may refer to wait for as long as backups are used (D8).
         """
+        is_used = or_(
+            select(DocumentFileRow.id).where(DocumentFileRow.blob_id == BlobRow.id).exists(),
+            select(PreviewRow.file_id).where(PreviewRow.blob_id == BlobRow.id).exists(),
+        )
         await self._session.execute(
             update(BlobRow)
-            .where(BlobRow.id.in_(blob_ids), self._reachable(BlobRow.customer_id))
+            .where(BlobRow.id.in_(blob_ids), ~is_used, self._reachable(BlobRow.customer_id))
             .values(state="delete_queued", expires_at=func.now() + wait if wait else None)
+            .execution_options(synchronize_session=False)
         )
 
     async def queue_refused(self, blob_id: UUID) -> None:
@@ -339,6 +345,8 @@ class BlobRepository(Repository):
             .join(DocumentTypeRow, DocumentTypeRow.id == DocumentRow.document_type_id)
             .join(CustomerRow, CustomerRow.id == DocumentRow.customer_id)
             .where(BlobRow.key.in_(keys), self._reachable(BlobRow.customer_id))
+            # Of versions that share a blob, the newest.
+            .order_by(DocumentVersionRow.number)
         )
         rows = await self._session.execute(query)
         return {

@@ -144,7 +144,9 @@ def _to_customer_documents(
     documents: Sequence[Document],
     upload: OpenedUpload | None = None,
 ) -> CustomerDocuments:
-    switches = PortalSwitches(record.section_enabled, record.gate_enabled)
+    switches = PortalSwitches(
+        record.section_enabled, record.gate_enabled, record.customer_may_delete
+    )
     return CustomerDocuments(to_customer(record), switches, documents, upload)
 
 

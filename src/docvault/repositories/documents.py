@@ -137,7 +137,7 @@ class DocumentRepository(Repository):
     async def remove_versions(self, document_id: UUID, *, keep: int = 0) -> list[UUID]:
         """Remove all but the newest `keep` versions of each kind of uploader.
 
-        Return the blobs that are no longer needed. Kinds are counted separately, so that
+        Return the blobs of what was removed. Kinds are counted separately, so that
         replacements by a customer cannot displace versions of staff or an integration.
         """
         places = (

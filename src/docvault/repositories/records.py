@@ -30,6 +30,7 @@ class PortalCustomerRecord(CustomerRecord):
 
     section_enabled: bool
     gate_enabled: bool
+    customer_may_delete: bool
 
 
 @dataclass

@@ -110,14 +110,16 @@ class ScanRepository(Repository):
         ]
 
     async def save(self, file_id: UUID, verdict: ScanVerdict) -> bool:
-        """Save a verdict; False if the file is deleted."""
-        statement = (
+        """Save a verdict for all files with these bytes; False if the file is deleted."""
+        blob = select(DocumentFileRow.blob_id).where(DocumentFileRow.id == file_id)
+        saved = await self._session.scalars(
             update(DocumentFileRow)
-            .where(DocumentFileRow.id == file_id)
+            .where(DocumentFileRow.blob_id == blob.scalar_subquery())
             .values(scan=verdict.state, scanned_with=verdict.scanned_with)
             .returning(DocumentFileRow.id)
+            .execution_options(synchronize_session=False)
         )
-        return await self._session.scalar(statement) is not None
+        return file_id in saved.all()
 
     async def advance(self, position: UUID) -> None:
         """Record that the pass has handled a file and all newer ones."""

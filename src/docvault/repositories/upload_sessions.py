@@ -38,6 +38,7 @@ class UploadSessionRepository(Repository):
         blob_id: UUID,
         filename: str,
         field_values: FieldValueChanges,
+        appends: bool,
         created_by: Actor,
     ) -> UploadSession:
         """Open a session for a reserved blob; raises `DocumentTypeNotFound`."""
@@ -49,6 +50,7 @@ class UploadSessionRepository(Repository):
             blob_id=blob_id,
             filename=filename,
             field_values=dict(field_values),
+            appends=appends,
             created_by_kind=created_by.kind,
             created_by_id=created_by.id,
             expires_at=func.now() + SESSION_LIFETIME,
@@ -144,6 +146,7 @@ def _to_session(row: UploadSessionRow, blob: BlobRow, state: str) -> UploadSessi
         sha256=blob.sha256,
         filename=row.filename,
         field_values=row.field_values,
+        appends=row.appends,
         created_by_kind=row.created_by_kind,
         created_by_id=row.created_by_id,
         expires_at=row.expires_at,

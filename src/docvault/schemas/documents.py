@@ -150,15 +150,21 @@ _DOCUMENT_EXAMPLE: dict[str, Any] = {
     ],
     "field_values": {"date-of-issue": "2024-05-02"},
     "can_upload": True,
+    "can_edit_fields": True,
 }
-DOCUMENT_EXAMPLE = {**_DOCUMENT_EXAMPLE, "uploaded_by": {"kind": "customer"}}
+DOCUMENT_EXAMPLE = {
+    **_DOCUMENT_EXAMPLE,
+    "can_delete": False,
+    "uploaded_by": {"kind": "customer"},
+}
 ADMIN_DOCUMENT_EXAMPLE = {
     **_DOCUMENT_EXAMPLE,
+    "can_delete": True,
     "uploaded_by": {"kind": "customer", "id": "c-1042"},
 }
 
 
-class _DocumentRead(OutputModel):
+class _DocumentRead(StoredOutputModel):
     type: RequestedDocumentType
     upload_state: UploadState
     status: Annotated[
@@ -178,7 +184,19 @@ class _DocumentRead(OutputModel):
     uploaded_at: UtcTime | None
     files: list[FileRead]
     field_values: FieldValues
-    can_upload: bool
+    can_upload: Annotated[
+        bool, Field(description="Whether you may upload, replace, add and remove files.")
+    ]
+    can_edit_fields: Annotated[
+        bool,
+        Field(
+            description="Whether you can change field values without sending a file: there are "
+            "fields, you may, and a customer has sent the file of a required document."
+        ),
+    ] = False
+    can_delete: Annotated[
+        bool, Field(description="Whether you can delete the document: it has a file, and you may.")
+    ] = False
 
 
 class DocumentRead(_DocumentRead):
@@ -247,6 +265,13 @@ class DocumentCopy(InputModel):
     )
 
     source: Annotated[CopySource, Field(alias="from")]
+
+
+class FileUpload(PatchModel):
+    """The parts of an upload of one more file (`multipart/form-data`)."""
+
+    file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
+    field_values: FieldValuesInput = {}
 
 
 class DocumentUpload(PatchModel):

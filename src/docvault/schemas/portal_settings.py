@@ -60,6 +60,9 @@ class PortalIntroduction(OutputModel):
 class PortalRead(OutputModel):
     """The data a front end needs to show the documents section."""
 
+    name: Annotated[
+        str | None, Field(description="The customer's own name.", examples=["Ada Lovelace"])
+    ]
     section_enabled: bool
     introduction: PortalIntroduction | None
     gate: GateRead

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
 from docvault.schemas.base import OutputModel, PatchModel, SafeText, UtcTime
 from docvault.schemas.documents import FieldValuesInput
@@ -38,6 +38,13 @@ class UploadCreate(PatchModel):
         Field(description="The SHA-256 of the file, in hexadecimal."),
     ]
     field_values: FieldValuesInput = {}
+    append: Annotated[
+        StrictBool,
+        Field(
+            description="Whether the file is added to the files of the document; otherwise it "
+            "replaces them."
+        ),
+    ] = False
 
 
 class UploadCreated(OutputModel):

@@ -1,23 +1,29 @@
 """Making stored bytes the current version of a document."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NoReturn
 from uuid import UUID
 
 from docvault.context import RequestContext
 from docvault.db.tables import new_id
-from docvault.domain.accepted_files import check_accepted
-from docvault.domain.audit import AuditAction, NewAuditEvent, difference
+from docvault.domain.accepted_files import check_accepted, check_number
+from docvault.domain.audit import AuditAction, AuditedFile, NewAuditEvent, difference
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
 from docvault.domain.events import document_states
 from docvault.domain.field_values import FieldValueChanges, merge_values
 from docvault.domain.media_types import PREVIEWABLE_MEDIA_TYPES
 from docvault.domain.permissions import require_write
-from docvault.errors import DatabaseUnavailable, ServiceUnavailable, StorageUnavailable
+from docvault.errors import (
+    DatabaseUnavailable,
+    FileNotFound,
+    FileRequired,
+    ServiceUnavailable,
+    StorageUnavailable,
+)
 from docvault.observability import metrics
-from docvault.repositories.attachments import NewFile, NewVersion
+from docvault.repositories.attachments import KeptFile, NewFile, NewVersion
 from docvault.repositories.idempotency_keys import Completion
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services import quotas
@@ -47,6 +53,10 @@ class Attachment:
     action: AuditAction | None = None
     # The upload session that brought the bytes; it ends in the same transaction.
     session_id: UUID | None = None
+    # Whether the files are added to those of the current version.
+    appends: bool = False
+    # The number of a file that is removed from those of the current version.
+    removes: int | None = None
     version_id: UUID = field(default_factory=new_id)
 
     @property
@@ -55,9 +65,27 @@ class Attachment:
         return [file.blob_id for file in self.files]
 
     def may_skip_locks(self, document: Document, keep_versions: int) -> bool:
-        """Whether attaching is all there is to do: no session to close, no version to prune."""
+        """Whether attaching is all there is to do: no session, no kept file, no old version."""
         # There are never more versions than the highest number.
-        return self.session_id is None and document.last_version < keep_versions
+        is_short = document.last_version < keep_versions
+        return is_short and self.session_id is None and not self.kept_files(document)
+
+    def kept_files(self, document: Document) -> Sequence[StoredFile]:
+        """Return the files of the current version that the new one keeps.
+
+        Raises `FileNotFound`, and `FileRequired` if none would be left.
+        """
+        current = document.version.files if document.version else ()
+        if self.appends:
+            return current
+        if self.removes is None:
+            return ()
+        kept = [file for file in current if file.number != self.removes]
+        if len(kept) == len(current):
+            raise FileNotFound
+        if not kept:
+            raise FileRequired("The only file cannot be removed. Delete the document instead.")
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +122,7 @@ async def attach_files(
             raise
     except Exception:
         # A signed URL could write the bytes of a session again: those blobs expire instead.
-        if attachment.session_id is None:
+        if attachment.files and attachment.session_id is None:
             await abandon_blobs(resources, attachment.blob_ids)
         raise
     metrics.FILES_STORED.inc(len(attachment.files))
@@ -106,6 +134,7 @@ def _plan(context: RequestContext, attachment: Attachment, document: Document) -
     target = attachment.target
     require_write(context.actor, document.type)
     check_preconditions(target.preconditions, document, context)
+    kept = [KeptFile(file) for file in attachment.kept_files(document)]
     version = NewVersion(
         id=attachment.version_id,
         document=document,
@@ -115,10 +144,13 @@ def _plan(context: RequestContext, attachment: Attachment, document: Document) -
         uploaded_by_kind=context.actor.kind,
         uploaded_by_id=context.actor.id,
         field_values=merge_values(document.type, document.field_values, attachment.field_values),
-        files=attachment.files,
+        files=[replace(file, number=len(kept) + file.number) for file in attachment.files],
+        kept=kept,
     )
     saved = saved_document(
-        _with_version(document, version), context, created=document.version is None
+        _with_version(document, version),
+        context,
+        created=document.version is None or attachment.appends,
     )
     return _Plan(
         version,
@@ -135,11 +167,14 @@ async def _attach_unlocked(resources: Resources, context: RequestContext, plan: 
 
 async def _execute(uow: UnitOfWork, plan: _Plan) -> bool:
     """Attach in one statement; False if the document has changed since it was read."""
+    version = plan.version
+    media_types = [file.media_type for file in version.files]
+    media_types += [kept.file.media_type for kept in version.kept]
     return await uow.attachments.attach(
-        plan.version,
+        version,
         plan.event,
         completion=plan.completion,
-        has_previews=any(file.media_type in PREVIEWABLE_MEDIA_TYPES for file in plan.version.files),
+        has_previews=any(media_type in PREVIEWABLE_MEDIA_TYPES for media_type in media_types),
     )
 
 
@@ -149,6 +184,12 @@ async def _lock(uow: UnitOfWork, attachment: Attachment) -> Document:
     document = await lock_document(uow, target.customer, target.key)
     # The type may accept less than when the files were checked.
     check_accepted(document.type, attachment.files, settings, pointer=None)
+    if attachment.appends:
+        total = len(attachment.kept_files(document)) + len(attachment.files)
+        check_number(document.type, total, pointer=None)
+    if attachment.removes is not None:
+        # Every version has a copy of the values.
+        await quotas.check_values(uow, target.customer.id)
     if attachment.session_id:
         if not await uow.upload_sessions.complete(attachment.session_id):
             raise SessionClosed
@@ -162,6 +203,8 @@ async def _attach_locked(uow: UnitOfWork, plan: _Plan) -> None:
     if not await _execute(uow, plan):
         await _explain_failure(uow, plan)
     settings, version = uow.context.settings, plan.version
+    if version.kept:
+        await uow.attachments.keep_files(version)
     document_id = await uow.documents.lock(version.customer_id, version.document.type.id)
     unneeded = await uow.documents.remove_versions(document_id, keep=settings.keep_versions)
     if unneeded:
@@ -182,24 +225,44 @@ def _event(
     context: RequestContext, attachment: Attachment, version: NewVersion, saved: Document
 ) -> NewAuditEvent:
     document = version.document
-    is_new = document.version is None
-    action = AuditAction.DOCUMENT_UPLOAD if is_new else AuditAction.DOCUMENT_REPLACE
     return context.audit_event(
-        attachment.action or action,
+        attachment.action or _action(attachment, document),
         customer=attachment.target.customer,
         document_type=document.type.key,
         version=version.number,
         changes=difference(
             {"field_values": document.field_values}, {"field_values": version.field_values}
         ),
-        files=version.files,
+        files=_audited_files(attachment, version),
         event_data=document_states(saved),
     )
 
 
+def _action(attachment: Attachment, document: Document) -> AuditAction:
+    if document.version is None:
+        return AuditAction.DOCUMENT_UPLOAD
+    if attachment.appends:
+        return AuditAction.DOCUMENT_ADD_FILE
+    if attachment.removes is not None:
+        return AuditAction.DOCUMENT_REMOVE_FILE
+    return AuditAction.DOCUMENT_REPLACE
+
+
+def _audited_files(attachment: Attachment, version: NewVersion) -> Sequence[AuditedFile]:
+    """Return what was sent, or what was removed."""
+    replaced = version.document.version
+    if attachment.removes is None or replaced is None:
+        return version.files
+    return [file for file in replaced.files if file.number == attachment.removes]
+
+
 def _with_version(document: Document, version: NewVersion) -> Document:
     """Return the document as it will be with the version attached."""
-    files = tuple(
+    kept = [
+        replace(kept.file, id=kept.id, number=number)
+        for number, kept in enumerate(version.kept, start=1)
+    ]
+    files = [
         StoredFile(
             id=file.id,
             number=file.number,
@@ -217,7 +280,7 @@ def _with_version(document: Document, version: NewVersion) -> Document:
             blob_key="",
         )
         for file in version.files
-    )
+    ]
     current = DocumentVersion(
         id=version.id,
         number=version.number,
@@ -225,7 +288,7 @@ def _with_version(document: Document, version: NewVersion) -> Document:
         uploaded_by_kind=version.uploaded_by_kind,
         uploaded_by_id=version.uploaded_by_id,
         field_values=version.field_values,
-        files=files,
+        files=(*kept, *files),
     )
     return Document(document.type, current, version.field_values, version.number)
 

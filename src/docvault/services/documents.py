@@ -5,11 +5,10 @@ from dataclasses import replace
 from docvault.domain.actors import CustomerActor, Staff
 from docvault.domain.audit import AuditAction, difference
 from docvault.domain.customers import Customer
-from docvault.domain.document_types import UploadMode
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
 from docvault.domain.events import document_states
 from docvault.domain.field_values import FieldValueChanges, merge_values
-from docvault.domain.permissions import require_customer_delete, require_write
+from docvault.domain.permissions import needs_file, require_customer_delete, require_write
 from docvault.domain.scans import is_quarantined
 from docvault.errors import DocumentQuarantined, DocumentTypeNotFound, FileNotFound, FileRequired
 from docvault.repositories.jobs import JobName
@@ -57,8 +56,7 @@ async def update_field_values(
     check_preconditions(target.preconditions, document, uow.context)
     require_write(actor, document.type)
     merged = merge_values(document.type, document.field_values, changes)
-    is_required = document.type.upload_mode is UploadMode.REQUIRED
-    if document.version is None and is_required and isinstance(actor, CustomerActor):
+    if needs_file(actor, document):
         raise FileRequired(pointer="/file")
     if merged == document.field_values:
         return document, False

@@ -27,7 +27,7 @@ class SaveTarget:
 
 @dataclass(frozen=True, slots=True)
 class SavedDocument:
-    """A saved document as its actor sees it; `created` when it had no file before."""
+    """A saved document as its actor sees it; `created` if its first or one more file was added."""
 
     document: Document
     created: bool

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from docvault.context import RequestContext
-from docvault.domain.accepted_files import check_size
+from docvault.domain.accepted_files import check_number, check_size
 from docvault.domain.audit import AuditAction
 from docvault.domain.document_types import DocumentType
 from docvault.domain.documents import Document
@@ -119,6 +119,7 @@ async def create_session(
             blob_id=reservation.id,
             filename=filename,
             field_values=data.field_values,
+            appends=data.append,
             created_by=context.actor,
         )
         await uow.audit(AuditAction.UPLOAD_CREATE, customer=customer, document_type=target.key)
@@ -201,7 +202,9 @@ async def complete_session(
     check_size(document.type, session.size_bytes, resources.settings, pointer=None)
     merge_values(document.type, document.field_values, session.field_values)
     file = await _checked_file(resources, context, target.customer.id, document.type, session)
-    attachment = Attachment(target, [file], session.field_values, session_id=session.id)
+    attachment = Attachment(
+        target, [file], session.field_values, session_id=session.id, appends=session.appends
+    )
     try:
         return await attach_files(resources, context, attachment)
     except SessionClosed:
@@ -245,6 +248,8 @@ def _check_declared(document: Document, data: UploadCreate, settings: Settings) 
     if data.size_bytes == 0:
         raise EmptyFile(pointer="/size_bytes")
     check_size(document.type, data.size_bytes, settings, pointer="/size_bytes")
+    if data.append and document.version:
+        check_number(document.type, len(document.version.files) + 1, pointer="/append")
     merge_values(document.type, document.field_values, data.field_values)
     return check_filename(data.filename, pointer="/filename")
 

@@ -50,11 +50,15 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The files and values of one upload, and the blob held for the first file."""
+    """The files and values of one upload, and the blob held for the first file.
+
+    `appends`: the files are added to those of the document.
+    """
 
     files: Sequence[ReceivedFile]
     field_values: FieldValueChanges = field(default_factory=dict)
     held: HeldBlob | None = None
+    appends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ async def save_submission(
     """
     prepared = await prepare(resources, target.customer.id, document, submission)
     files = await store(resources, context, target.customer.id, prepared, submission.held)
-    return await complete(resources, context, target, document, files, submission.field_values)
+    attachment = Attachment(target, files, submission.field_values, appends=submission.appends)
+    return await attach_files(resources, context, attachment, document)
 
 
 async def prepare(
@@ -98,7 +103,8 @@ async def prepare(
     files = submission.files
     if not files:
         raise FileRequired(pointer="/file")
-    check_number(document.type, len(files), pointer="/file")
+    present = document.version.files if document.version and submission.appends else ()
+    check_number(document.type, len(present) + len(files), pointer="/file")
     for file in files:
         # The receiver enforces this too, except in a batch, whose files share one limit.
         check_size(document.type, file.spooled.size_bytes, resources.settings, pointer="/file")
@@ -151,18 +157,6 @@ async def store(
         )
         for number, (blob_id, file) in enumerate(zip(blob_ids, prepared, strict=True), start=1)
     ]
-
-
-async def complete(
-    resources: Resources,
-    context: RequestContext,
-    target: SaveTarget,
-    document: Document,
-    files: Sequence[NewFile],
-    field_values: FieldValueChanges,
-) -> SavedDocument:
-    """Attach stored files to the document, in one transaction with all that follows from it."""
-    return await attach_files(resources, context, Attachment(target, files, field_values), document)
 
 
 async def _inspect(

@@ -78,6 +78,8 @@ class TestList:
             "files": [],
             "field_values": {},
             "can_upload": True,
+            "can_edit_fields": False,
+            "can_delete": False,
         }
 
     @pytest.mark.req("R-040", "R-047", "R-050")

@@ -29,11 +29,11 @@ class TestRead:
         portal = response.json()
         assert portal.pop("gate").pop("evaluated_at")
         assert portal == {
+            "name": None,
             "section_enabled": True,
             "introduction": None,
             "documents": {"uploaded": 0, "missing": 2, "required_missing": 1},
         }
-        assert "etag" not in response.headers
 
     async def test_embedded_gate_equals_gate_endpoint(
         self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
@@ -43,6 +43,14 @@ class TestRead:
         gate = (await customer.get("/v1/customer/gate")).json()
         assert portal | {"evaluated_at": ""} == gate | {"evaluated_at": ""}
         assert (portal["decision"], portal["missing"]) == ("blocked", ["identity-card"])
+
+    @pytest.mark.req("B-195")
+    async def test_portal_has_own_name(
+        self, admin: httpx.AsyncClient, customer: httpx.AsyncClient
+    ) -> None:
+        response = await admin.patch("/v1/admin/customers/c-1", json={"name": "Ada"})
+        assert response.status_code == 200
+        assert (await customer.get(PORTAL)).json()["name"] == "Ada"
 
     @pytest.mark.req("R-071", "R-072")
     async def test_introduction_is_sanitized_html(

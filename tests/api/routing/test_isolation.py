@@ -125,7 +125,24 @@ EXCEPTIONS: dict[tuple[str, str], Expected] = {
     ("customer_delete_document", "admin-only type"): (403, "delete-not-allowed"),
     **{
         (f"customer_{operation}", "admin-only type"): ADMIN_ONLY
-        for operation in ("upload_document", "update_document", "create_upload", "complete_upload")
+        for operation in (
+            "upload_document",
+            "update_document",
+            "add_file",
+            "remove_file",
+            "create_upload",
+            "complete_upload",
+        )
+    },
+    # The other types accept one file, and have it.
+    **{
+        (f"{audience}_{verb}_file", kind): refusal
+        for audience, kind in (
+            ("admin", "admin-only type"),
+            ("admin", "archived type"),
+            ("integration", "admin-only type"),
+        )
+        for verb, refusal in (("add", (422, "too-many-files")), ("remove", (404, "file-not-found")))
     },
     **{
         (f"{audience}_update_document", "admin-only type"): NO_FIELDS
@@ -147,6 +164,7 @@ EXCEPTIONS: dict[tuple[str, str], Expected] = {
 }
 WRITES_DOCUMENTS = {"integration_upload_document", "integration_create_upload"}
 WRITES_DOCUMENTS |= {"integration_update_document", "integration_complete_upload"}
+WRITES_DOCUMENTS |= {"integration_add_file", "integration_remove_file"}
 LACK_ADMIN_ONLY = {
     "key with documents:write alone",
     f"key without {Scope.DOCUMENTS_WRITE_ADMIN_ONLY}",
@@ -300,6 +318,7 @@ AUDIT_TABLES = {"audit_events", "audit_details"}
 # A customer's upload is counted even when it is rejected.
 COUNTED = {"customer_upload_document", "customer_save_document_batch", "customer_create_upload"}
 COUNTED |= {"customer_complete_upload", "customer_update_document"}
+COUNTED |= {"customer_add_file", "customer_remove_file"}
 COUNTS = {"rate_limits"}
 # The ids of all rows of a customer.
 ALL_IDS = """

@@ -115,7 +115,10 @@ async def admin_read_document(request: DocumentRequest) -> Response:
     )
 )
 async def admin_upload_document(request: DocumentRequest) -> Response:
-    """Upload a file on behalf of the customer, whatever the upload mode."""
+    """Upload files on behalf of the customer, whatever the upload mode.
+
+    They replace all present ones.
+    """
     return await upload_document(request)
 
 

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from docvault.api.customer import (
     content_urls,
     document_batches,
+    document_files,
     documents,
     gate,
     portal,
@@ -15,6 +16,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     portal.router,
     documents.router,
     content_urls.router,
+    document_files.router,
     upload_sessions.router,
     document_batches.router,
     gate.router,

@@ -86,7 +86,7 @@ async def customer_read_document(request: DocumentRequest) -> Response:
     )
 )
 async def customer_upload_document(request: DocumentRequest) -> Response:
-    """Upload a file, optionally with field values."""
+    """Upload files, which replace all present ones, optionally with field values."""
     return await upload_document(request)
 
 

@@ -21,6 +21,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
     )
 )
 async def customer_read_portal(request: DocumentsRequest) -> Response:
-    """Get whether the portal is enabled, with its introduction, the gate status and counts."""
+    """Get whose portal it is, whether it is enabled, its introduction, the gate and counts."""
     row = await portal_settings.read_portal_settings(request.uow)
-    return list_response(request, present_portal(row, request.documents), TIME_OF_GATE)
+    shown = present_portal(row, request.customer, request.documents)
+    return list_response(request, shown, TIME_OF_GATE)

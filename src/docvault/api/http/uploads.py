@@ -106,11 +106,16 @@ async def receive_parts(request: ApiRequest, limits: PartLimits) -> AsyncIterato
 
 
 @asynccontextmanager
-async def receive_submission(request: DocumentRequest) -> AsyncIterator[Submission]:
-    """Receive the files and values of one document; sets the request's fingerprint."""
+async def receive_submission(
+    request: DocumentRequest, *, appends: bool = False
+) -> AsyncIterator[Submission]:
+    """Receive the files and values of one document; sets the request's fingerprint.
+
+    To add to the files of the document, one file is sent.
+    """
     settings, document_type = request.resources.settings, request.document.type
     limits = PartLimits(
-        max_files=document_type.max_files,
+        max_files=1 if appends else document_type.max_files,
         max_file_bytes=max_file_bytes(document_type, settings),
         body_bytes=_max_body_bytes(document_type, settings),
         file_names=frozenset({FILE_PART}),
@@ -122,7 +127,7 @@ async def receive_submission(request: DocumentRequest) -> AsyncIterator[Submissi
         # HTML forms send an input that was left blank as an empty part.
         values = {} if not raw else parse_part(_FIELD_VALUES, raw, VALUES_PART)
         held = request.upload.blob if request.upload else None
-        yield Submission([file for _, file in parts.files], values, held)
+        yield Submission([file for _, file in parts.files], values, held, appends)
 
 
 async def check_quota_before_body(request: CustomerRequest, uow: UnitOfWork) -> None:

@@ -82,7 +82,10 @@ async def integration_read_document(request: DocumentRequest) -> Response:
     )
 )
 async def integration_upload_document(request: DocumentRequest) -> Response:
-    """Upload a file for a customer. Admin-only types also need `documents:write_admin_only`."""
+    """Upload files for a customer, which replace all present ones.
+
+    Admin-only types also need `documents:write_admin_only`.
+    """
     return await upload_document(request)
 
 

@@ -15,7 +15,7 @@ from docvault.api.http.problems import problem_examples
 from docvault.api.openapi.examples import add_examples
 from docvault.api.openapi.problem_schemas import add_item_problems, problem_schemas
 from docvault.schemas.document_batches import DocumentBatchResult, DocumentBatchUpload
-from docvault.schemas.documents import DocumentUpload
+from docvault.schemas.documents import DocumentUpload, FileUpload
 
 API_NAMES = ("admin", "customer", "integration")
 
@@ -189,7 +189,7 @@ def _unrouted_schemas() -> dict[str, Any]:
 
     FastAPI drops nulls from the document, examples included.
     """
-    incoming: list[type[BaseModel]] = [DocumentUpload, DocumentBatchUpload]
+    incoming: list[type[BaseModel]] = [DocumentUpload, FileUpload, DocumentBatchUpload]
     outgoing: list[type[BaseModel]] = [DocumentBatchResult]
     schemas: dict[str, Any] = {}
     for models, mode in ((incoming, _INPUT), (outgoing, _OUTPUT)):

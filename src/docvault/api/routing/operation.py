@@ -50,7 +50,7 @@ class Operation:
     @property
     def customer_limit(self) -> Limit:
         """The limit that counts this operation when a customer calls it."""
-        if self.action is AuditAction.DOCUMENT_UPDATE:
+        if self.action in {AuditAction.DOCUMENT_UPDATE, AuditAction.DOCUMENT_REMOVE_FILE}:
             return Limit.CUSTOMER_VALUE_CHANGES
         brings_files = self.action in {AuditAction.UPLOAD_CREATE, AuditAction.DOCUMENT_UPLOAD}
         return Limit.CUSTOMER_UPLOADS if brings_files else Limit.CUSTOMER_REQUESTS

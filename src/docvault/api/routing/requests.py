@@ -1,6 +1,7 @@
 """The request types of endpoints; the annotation of an endpoint says what the guard loads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from fastapi import Request
@@ -78,6 +79,7 @@ class CustomerRequest(ApiRequest):
         """Attach what the guard found."""
         self.customer = self.subject = found.customer
         self.portal = found.switches
+        self.context = replace(self.context, customer_may_delete=found.switches.customer_may_delete)
 
 
 class DocumentRequest(CustomerRequest):

@@ -51,7 +51,7 @@ from docvault.presenters.gate import present_gate
 from docvault.schemas.documents import DocumentUpdate
 from docvault.services import documents
 from docvault.services.saved_documents import SavedDocument, SaveTarget
-from docvault.services.uploads import save_submission
+from docvault.services.uploads import Submission, save_submission
 
 CONTENT_ERRORS: tuple[type[DocvaultError], ...] = (
     DocumentTypeNotFound,
@@ -105,15 +105,20 @@ def read_gate(request: DocumentsRequest) -> Response:
 
 async def upload_document(request: DocumentRequest) -> Response:
     """Upload or replace a document (R-042, R-055)."""
-    document = request.document
     async with receive_submission(request) as submission:
-        replay = request.claim.replay(request.fingerprint) if request.claim else None
-        if replay is not None:
-            return replay_response(replay)
-        target = save_target(request, document.type.key)
-        return saved_response(
-            await save_submission(request.resources, request.context, target, document, submission)
-        )
+        return await save_upload(request, submission)
+
+
+async def save_upload(request: DocumentRequest, submission: Submission) -> Response:
+    """Save what was received, or replay the response to the same request."""
+    replay = request.claim.replay(request.fingerprint) if request.claim else None
+    if replay is not None:
+        return replay_response(replay)
+    document = request.document
+    target = save_target(request, document.type.key)
+    return saved_response(
+        await save_submission(request.resources, request.context, target, document, submission)
+    )
 
 
 def save_target(request: CustomerRequest, key: str) -> SaveTarget:
@@ -122,7 +127,7 @@ def save_target(request: CustomerRequest, key: str) -> SaveTarget:
 
 
 def saved_response(saved: SavedDocument) -> Response:
-    """Return a saved document: 201 if it had no file before, else 200."""
+    """Return a saved document: 201 if its first or one more file was added, else 200."""
     return represented_response(saved.representation, saved.status)
 
 

@@ -28,6 +28,7 @@ from docvault.errors import (
     PasswordProtected,
     ScannerUnavailable,
     StorageUnavailable,
+    TooManyFiles,
     TooManyUploads,
     UnsupportedMediaType,
     UploadExpired,
@@ -44,6 +45,7 @@ OPEN_ERRORS: tuple[type[DocvaultError], ...] = (
     *UPDATE_ERRORS,
     EmptyFile,
     FileTooLarge,
+    TooManyFiles,
     TooManyUploads,
     StorageUnavailable,
 )
@@ -54,6 +56,7 @@ COMPLETE_ERRORS: tuple[type[DocvaultError], ...] = (
     UploadNotComplete,
     UploadExpired,
     FileTooLarge,
+    TooManyFiles,
     UnsupportedMediaType,
     WrongExtension,
     CorruptFile,
@@ -202,7 +205,10 @@ def _add_complete(
         summary="Complete an upload",
         operation_id=f"{api}_complete_upload",
         responses={
-            200: {"model": document_model, "description": "The document had a file before."}
+            200: {
+                "model": document_model,
+                "description": "The file replaced those that the document had before.",
+            }
         },
     )
     @operation(

@@ -74,12 +74,12 @@ class DocumentVersionRow(Base):
 
 
 class DocumentFileRow(Base):
-    """One file of a version; its bytes are in a blob."""
+    """One file of a version; its bytes are in a blob, which versions of a document may share."""
 
     __tablename__ = "document_files"
     __table_args__ = (
         Index("uq_document_files_version_id_number", "version_id", "number", unique=True),
-        Index("ix_document_files_blob_id", "blob_id", unique=True),
+        Index("ix_document_files_blob_id", "blob_id"),
         CheckConstraint("number BETWEEN 1 AND 20", "number"),
     )
 

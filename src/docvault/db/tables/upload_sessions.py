@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, func
+from sqlalchemy import ForeignKey, Index, false, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,7 @@ class UploadSessionRow(Base):
     filename: Mapped[str]
     field_values: Mapped[dict[str, Any]] = mapped_column(JSONB)
     value_bytes: Mapped[int] = size_of_values("field_values")
+    appends: Mapped[bool] = mapped_column(server_default=false())
     created_by_kind: Mapped[str]
     created_by_id: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

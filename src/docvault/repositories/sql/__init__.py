@@ -17,7 +17,7 @@ def load_statement(name: str, record: type[Record], **parts: str) -> PreparedSta
     Without comments and needless blanks: psycopg caches what it parses only up to 4,096 characters.
     """
     text = " ".join(read_sql(name, **parts).split())
-    return PreparedStatement(re.sub(r"(?<=[(,=]) | (?=[)=])", "", text), record)
+    return PreparedStatement(re.sub(r"(?<=[(),=]) | (?=[()=])", "", text), record)
 
 
 def read_sql(name: str, **parts: str) -> str:

@@ -1,4 +1,6 @@
--- For PortalCustomerRecord. As sub-selects: the planner knows that they have one row each, and would
--- take the table, which autovacuum never analyses, for one of hundreds.
-(SELECT section_enabled FROM portal_settings) AS section_enabled,
-(SELECT gate_enabled FROM portal_settings) AS gate_enabled
+-- For PortalCustomerRecord. As sub-selects, which are named after their column: the planner knows that
+-- they have one row each, and would take the table, which autovacuum never analyses, for one of
+-- hundreds.
+(SELECT section_enabled FROM portal_settings),
+(SELECT gate_enabled FROM portal_settings),
+(SELECT customer_may_delete FROM portal_settings)
