@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from docvault.api.http.conditional import field_value, is_not_modified, not_modified
+from docvault.api.openapi.reference import reference_document
 from docvault.api.openapi.spec import API_NAMES, build_openapi, extract_api
 from docvault.presenters.representation import entity_tag
 
@@ -69,7 +70,9 @@ def install_docs(app: FastAPI, prefix: str) -> None:
     full["servers"] = [server | {"url": prefix or "/"} for server in full["servers"]]
     _serve(app, "/openapi.json", _openapi(full))
     for name in API_NAMES:
-        _serve(app, f"/v1/{name}/openapi.json", _openapi(extract_api(full, name)))
+        contract = extract_api(full, name)
+        _serve(app, f"/v1/{name}/openapi.json", _openapi(contract))
+        _serve(app, f"/docs/static/{name}.json", _openapi(reference_document(contract)))
     for name, file in _static_files().items():
         _serve(app, "/docs" if name == _PAGE else f"/docs/static/{name}", file)
 

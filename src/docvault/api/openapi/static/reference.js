@@ -1,11 +1,16 @@
 SwaggerUIBundle({
   urls: [
-    { name: "admin", url: "v1/admin/openapi.json" },
-    { name: "customer", url: "v1/customer/openapi.json" },
-    { name: "integration", url: "v1/integration/openapi.json" },
+    { name: "admin", url: "docs/static/admin.json" },
+    { name: "customer", url: "docs/static/customer.json" },
+    { name: "integration", url: "docs/static/integration.json" },
   ],
   dom_id: "#reference",
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
   layout: "StandaloneLayout",
   validatorUrl: null,
+  deepLinking: true,
+  // The token outlives a reload of the page.
+  persistAuthorization: true,
+  // Each operation shows its own schemas.
+  defaultModelsExpandDepth: -1,
 });

@@ -1,0 +1,50 @@
+"""The contract as the reference shows it: with guides, and operations grouped by resource."""
+
+from pathlib import Path
+from typing import Any
+
+_GUIDES = Path(__file__).parent / "static" / "guides.md"
+
+# The group of the paths that contain a segment, the first that matches, and its introduction.
+_GROUPS = (
+    (
+        "uploads",
+        "Uploads",
+        "Large files: declare one, send its bytes to a signed URL, complete it.",
+    ),
+    ("gate", "Gate", "Whether a customer may go on: `open` or `blocked`."),
+    ("document-batches", "Documents", ""),
+    ("documents", "Documents", "What a customer has for each document type, uploaded or missing."),
+    ("document-type-order", "Document types", ""),
+    ("document-types", "Document types", "The documents that are requested from all customers."),
+    ("portal", "Portal", "What customers see above their documents, and its settings."),
+    ("api-keys", "API keys", "Credentials of other systems."),
+    ("key", "API keys", ""),
+    ("audit-events", "Audit trail", "Who did what, newest first."),
+    ("erasures", "Erasures", "The removal of everything about a customer."),
+    ("customer-batches", "Customers", ""),
+    ("customers", "Customers", "The people and companies that documents are collected from."),
+)
+
+
+def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
+    """Return the contract of one API with the guides as its description, and a tag a resource."""
+    paths = {
+        path: {method: {**operation, "tags": [_group(path)]} for method, operation in item.items()}
+        for path, item in contract["paths"].items()
+    }
+    names = sorted({operation["tags"][0] for item in paths.values() for operation in item.values()})
+    introductions = {name: text for _, name, text in _GROUPS if text}
+    return {
+        **contract,
+        "info": {**contract["info"], "description": _GUIDES.read_text()},
+        "tags": [{"name": name, "description": introductions.get(name, "")} for name in names],
+        "paths": paths,
+    }
+
+
+def _group(path: str) -> str:
+    """Return the group of a path; that of a new resource is named after it."""
+    segments = path.split("/")[3:]
+    found = (name for segment, name, _ in _GROUPS if segment in segments)
+    return next(found, segments[0].replace("-", " ").capitalize())
