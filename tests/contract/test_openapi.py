@@ -133,6 +133,8 @@ def examples() -> Iterator[tuple[str, Any, Any]]:
         elif isinstance(given, dict) and "schema" in node:
             for name, example in given.items():
                 yield f"{where}/{name}", schema, resolved(example)["value"]
+        if "example" in node and "schema" in node:
+            yield where, schema, node["example"]
 
 
 def references(node: Any) -> Iterator[str]:

@@ -59,9 +59,9 @@ class ApiKeyRead(OutputModel):
     ]
     scopes: Scopes
     created_at: UtcTime
-    expires_at: UtcTime | None
-    last_used_at: UtcTime | None
-    revoked_at: UtcTime | None
+    expires_at: Annotated[UtcTime | None, Field(examples=["2027-11-24T00:00:00Z"])]
+    last_used_at: Annotated[UtcTime | None, Field(examples=[None])]
+    revoked_at: Annotated[UtcTime | None, Field(examples=[None])]
 
 
 class ApiKeyLimits(OutputModel):
@@ -78,7 +78,7 @@ class OwnApiKeyRead(OutputModel):
     name: Annotated[str, Field(examples=["CRM"])]
     scopes: Scopes
     created_at: UtcTime
-    expires_at: UtcTime | None
+    expires_at: Annotated[UtcTime | None, Field(examples=["2027-11-24T00:00:00Z"])]
     limits: ApiKeyLimits
 
 

@@ -43,7 +43,7 @@ class AuditEventRead(OutputModel):
     id: UUID
     at: UtcTime
     actor: AuditActor
-    action: AuditAction
+    action: Annotated[AuditAction, Field(examples=[AuditAction.DOCUMENT_UPLOAD])]
     customer: Annotated[
         str | None,
         Field(description="The customer's id, or a pseudonym after erasure.", examples=["c-1042"]),

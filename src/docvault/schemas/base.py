@@ -134,7 +134,10 @@ class Page(OutputModel, Generic[Item]):
     items: list[Item]
     next_cursor: Annotated[
         str | None,
-        Field(description="Send it as `cursor` to get the next page; null on the last page."),
+        Field(
+            description="Send it as `cursor` to get the next page; null on the last page.",
+            examples=[None],
+        ),
     ]
     total: Annotated[
         int | SkipJsonSchema[None],

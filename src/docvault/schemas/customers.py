@@ -72,8 +72,8 @@ class CustomerUpdate(PatchModel):
 class DocumentTotals(OutputModel):
     """Document counts over the active types; the gate needs `required_missing` to be 0."""
 
-    uploaded: Annotated[int, Field(examples=[1])]
-    missing: Annotated[int, Field(examples=[2])]
+    uploaded: Annotated[int, Field(examples=[0])]
+    missing: Annotated[int, Field(examples=[1])]
     required_missing: Annotated[int, Field(examples=[1])]
 
 
@@ -138,7 +138,7 @@ class SummaryDocumentType(OutputModel):
 
     key: Key
     name: Annotated[str, Field(examples=["Identity card"])]
-    upload_mode: UploadMode
+    upload_mode: Annotated[UploadMode, Field(examples=[UploadMode.REQUIRED])]
 
 
 class SummaryDocument(OutputModel):
@@ -147,7 +147,7 @@ class SummaryDocument(OutputModel):
     type: SummaryDocumentType
     upload_state: UploadState
     status: Status
-    uploaded_at: UtcTime | None
+    uploaded_at: Annotated[UtcTime | None, Field(examples=[None])]
 
 
 class CustomerSummary(OutputModel):

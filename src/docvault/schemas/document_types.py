@@ -191,8 +191,8 @@ class RequestedDocumentType(StoredOutputModel):
 
     key: Key
     name: Annotated[str, Field(examples=["Identity card"])]
-    upload_mode: UploadMode
-    instructions: str | None
+    upload_mode: Annotated[UploadMode, Field(examples=[UploadMode.REQUIRED])]
+    instructions: Annotated[str | None, Field(examples=["Both sides, please."])]
     fields: list[DocumentTypeFieldRead]
     accepted_media_types: Annotated[list[str], Field(examples=[["image/jpeg", "image/png"]])]
     max_size_bytes: Annotated[int, Field(examples=[26214400])]
@@ -203,7 +203,7 @@ class RequestedDocumentType(StoredOutputModel):
 class DocumentTypeRead(RequestedDocumentType):
     """A document type; `fields` are listed even if `collects_fields` is off."""
 
-    collects_fields: bool
+    collects_fields: Annotated[bool, Field(examples=[True])]
     position: Annotated[int, Field(examples=[0])]
     archived: bool
     created_at: UtcTime

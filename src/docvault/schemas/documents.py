@@ -52,7 +52,8 @@ class FileRead(StoredOutputModel):
         bool,
         Field(
             description="Whether the file has a preview: an image or PDF, unless its first page "
-            "could not be rendered."
+            "could not be rendered.",
+            examples=[True],
         ),
     ]
     has_active_content: Annotated[
@@ -241,7 +242,7 @@ class DocumentVersionRead(OutputModel):
     uploaded_by: AdminUploader
     files: list[FileRead]
     field_values: FieldValues
-    is_current: bool
+    is_current: Annotated[bool, Field(examples=[True])]
 
 
 class DocumentVersionPage(Page[DocumentVersionRead]):

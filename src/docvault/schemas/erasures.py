@@ -23,7 +23,7 @@ class ErasureRead(OutputModel):
     """The erasure of a customer, who is not identified."""
 
     id: UUID
-    state: ErasureState
+    state: Annotated[ErasureState, Field(examples=["completed"])]
     requested_at: UtcTime
     completed_at: UtcTime | None
     counts: ErasureCounts

@@ -11,8 +11,8 @@ from docvault.schemas.base import OutputModel, UtcTime
 class GateRead(OutputModel):
     """Whether the host may give the customer full access, and which documents are missing."""
 
-    decision: GateDecision
-    enforced: Annotated[bool, Field(description="Whether the gate is enabled.")]
+    decision: Annotated[GateDecision, Field(examples=[GateDecision.BLOCKED])]
+    enforced: Annotated[bool, Field(description="Whether the gate is enabled.", examples=[True])]
     missing: Annotated[
         list[str],
         Field(

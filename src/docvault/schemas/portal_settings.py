@@ -20,7 +20,7 @@ class IntroductionInput(InputModel):
 class IntroductionRead(OutputModel):
     """The introduction to the documents section, as source and as sanitized HTML."""
 
-    format: IntroductionFormat
+    format: Annotated[IntroductionFormat, Field(examples=[IntroductionFormat.MARKDOWN])]
     source: Annotated[str, Field(examples=["**Welcome**"])]
     html: Annotated[str, Field(examples=["<p><strong>Welcome</strong></p>\n"])]
 
@@ -29,10 +29,12 @@ class PortalSettingsRead(OutputModel):
     """The settings of the customer portal."""
 
     section_enabled: Annotated[
-        bool, Field(description="Whether customers can use the documents section.")
+        bool,
+        Field(description="Whether customers can use the documents section.", examples=[True]),
     ]
     gate_enabled: Annotated[
-        bool, Field(description="Whether full access requires all required documents.")
+        bool,
+        Field(description="Whether full access requires all required documents.", examples=[True]),
     ]
     customer_may_delete: Annotated[
         bool, Field(description="Whether customers may delete optional documents.")
@@ -63,7 +65,7 @@ class PortalRead(OutputModel):
     name: Annotated[
         str | None, Field(description="The customer's own name.", examples=["Ada Lovelace"])
     ]
-    section_enabled: bool
+    section_enabled: Annotated[bool, Field(examples=[True])]
     introduction: PortalIntroduction | None
     gate: GateRead
     documents: DocumentTotals

@@ -25,10 +25,10 @@ def add_examples(document: dict[str, Any]) -> None:
 
 def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     """Return the first example of a schema, or build one from its parts."""
-    if "$ref" in schema:
-        return example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "examples" in schema:
         return schema["examples"][0]
+    if "$ref" in schema:
+        return example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     for name in ("const", "default"):
         if name in schema:
             return schema[name]

@@ -47,7 +47,8 @@ def add_item_problems(schemas: dict[str, Any]) -> None:
 
 
 def _nullable(errors: Iterable[type[DocvaultError]]) -> dict[str, Any]:
-    return {"anyOf": [problem_schema(errors), {"type": "null"}], "title": "Problem"}
+    options = [problem_schema(errors), {"type": "null"}]
+    return {"anyOf": options, "title": "Problem", "examples": [None]}
 
 
 def _schema(
