@@ -44,8 +44,10 @@ export async function change(id: string): Promise<void> {
   await client.PATCH("/v1/integration/customers/{id}", { params, body: { tags: null } });
   // @ts-expect-error TS2322 a text
   await client.PATCH("/v1/integration/customers/{id}", { params, body: { name: 7 } });
-  // @ts-expect-error TS2554 third parties do not list customers
-  await client.GET("/v1/integration/customers");
+  await client.GET("/v1/integration/customers", {
+    // @ts-expect-error TS2322 not an order
+    params: { query: { sort: "email" } },
+  });
 }
 
 export async function tellAll(): Promise<string[]> {
