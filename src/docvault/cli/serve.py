@@ -151,14 +151,17 @@ def _supervise(
         "DOCVAULT_SECRET_KEY": secret_key(settings),
         "DOCVAULT_STORAGE_URL": settings.effective_storage_url,
     }
-    typer.echo(banner)
+    # Processes take seconds to start; until one listens, its address refuses connections.
+    on_listen = partial(typer.echo, banner)
     with ExitStack() as stack:
         on_exit = None
         if settings.metrics_bind is not None:
             directory = str(stack.enter_context(metrics_directory()))
             environment[DIRECTORY_VARIABLE] = directory
             on_exit = partial(mark_process_dead, path=directory)
-        Supervisor(serving, others, environment, listener, on_exit=on_exit).run()
+        Supervisor(
+            serving, others, environment, listener, on_listen=on_listen, on_exit=on_exit
+        ).run()
 
 
 @contextmanager

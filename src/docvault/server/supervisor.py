@@ -54,7 +54,8 @@ class Supervisor:
     """Runs a process for each command line of docvault; restarts those that die or hang.
 
     Only serving processes inherit the listening socket; any other holder would keep it open and
-    strand connections. `on_exit` is called with the process id of each process that has died.
+    strand connections. `on_listen` is called once the first of them listens, `on_exit` with the
+    process id of each process that has died.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Supervisor:
         environment: Mapping[str, str],
         listener: socket.socket | None,
         *,
+        on_listen: Callable[[], None] | None = None,
         on_exit: Callable[[int], None] | None = None,
     ) -> None:
         self._serving = len(serving)
@@ -72,6 +74,7 @@ class Supervisor:
         ]
         self._environment = {**os.environ, **environment}
         self._listener = listener
+        self._on_listen = on_listen
         self._on_exit = on_exit
         self._processes: list[_Process] = []
         self._signals = 0
@@ -87,6 +90,7 @@ class Supervisor:
                 self._processes.append(self._start(index))
             checked_at = time.monotonic()
             while not self._signals:
+                self._report_listening()
                 now = time.monotonic()
                 self._kill_stuck_processes(now - checked_at)
                 checked_at = now
@@ -116,6 +120,13 @@ class Supervisor:
         )
         os.close(pulse.write_end)
         return _Process(popen, pulse, time.monotonic())
+
+    def _report_listening(self) -> None:
+        if self._listener is None or self._on_listen is None:
+            return
+        if self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self._on_listen()
+            self._on_listen = None
 
     def _kill_stuck_processes(self, seconds: float) -> None:
         for process in self._processes:
