@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from docvault.db.table_copies import DatabaseCopy, ReferredBlob, damaged_tables, export_tables
 from docvault.services.erasures import reapply_erasures
+from docvault.services.event_log import begin_log
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, verify
 from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing
@@ -114,8 +115,9 @@ async def restore_store(
 ) -> tuple[int, Findings]:
     """Store the bytes and the ledger, and apply the erasures again; return how many were.
 
-    Then verify the result.
+    Then verify the result. Events begin a new log, because those since the backup are lost.
     """
+    await begin_log(resources)
     for blob in blobs:
         await _store(resources, blob.key, folder / _BLOBS / blob.key, blob.sha256)
     for record in sorted((folder / _LEDGER).glob("*")):
