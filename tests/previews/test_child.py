@@ -38,7 +38,7 @@ def output(script: str) -> Any:
 def test_limits_match_design() -> None:
     seen = output("""
         import json, resource
-        child.limit_resources("JPEG", 200)
+        child.limits.limit_resources("JPEG", 200)
         names = ("CPU", "NOFILE", "FSIZE", "CORE", "AS")
         print(json.dumps({n: resource.getrlimit(getattr(resource, "RLIMIT_" + n)) for n in names}))
     """)
@@ -59,7 +59,7 @@ def test_limits_match_design() -> None:
 def test_small_page_previews_have_shorter_limit(kind: str, side: int, seconds: int) -> None:
     seen = output(f"""
         import json, resource
-        child.limit_resources("{kind}", {side})
+        child.limits.limit_resources("{kind}", {side})
         print(json.dumps(resource.getrlimit(resource.RLIMIT_CPU)))
     """)
     assert seen == [seconds, seconds + 1]
@@ -68,7 +68,7 @@ def test_small_page_previews_have_shorter_limit(kind: str, side: int, seconds: i
 def test_memory_over_limit_raises_memory_error() -> None:
     seen = output("""
         import json
-        child.limit_resources("WEBP", 200)
+        child.limits.limit_resources("WEBP", 200)
         try:
             bytes(1024 ** 3)
             print(json.dumps("allocated"))
@@ -80,8 +80,8 @@ def test_memory_over_limit_raises_memory_error() -> None:
 
 def test_cpu_time_over_limit_ends_child_with_sigxcpu() -> None:
     finished = run("""
-        child._CPU_SECONDS = 1
-        child.limit_resources("JPEG", 200)
+        child.limits._CPU_SECONDS = 1
+        child.limits.limit_resources("JPEG", 200)
         while True: pass
     """)
     assert finished.returncode == -signal.SIGXCPU

@@ -29,7 +29,7 @@ from tests.previews.conftest import Render
 import docvault
 from docvault.domain.media_types import PREVIEWABLE_MEDIA_TYPES
 from docvault.domain.previews import PreviewSize
-from docvault.previews import child, renderer
+from docvault.previews import child, limits, renderer
 from docvault.previews.renderer import (
     PreviewFailed,
     PreviewRenderer,
@@ -694,7 +694,7 @@ import sys
 import threading
 sys.path[:0] = [{str(Path(child.__file__).parent)!r}, {str(Path(docvault.__file__).parents[1])!r}]
 import child
-child.limit_resources("PNG", 200)
+child.limits.limit_resources("PNG", 200)
 child.sandbox.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can be read
 """
     previews = renderer_of(closing + REPORT + picture_of("json.dumps(report).encode()"))
@@ -702,7 +702,7 @@ child.sandbox.ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # so that /proc/self can b
         listener.set_inheritable(True)
         seen = runner.run(report(previews, source))
     assert sorted(seen["descriptors"]) == ["0", "1", "2"]
-    assert seen["niceness"] == os.nice(0) + child.NICENESS
+    assert seen["niceness"] == os.nice(0) + limits.NICENESS
 
 
 def test_previews_work_and_fail_under_uvloop(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -721,7 +721,7 @@ async def test_killed_server_leaves_no_child(source: Path) -> None:
 import sys, time
 sys.path[:0] = [{str(Path(child.__file__).parent)!r}, {str(Path(docvault.__file__).parents[1])!r}]
 import child
-child.limit_resources("PNG", 200)
+child.limits.limit_resources("PNG", 200)
 time.sleep(60)
 """
     server_script = f"""

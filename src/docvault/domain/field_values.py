@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from docvault.domain.document_types import DocumentType
 from docvault.errors import ErrorDetail, FieldsNotEnabled, UnknownField, escape_pointer
 
+# Of one document type.
+MAX_FIELDS = 50
 MAX_VALUE_LENGTH = 2000
 
 FieldValueChanges = Mapping[str, str | None]

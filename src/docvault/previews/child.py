@@ -15,7 +15,6 @@ byte of the file read.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -26,50 +25,17 @@ if __name__ == "__main__":
     sys.path.append(__file__.rsplit(os.sep, 3)[0])
 
 from docvault import sandbox
+from docvault.previews import limits
+from docvault.previews.encode import encode
 from docvault.previews.failures import NoSuchPageError, OverLimitError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_OUTPUT_BYTES = 8 * 1024 * 1024
-# Requests have priority over previews. With a higher value, a large picture would exceed its time
-# limit on a busy machine.
-NICENESS = 5
-
 EXIT_BROKEN = 65
 EXIT_OVER_LIMIT = 66
 EXIT_NO_SUCH_PAGE = 67
 EXIT_NO_PARSER = 69
-
-# At this limit the kernel sends SIGXCPU, which tells the parent why, and a second later SIGKILL.
-# The time for an image is bounded by its pixels: 48 MP of HEIC take 4 s at any size. That for a PDF
-# has no bound and grows with the picture, while a page that is one image of 17 MP takes 0.9 s.
-_CPU_SECONDS = 10
-_CPU_SECONDS_OF_SMALL_PAGES = 3
-_SMALL_SIDE = 800
-# MiB. The decoders of WebP and HEIC hold several copies of the picture: at 40 MP, 818 for lossless
-# WebP and 512 for HEIC with transparency. `images` refuses others that would not fit.
-_ADDRESS_SPACE = {"WEBP": 896, "HEIF": 640}
-_ADDRESS_SPACE_OTHERWISE = 512
-
-
-def limit_resources(kind: str, side: int) -> None:
-    """Limit the resources for rendering a file of this kind."""
-    os.nice(NICENESS)
-    mebibytes = _ADDRESS_SPACE.get(kind, _ADDRESS_SPACE_OTHERWISE)
-    seconds = _cpu_seconds(kind, side)
-    sandbox.limit_resources(
-        address_space=mebibytes * 1024 * 1024, cpu_seconds=(seconds, seconds + 1)
-    )
-
-
-def _cpu_seconds(kind: str, side: int) -> int:
-    if kind == "PDF" and side <= _SMALL_SIDE:
-        return _CPU_SECONDS_OF_SMALL_PAGES
-    return _CPU_SECONDS
-
-
-# --- Parsers ----------------------------------------------------------------------------------
 
 
 def load_parsers(kind: str) -> None:
@@ -99,33 +65,6 @@ def render(source: BinaryIO, kind: str, side: int, page: int) -> tuple[Image.Ima
     return images.render_image(source, kind, side, page), None
 
 
-# --- Output -----------------------------------------------------------------------------------
-
-
-def encode(picture: Image.Image) -> tuple[str, bytes]:
-    """Return (media type, bytes) without metadata: JPEG, or PNG if the picture is transparent."""
-    picture.info = {}
-    if picture.mode == "RGBA":
-        body = _save(picture, "PNG")
-        if len(body) <= MAX_OUTPUT_BYTES:
-            return "image/png", body
-        picture = _put_on_white(picture)
-    return "image/jpeg", _save(picture, "JPEG", quality=80)
-
-
-def _save(picture: Image.Image, kind: str, **options: int) -> bytes:
-    output = io.BytesIO()
-    picture.save(output, kind, **options)
-    return output.getvalue()
-
-
-def _put_on_white(picture: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
 def _render_and_write(kind: str, side: int, page: int) -> int:
     try:
         picture, pages = render(sys.stdin.buffer, kind, side, page)
@@ -152,7 +91,7 @@ def _render_and_write(kind: str, side: int, page: int) -> int:
 def main() -> int:
     """Render stdin according to the arguments; return the exit code."""
     kind, side, page = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    limit_resources(kind, side)
+    limits.limit_resources(kind, side)
     try:
         load_parsers(kind)
     except ImportError:

@@ -23,8 +23,8 @@ from docvault.previews.child import (
     EXIT_NO_PARSER,
     EXIT_NO_SUCH_PAGE,
     EXIT_OVER_LIMIT,
-    MAX_OUTPUT_BYTES,
 )
+from docvault.previews.encode import MAX_OUTPUT_BYTES
 
 WALL_SECONDS = 15.0
 _MAX_HEADER_BYTES = 256

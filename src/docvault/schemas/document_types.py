@@ -21,6 +21,7 @@ from docvault.domain.document_types import (
     PasswordPolicy,
     UploadMode,
 )
+from docvault.domain.field_values import MAX_FIELDS
 from docvault.domain.media_types import KNOWN_MEDIA_TYPES
 from docvault.schemas.base import (
     SHOWS_SOMETHING,
@@ -37,7 +38,6 @@ from docvault.schemas.base import (
     not_blank,
 )
 
-MAX_FIELDS = 50
 MAX_INSTRUCTIONS_LENGTH = 2000
 MAX_FILES = 20
 MAX_POSITION = 1_000_000

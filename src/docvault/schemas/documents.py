@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 from docvault.domain.document_status import Status, UploadState
-from docvault.domain.field_values import MAX_VALUE_LENGTH
+from docvault.domain.field_values import MAX_FIELDS, MAX_VALUE_LENGTH
 from docvault.domain.scans import ScanState
 from docvault.schemas.base import (
     InputModel,
@@ -24,7 +24,7 @@ FieldValue = Annotated[ProseText, StringConstraints(max_length=MAX_VALUE_LENGTH)
 FieldValuesInput = Annotated[
     dict[Annotated[str, StringConstraints(max_length=100)], FieldValue | None],
     Field(
-        max_length=50,
+        max_length=MAX_FIELDS,
         description="Values by field key, merged into the stored values; null clears a value.",
         examples=[{"date-of-issue": "2024-05-02"}],
     ),

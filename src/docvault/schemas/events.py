@@ -11,10 +11,6 @@ from docvault.domain.events import EventType
 from docvault.domain.gate import GateDecision
 from docvault.schemas.base import OutputModel, UtcTime
 
-MAX_EVENTS = 500
-DEFAULT_EVENTS = 100
-MAX_WAIT_SECONDS = 25
-
 Changed = Annotated[
     list[str], Field(description="The names of what has changed.", examples=[["email"]])
 ]

@@ -14,7 +14,7 @@ import uuid_utils.compat
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from docvault.api.http.cors import cross_origin_headers, origins_of
-from docvault.api.http.middleware import NO_FRAMES
+from docvault.api.http.middleware import NO_FRAMES, common_headers
 from docvault.api.http.problems import MEDIA_TYPE
 from docvault.errors import DocvaultError, HeaderTooLarge, MalformedRequest, RequestTimeout
 from docvault.presenters.problems import present_problem
@@ -281,8 +281,7 @@ class BoundedProtocol(HttpToolsProtocol):
         fields = [
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", str(request_id).encode()),
-            (b"x-content-type-options", b"nosniff"),
+            *common_headers(request_id),
             NO_FRAMES,
             *cross_origin_headers(origins, "", path, self.headers or []),
             (b"cache-control", b"no-store"),

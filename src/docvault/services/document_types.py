@@ -17,11 +17,11 @@ from docvault.domain.document_types import (
     slug,
 )
 from docvault.domain.events import EventType
+from docvault.domain.field_values import MAX_FIELDS
 from docvault.domain.text import is_line
 from docvault.errors import DocumentTypeNotFound, DuplicateLabel, FieldsRequired, ValidationFailed
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.schemas.document_types import (
-    MAX_FIELDS,
     DocumentTypeCreate,
     DocumentTypeFieldInput,
     DocumentTypeUpdate,

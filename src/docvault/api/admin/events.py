@@ -6,6 +6,7 @@ from docvault.api.routing.operation import Read, operation
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.routing.routes import AdminRoute
 from docvault.api.shared.events import (
+    DEFAULT_EVENTS,
     FEED_ERRORS,
     AfterQuery,
     EventCustomerQuery,
@@ -15,7 +16,7 @@ from docvault.api.shared.events import (
     event_page,
 )
 from docvault.domain.audit import AuditAction
-from docvault.schemas.events import DEFAULT_EVENTS, EventPageRead
+from docvault.schemas.events import EventPageRead
 from docvault.services.events import EventQuery
 
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")

@@ -34,6 +34,14 @@ NO_FRAMES = (_POLICY, b"frame-ancestors 'none'")
 _STOPPING = "The service is shutting down; the request was applied fully or not at all. Retry it."
 
 
+def common_headers(request_id: UUID) -> list[Header]:
+    """Return what every response has, also to a request that the server could not parse."""
+    return [
+        (b"x-request-id", str(request_id).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+
+
 class RequestMiddleware:
     """Gives each request its id and each response the common headers.
 
@@ -174,8 +182,7 @@ class _Exchange:
         """Return the headers of a response, those that every response has included."""
         scope = self.scope
         headers = [
-            (b"x-request-id", str(self.request_id).encode()),
-            (b"x-content-type-options", b"nosniff"),
+            *common_headers(self.request_id),
             *cross_origin_headers(self._origins, self._method, scope["path"], scope["headers"]),
             *given,
         ]

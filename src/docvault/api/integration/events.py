@@ -6,6 +6,7 @@ from docvault.api.routing.operation import Read, operation
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.routing.routes import IntegrationRoute
 from docvault.api.shared.events import (
+    DEFAULT_EVENTS,
     FEED_ERRORS,
     AfterQuery,
     EventCustomerQuery,
@@ -16,7 +17,7 @@ from docvault.api.shared.events import (
 )
 from docvault.domain.audit import AuditAction
 from docvault.domain.scopes import Scope
-from docvault.schemas.events import DEFAULT_EVENTS, EventPageRead
+from docvault.schemas.events import EventPageRead
 from docvault.services.events import EventQuery
 
 router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")

@@ -1,10 +1,10 @@
 """Rate limits on invalid credentials (D18)."""
 
 from contextlib import suppress
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from fastapi import Request
 
+from docvault.api.http.client_address import client_network
 from docvault.auth.api_keys import parse_key
 from docvault.domain.rate_limits import Limit
 from docvault.errors import (
@@ -15,9 +15,6 @@ from docvault.errors import (
     Unauthenticated,
 )
 from docvault.services.resources import Resources
-
-# The network that an internet provider usually assigns to one customer.
-IPV6_NETWORK_BITS = 64
 
 
 async def count_failed_credential(request: Request, refusal: Unauthenticated) -> None:
@@ -54,20 +51,3 @@ def _credential(request: Request, refusal: Unauthenticated) -> tuple[str, bool]:
     text = request.headers["x-api-key"]
     key = parse_key(text)
     return (text, False) if key is None else (key.public_id, True)
-
-
-def client_network(request: Request) -> str:
-    """Return the client's address, or its IPv6 network: one client has many addresses.
-
-    Behind a proxy of `DOCVAULT_TRUSTED_PROXIES` it is the address that the proxy reports.
-    """
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((address, IPV6_NETWORK_BITS), strict=False))

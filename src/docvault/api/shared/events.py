@@ -12,8 +12,11 @@ from docvault.api.routing.requests import ApiRequest
 from docvault.domain.events import EventType
 from docvault.errors import EventsExpired, InvalidCursor
 from docvault.presenters.events import present_event_page
-from docvault.schemas.events import MAX_EVENTS, MAX_WAIT_SECONDS
 from docvault.services.events import LATEST, EventQuery, read_events, read_log
+
+MAX_EVENTS = 500
+DEFAULT_EVENTS = 100
+MAX_WAIT_SECONDS = 25
 
 FEED_ERRORS = (InvalidCursor, EventsExpired)
 

@@ -3,7 +3,7 @@
 import pytest
 from fastapi import Request
 
-from docvault.api.routing.auth_throttle import client_network
+from docvault.api.http.client_address import client_network
 
 
 def network_of(address: str) -> str:
