@@ -358,10 +358,10 @@ async def test_pdf_page_without_size_is_rendered_as_letter(render: Render, box: 
     "make",
     [
         lambda: png(16_000, 15_626, 1, 0, b""),
-        lambda: png(11_000, 11_000, 8, 2, b""),
+        lambda: png(11_000, 11_000, 16, 2, b""),
         lambda: png(65_536, 1, 8, 0, b""),
     ],
-    ids=["250 MP", "121 MP of 4 bytes", "side over 65535"],
+    ids=["250 MP", "121 MP of 16 bits", "side over 65535"],
 )
 async def test_declared_dimensions_over_limit_are_rejected_immediately(
     render: Render, make: Callable[[], bytes]
