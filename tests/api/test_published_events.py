@@ -28,6 +28,8 @@ PUBLISHED = {
     "admin_update_document": "document.updated",
     "admin_delete_document": "document.deleted",
     "admin_copy_document": "document.uploaded",
+    "admin_add_file": "document.uploaded",
+    "admin_remove_file": "document.updated",
     "admin_complete_upload": "document.uploaded",
     "admin_order_document_types": "document_type.reordered",
     "admin_create_document_type": "document_type.created",
@@ -39,6 +41,8 @@ PUBLISHED = {
     "customer_update_document": "document.updated",
     "customer_delete_document": "document.deleted",
     "customer_complete_upload": "document.uploaded",
+    "customer_add_file": "document.uploaded",
+    "customer_remove_file": "document.updated",
     "integration_put_customer_batch": "customer.updated",
     "integration_put_customer": "customer.updated",
     "integration_update_customer": "customer.updated",
@@ -46,6 +50,8 @@ PUBLISHED = {
     "integration_upload_document": "document.uploaded",
     "integration_update_document": "document.updated",
     "integration_complete_upload": "document.uploaded",
+    "integration_add_file": "document.uploaded",
+    "integration_remove_file": "document.updated",
 }
 # Operations that change something and have no event, with the reason.
 UNPUBLISHED = {

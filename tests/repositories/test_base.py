@@ -5,7 +5,7 @@ import inspect
 import json
 import pkgutil
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ from docvault import repositories
 from docvault.domain.customer_documents import DocumentSelection
 from docvault.domain.customers import CustomerData, CustomerFilter, CustomerSort
 from docvault.domain.documents import DocumentVersion
+from docvault.domain.events import Event, EventType
 from docvault.domain.upload_sessions import BytesRefusal
 from docvault.repositories.base import Repository
 from docvault.repositories.unit_of_work import UnitOfWork
@@ -37,6 +38,11 @@ Use = Callable[[UnitOfWork, SimpleNamespace], Awaitable[Any]]
 # Tested in test_attachments.py.
 TRIED_ELSEWHERE = {"AttachmentRepository.attach", "AttachmentRepository.keep_files"}
 ONLY_C_1 = CustomerFilter(search="c-1")
+
+
+async def events_of(uow: UnitOfWork) -> Sequence[Event]:
+    await uow.events.sequence(100)
+    return (await uow.events.list_page(None, list(EventType), "c-1", 10)).events
 
 
 async def version_of(uow: UnitOfWork, customer_id: UUID) -> DocumentVersion | None:
@@ -81,6 +87,7 @@ USES: dict[str, Use] = {
     "DocumentRepository.versions": lambda uow, ids: uow.documents.versions(
         ids.customer, "contract"
     ),
+    "EventRepository.list_page": lambda uow, _: events_of(uow),
     "PreviewRepository.find": lambda uow, ids: uow.previews.find(ids.file, 1, "medium"),
     "UploadSessionRepository._query": lambda uow, ids: uow.upload_sessions.get(ids.session),
     "UploadSessionRepository.complete": lambda uow, ids: uow.upload_sessions.complete(ids.session),

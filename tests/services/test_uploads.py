@@ -112,7 +112,7 @@ class DoubtfulDatabase:
             self.in_doubt += 1
             raise DatabaseUnavailable
 
-    def statements(self) -> AbstractAsyncContextManager[AsyncSession]:
+    def autocommit(self) -> AbstractAsyncContextManager[AsyncSession]:
         """The statement that attaches, in a transaction whose end can be in doubt."""
         return self.transaction()
 

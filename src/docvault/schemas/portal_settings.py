@@ -63,7 +63,7 @@ class PortalRead(OutputModel):
     """The data a front end needs to show the documents section."""
 
     name: Annotated[
-        str | None, Field(description="The customer's own name.", examples=["Ada Lovelace"])
+        str | None, Field(description="The customer's own name.", examples=["A. Bakker"])
     ]
     section_enabled: Annotated[bool, Field(examples=[True])]
     introduction: PortalIntroduction | None
