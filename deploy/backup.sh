@@ -1,10 +1,10 @@
 #!/bin/sh
 # Backs up everything into a folder: database, files, records of erasures, and the secrets. The
-# deployment goes on; only what is new since the last backup is copied.
+# deployment keeps running; only what is new since the last backup is copied.
 #
 #   deploy/backup.sh [FOLDER]     FOLDER is ./backup by default
 #
-# Nobody but the owner can enter the folder. It has the keys of everything: keep it accordingly.
+# Nobody but the owner can enter the folder. It contains every key and document: protect it.
 set -eu
 umask 077
 mkdir -p "${1:-${DOCVAULT_BACKUP:-backup}}"

@@ -16,7 +16,7 @@ address() { # CONTAINER: in the network that it shares with the proxy
         '{{range $name, $network := .NetworkSettings.Networks}}{{$name}} {{$network.IPAddress}}{{"\n"}}{{end}}' \
         "$1" | sed -n 's/.*_outside //p'
 }
-proxy() { # COMMAND: changes the configuration of the proxy, which then reads it
+proxy() { # COMMAND: changes the configuration of the proxy and reloads it
     docker compose exec -T proxy sh -c "$1 && nginx -c /tmp/nginx.conf -s reload"
 }
 
@@ -24,7 +24,7 @@ image=$(docker compose config --images migrate | sort -u | grep -v '^postgres:' 
 case $image in
 docvault:*)
     docker compose build --pull || {
-        echo "no newer base image can be had; building with the one that is here" >&2
+        echo "the base image cannot be pulled; building with the local one" >&2
         docker compose build
     }
     ;;
@@ -38,7 +38,7 @@ if [ "$count" -gt 0 ]; then
     docker compose run --rm --no-deps -T migrate
     if ! docker compose up --detach --wait --no-deps --no-recreate --no-build \
         --scale "api=$((2 * count))" api; then
-        echo "the new containers of api do not become healthy; the old ones go on" >&2
+        echo "the new containers of api did not become healthy; the old ones keep running" >&2
         for container in $(docker compose ps --all --quiet api); do
             case $old in *"$container"*) ;; *) docker rm --force "$container" >/dev/null ;; esac
         done

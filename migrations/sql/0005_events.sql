@@ -1,5 +1,5 @@
--- Events, the order they get, and what the feed said last of each gate. Executed by 0005_events;
--- never edit it, add a migration.
+-- Events, their positions, and the gate decision published last for each customer. Executed by
+-- 0005_events; never edit it, add a migration.
 
 CREATE TABLE events (
     n bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
@@ -63,7 +63,7 @@ CREATE FUNCTION needed_facts() RETURNS integer[] LANGUAGE sql STABLE AS $$
     ) AS needed
 $$;
 
--- The keys of the required types that a customer with these facts still owes.
+-- The keys of the required types that are due from a customer with these facts.
 CREATE FUNCTION due_types(facts integer[]) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(type.key ORDER BY type.position, type.id), '[]')
     FROM document_types AS type
@@ -79,7 +79,7 @@ $$;
 INSERT INTO gate_requirements (id, enforced, needed)
 SELECT 1, (SELECT gate_enabled FROM portal_settings), needed_facts();
 
--- What the feed said last: the log begins with the gates as they are.
+-- The decision that was published last: the log begins with the gates as they are.
 ALTER TABLE customers ADD COLUMN gate_blocked boolean DEFAULT false NOT NULL;
 UPDATE customers SET gate_blocked = true
 FROM fact_sets, gate_requirements AS requirements
@@ -119,12 +119,12 @@ BEGIN
         'was', was, 'due', due_types(fact_sets.numbers), 'cause', cause
     )
     FROM customers, fact_sets
-    -- Of a customer that is being erased the feed says nothing but that.
+    -- A customer who is being erased gets no event but `customer.erased`.
     WHERE customers.id = NEW.id AND customers.erasure_id IS NULL AND fact_sets.id = NEW.fact_set_id;
     RETURN NULL;
 END $$;
 
--- A gate that nothing was said about is open.
+-- A gate without an event is open.
 CREATE CONSTRAINT TRIGGER customers_gate_blocked AFTER INSERT ON customers
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 WHEN (NEW.gate_blocked)
@@ -173,12 +173,12 @@ AFTER UPDATE OF gate_enabled ON portal_settings
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 EXECUTE FUNCTION refresh_requirements();
 
--- After a change of the requirements: judges up to `batch` gates of which the feed still says
--- something else, among fifty times as many customers. Returns how many; null if there is nothing
--- to compare.
+-- After a change of the requirements: updates up to `batch` gates whose published decision is no
+-- longer right, among fifty times as many customers. Returns how many; null if there is nothing to
+-- compare.
 --
--- A transaction that read the old requirements may commit after its customer was passed. So
--- customers are passed again until a pass began after all such transactions had ended.
+-- A transaction that read the old requirements may commit after the pass has gone by its customer.
+-- So passes are repeated until one began after all such transactions had ended.
 CREATE FUNCTION compare_gates(batch integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     state gate_requirements;
@@ -195,7 +195,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF state.compared_until = zero THEN
-        -- A number of the future comes from the database that a backup was made of.
+        -- A transaction id of the future comes from the database that a restored backup was made of.
         IF state.settled_at IS NULL OR state.settled_at > pg_snapshot_xmax(snapshot)::text::bigint THEN
             state.settled_at := pg_snapshot_xmax(snapshot)::text::bigint;
         END IF;
@@ -212,7 +212,8 @@ BEGIN
         ORDER BY customers.id LIMIT batch * 50
     ) AS page;
     found_ids := coalesce(found_ids, '{}');
-    -- Who is locked waits for another pass: nobody waits for somebody else while holding a lock.
+    -- Customers whose rows are locked are left to the next pass, because waiting for a lock while
+    -- holding others could deadlock.
     locked_ids := ARRAY(
         SELECT id FROM customers WHERE id = ANY (found_ids) FOR NO KEY UPDATE SKIP LOCKED
     );
@@ -238,9 +239,9 @@ END $$;
 
 -- Gives positions to up to `batch` committed events; returns how many.
 --
--- The lock and the numbering are two statements: the snapshot of the second is younger than the
+-- The lock and the numbering are two statements: the snapshot of the second is taken after the
 -- lock, so that no position is given twice. An event that is not committed yet is not seen and gets
--- a later position; a position has no holes, because it is only given to what was committed.
+-- a later position. Positions have no holes, because only committed events get one.
 CREATE FUNCTION sequence_events(batch integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     base bigint;

@@ -1,4 +1,4 @@
-"""Events: what has changed, in one order, and what the feed said last of each gate."""
+"""Events: the changes in one order, and the decision published last for each gate."""
 
 from pathlib import Path
 

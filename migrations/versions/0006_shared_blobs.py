@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("upload_sessions", "appends")
-    # The newest version keeps what it shares; versions before it lose it.
+    # Shared files stay with the newest version; earlier versions lose them.
     op.execute(
         """
         DELETE FROM document_files AS older USING document_files AS newer

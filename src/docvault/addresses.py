@@ -25,7 +25,7 @@ def check_base_url(url: str) -> str:
 
 
 def check_public_path(url: str) -> str:
-    """Reject paths that have to be encoded, or that are not told from those of the service."""
+    """Reject paths that have to be encoded, or that collide with those of the service."""
     path = urlsplit(url).path
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
         raise ValueError("the path must be like /documents")

@@ -58,7 +58,7 @@ class RequestContext:
 
 
 def _published(action: AuditAction, details: EventDetails) -> dict[str, Any]:
-    """Return the members of an audit event that other systems are told, if it is published."""
+    """Return the members of an audit event that its event for other systems has, if any."""
     event_type = details.get("event_type", PUBLISHED.get(action))
     if event_type is None or details.get("result", "ok") != "ok":
         return {}

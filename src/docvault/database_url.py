@@ -105,7 +105,7 @@ def _check_values(parameters: dict[str, str]) -> None:
         raise ValueError("must have one port, or one for each host")
     for name, choices in _CHOICES.items():
         if parameters.get(name, next(iter(choices))) not in choices:
-            raise ValueError(f"has a {name} that is none of {', '.join(sorted(choices))}")
+            raise ValueError(f"has a {name} that is not one of {', '.join(sorted(choices))}")
     timeout = parameters.get("connect_timeout", "0")
     if not re.fullmatch(r"\d{1,4}", timeout):
         raise ValueError("has a connect_timeout that is not a number of seconds")

@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def validate_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject what no browser sends as `Origin`, which would silently trust nobody."""
+        """Reject what no browser sends as `Origin`: it would silently trust no page."""
         for origin in value:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -60,7 +60,7 @@ def assert_refused(response: httpx.Response) -> None:
     """Assert that the response says that the URL is not valid, and nothing more."""
     problem = response.json()
     assert (response.status_code, problem["code"]) == (403, "invalid-content-url")
-    assert problem["detail"] == "The URL is not valid, or no longer."
+    assert problem["detail"] == "The URL is invalid or no longer valid."
     assert problem["errors"] == []
     assert "www-authenticate" not in response.headers
 
@@ -124,7 +124,7 @@ class TestUse:
         for client, path in ((admin, ADMIN_PATH), (key, KEY_PATH)):
             assert (await http.get(await url_of(client, path))).content == JPEG
 
-    async def test_document_that_only_staff_may_change_can_be_looked_at(
+    async def test_document_that_only_staff_may_change_can_be_viewed(
         self, customer: httpx.AsyncClient, admin: httpx.AsyncClient, http: httpx.AsyncClient
     ) -> None:
         await make_type(admin, "Statement", upload_mode="admin_only")

@@ -69,7 +69,7 @@ class TestEmbedded:
         (True, "/livez", False),
     ],
 )
-def test_paths_are_those_of_people(cors_admin: bool, path: str, covered: bool) -> None:
+def test_paths_are_those_that_pages_may_call(cors_admin: bool, path: str, covered: bool) -> None:
     settings = Settings(**EXTERNAL, cors_origins=PORTAL, cors_admin=cors_admin)
     assert WebOrigins.of(settings).covers(path) is covered
 
@@ -97,7 +97,7 @@ def test_paths_below_a_prefix_are_covered() -> None:
         "https://a.example;script-src 'unsafe-inline'",
     ],
 )
-def test_what_no_browser_sends_is_refused_at_the_start(value: str) -> None:
+def test_origin_that_no_browser_sends_is_refused_at_the_start(value: str) -> None:
     with pytest.raises(ValueError, match="must be exact origins"):
         Settings(**EXTERNAL, cors_origins=value)
 

@@ -72,7 +72,7 @@ def encrypted(entries: dict[str, str], *, flags: int = 1, method: int = 0) -> by
 
 @pytest.mark.req("B-130")
 @pytest.mark.parametrize("method", [0, 99])
-def test_password_of_an_archive_is_told(method: int) -> None:
+def test_password_of_an_archive_is_reported(method: int) -> None:
     content = inspect(encrypted({"a.pdf": "a", "b.pdf": "b"}, method=method), "a.zip")
 
     assert content == uninspected(ZIP, needs_password=True)
@@ -89,7 +89,7 @@ def test_archive_of_which_a_part_is_encrypted_needs_no_password() -> None:
 
 
 @pytest.mark.req("B-130")
-def test_password_of_an_iwork_document_is_told() -> None:
+def test_password_of_an_iwork_document_is_reported() -> None:
     data = containers.packed({"Index/Document.iwa": "i", ".iwpv2": "v"})
 
     assert inspect(data, "a.numbers") == uninspected(NUMBERS, needs_password=True)

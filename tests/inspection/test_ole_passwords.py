@@ -18,7 +18,7 @@ def needs_password(data: bytes) -> bool:
 @pytest.mark.req("B-130")
 @pytest.mark.parametrize("make", [ole_documents.doc, ole_documents.ppt])
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_password_of_a_document_is_told(make: Callable[..., bytes], encrypted: bool) -> None:
+def test_password_of_a_document_is_reported(make: Callable[..., bytes], encrypted: bool) -> None:
     assert needs_password(make(encrypted=encrypted)) is encrypted
 
 
@@ -35,7 +35,7 @@ def test_password_of_a_document_is_told(make: Callable[..., bytes], encrypted: b
     ],
 )
 @pytest.mark.parametrize("padding", [0, 6000])
-def test_password_of_a_workbook_is_told(file_pass: bytes, padding: int) -> None:
+def test_password_of_a_workbook_is_reported(file_pass: bytes, padding: int) -> None:
     assert needs_password(ole_documents.xls(file_pass, padding=padding))
 
 
@@ -57,7 +57,7 @@ def test_workbook_that_opens_without_asking_needs_none(file_pass: bytes | None) 
 
 @pytest.mark.req("B-130")
 @pytest.mark.parametrize(("verifier", "locked"), [(0x1111, True), (DEFAULT_VERIFIER, False)])
-def test_password_of_a_workbook_before_excel_97_is_told(verifier: int, locked: bool) -> None:
+def test_password_of_a_workbook_before_excel_97_is_reported(verifier: int, locked: bool) -> None:
     file_pass = ole_documents.xor(verifier, numbered=False)
     assert needs_password(ole_documents.xls(file_pass, stream="Book")) is locked
 

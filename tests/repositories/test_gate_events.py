@@ -1,4 +1,4 @@
-"""What the feed says of gates, after any history of changes."""
+"""The gate decisions in the feed, after any history of changes."""
 
 import asyncio
 
@@ -68,7 +68,7 @@ async def test_follower_knows_every_gate_after_any_history(
 async def test_upload_before_the_comparison_is_not_lost(
     admin: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Blocked was said; the requirement is dropped, and the upload finds an open gate."""
+    """`blocked` was published; the requirement is dropped, so the upload finds an open gate."""
     await patch_portal(admin, gate_enabled=True)
     await make_type(admin, "t", upload_mode="required")
     await make_customer(admin, "c-1")

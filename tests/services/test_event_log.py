@@ -1,4 +1,4 @@
-"""The event log: kept for a time, and begun anew after a restore."""
+"""The event log: deleted after a time, and replaced after a restore."""
 
 import httpx
 import pytest
@@ -37,7 +37,7 @@ async def log(admin: httpx.AsyncClient, resources: Resources) -> EventLog:
 class TestCheckLog:
     """check_log() and begin_log()."""
 
-    async def test_database_of_before_begins_a_new_log(
+    async def test_restored_database_begins_a_new_log(
         self, resources: Resources, log: EventLog
     ) -> None:
         await check_log(resources)
@@ -61,7 +61,9 @@ class TestCheckLog:
         assert (await read_log(resources)).log == log.log
         assert await marks(resources) == [f"{EVENTS_FOLDER}/{log.log.hex[:16]}{5:016x}"]
 
-    async def test_marks_are_no_blobs(self, resources: Resources, log: EventLog) -> None:
+    async def test_recorded_positions_are_no_blobs(
+        self, resources: Resources, log: EventLog
+    ) -> None:
         assert log.latest == 4
         await check_log(resources)
         assert not [blob async for blob in resources.store.list_blobs()]

@@ -159,14 +159,14 @@ async def test_missing_bucket_is_unavailable(s3_server: S3Server) -> None:
     ("change", "cause"),
     [
         ({"AWS_SECRET_ACCESS_KEY": "canary"}, "clock is wrong"),
-        ({"AWS_ACCESS_KEY_ID": "canary"}, "the key is wrong or lacks a right"),
+        ({"AWS_ACCESS_KEY_ID": "canary"}, "the key is wrong or lacks a permission"),
         ({"bucket": "canary"}, "the bucket does not exist"),
         ({"endpoint_url": "http://canary.invalid"}, "its host name is unknown"),
         ({"endpoint_url": "http://127.0.0.1:9"}, "nothing listens at its address"),
         ({"endpoint_url": "https"}, "TLS failed"),
     ],
 )
-async def test_cause_of_failure_is_told_without_names(
+async def test_cause_of_failure_is_reported_without_names(
     s3_server: S3Server, tmp_path: Path, change: dict[str, str], cause: str
 ) -> None:
     endpoint = change.get("endpoint_url", s3_server.endpoint_url)
@@ -187,7 +187,7 @@ async def test_cause_of_failure_is_told_without_names(
 
 
 @pytest.mark.req("B-208")
-async def test_missing_credentials_are_told(s3_server: S3Server, tmp_path: Path) -> None:
+async def test_missing_credentials_are_reported(s3_server: S3Server, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("AWS_REGION", "us-east-1")
@@ -318,7 +318,7 @@ class TestMisbehaviour:
         proxy.choose = lambda _method, _target: S3Fault.DENIED
         with pytest.raises(StorageUnavailable) as caught:
             await store.put(a_key(), a_file(tmp_path, b"x"))
-        assert caught.value.cause == "S3 responded AccessDenied (403): the key lacks a right"
+        assert caught.value.cause == "S3 responded AccessDenied (403): the key lacks a permission"
 
     async def test_denied_list_of_uploads_is_reported_once(
         self, store: S3BlobStore, proxy: S3Proxy, caplog: pytest.LogCaptureFixture
@@ -329,7 +329,8 @@ class TestMisbehaviour:
         assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
             "interrupted uploads are not aborted"
         ]
-        assert caplog.records[0].cause == "S3 responded AccessDenied (403): the key lacks a right"  # type: ignore[attr-defined]
+        cause = caplog.records[0].cause  # type: ignore[attr-defined]
+        assert cause == "S3 responded AccessDenied (403): the key lacks a permission"
 
     @pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN])
     async def test_request_is_retried_once(

@@ -208,7 +208,7 @@ class TestRoles:
         ) as staff:
             response = staff.get("/v1/admin/document-types")
         assert (response.status_code, response.json()["code"]) == (503, "database-unavailable")
-        assert "the role lacks a right" in data_dir.with_suffix(".log").read_text()
+        assert "the role lacks a privilege" in data_dir.with_suffix(".log").read_text()
         oldest.run("DROP DATABASE grants WITH (FORCE)", "postgres")
         oldest.run("DROP ROLE poor", "postgres")
 

@@ -132,7 +132,7 @@ async def kill_sequencers(url: str, times: int) -> None:
 @pytest.mark.req("B-239")
 @pytest.mark.guarantee(
     "T71",
-    promise="Whoever follows the events misses none, reads none twice, and gets those of one"
+    promise="Followers of the feed miss no event, read none twice, and get those of one"
     " customer in the order of their changes.",
     tried="24 connections change 50 customers, with an event each, and roll back every tenth."
     " Three followers read page after page, and sequence before each read. In the second case a"

@@ -37,7 +37,7 @@ from docvault.services.resources import Resources
 router = APIRouter()
 
 ContentToken = Annotated[str, Path(description="The last segment of a content URL.")]
-# What the URL leads to is gone or may no longer be read.
+# The file is gone, or its viewer may no longer read it.
 _GONE = (CustomerNotFound, DocumentTypeNotFound, FileNotFound, DocumentQuarantined)
 _LIMITS = {
     CustomerActor.kind: Limit.CUSTOMER_REQUESTS,
@@ -72,9 +72,9 @@ _LIMITS = {
     openapi_extra={"security": []},
 )
 async def read_signed_content(request: Request, token: ContentToken) -> Response:
-    """Get the file or preview that the URL was made for, for sixty seconds.
+    """Get the file or preview that the URL was created for, within sixty seconds.
 
-    A URL that was changed, has expired, or leads to what its viewer may no longer read is 403.
+    A URL that was altered or has expired, or whose viewer may no longer read the file, is 403.
     """
     resources: Resources = request.app.state.resources
     if request.scope["query_string"]:

@@ -33,7 +33,7 @@ def create_store_bucket() -> None:
 
     settings = Settings()
     if not settings.effective_storage_url.startswith("s3:"):
-        raise CommandFailed("only a DOCVAULT_STORAGE_URL of s3:// has a bucket")
+        raise CommandFailed("DOCVAULT_STORAGE_URL must be like s3://bucket/prefix")
     create_bucket(settings)
 
 

@@ -35,7 +35,7 @@ _SIGNING_KEY = "jwt-signing-key.json"
 
 
 def make_backup(folder: Path) -> str:
-    """Bring the backup in a folder up to date; return what was done as a sentence."""
+    """Create or update the backup in a folder; return what was done as a sentence."""
     os.umask(0o077)
     settings = Settings()
 
@@ -43,7 +43,7 @@ def make_backup(folder: Path) -> str:
     check_database(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Not migrated: a backup is also what one makes before that.
+        # Not migrated first: operators make a backup before they migrate.
         with connect_or_start_database(settings) as url:
             report = asyncio.run(_back_up(settings, url, folder))
         _copy_keys(settings, folder / _KEYS)
@@ -72,11 +72,11 @@ def restore_backup(folder: Path) -> str:
     except BackupError as error:
         raise CommandFailed(str(error)) from None
     except UnknownRevision:
-        raise CommandFailed("the backup is of a newer version of docvault") from None
+        raise CommandFailed("the backup was made by a newer version of docvault") from None
     except DatabaseInUse:
         raise CommandFailed("the database is in use; restore into an empty one") from None
     if findings.missing or findings.corrupt:
-        raise CommandFailed("files are missing or corrupt in the store: see docvault verify")
+        raise CommandFailed("files are missing or corrupt in the store: run docvault verify")
     return f"{findings.checked} files restored, {reapplied} erasures applied again"
 
 
@@ -101,7 +101,7 @@ def _copy_keys(settings: Settings, folder: Path) -> None:
 
 
 def _restore_keys(settings: Settings, folder: Path) -> None:
-    """Restore the keys that no setting has; raises `BackupError` if one is another."""
+    """Restore the keys that no setting holds; raises `BackupError` if one differs."""
     kept = (folder / _KEY_FILE).read_text()
     if settings.secret_key is None:
         _write_key(settings, _KEY_FILE, kept)

@@ -109,7 +109,7 @@ def migrate() -> None:
 
 @app.command("bucket")
 def bucket() -> None:
-    """Create the bucket of DOCVAULT_STORAGE_URL if there is none; safe to repeat."""
+    """Create the bucket of DOCVAULT_STORAGE_URL unless it exists."""
     from docvault.cli.admin import create_store_bucket
 
     create_store_bucket()
@@ -162,7 +162,7 @@ def api_key_create(
 
 @app.command("backup")
 def backup(folder: _Folder) -> None:
-    """Bring a backup of database, files, ledger and keys up to date; the service can run."""
+    """Create or update a backup of database, files, ledger and keys, even while docvault runs."""
     from docvault.cli.backup import make_backup
 
     typer.echo(make_backup(folder))
@@ -186,7 +186,7 @@ def erase(customer_id: _CustomerId) -> None:
 
 @events_app.command("new-log")
 def events_new_log() -> None:
-    """Begin a new event log after a restore; everyone who follows the events starts again."""
+    """Begin a new event log after a restore with other tools; followers of the feed start again."""
     from docvault.cli.resources import run
     from docvault.services.event_log import begin_log
 

@@ -34,7 +34,7 @@ def run(function: Callable[[Resources], Coroutine[Any, Any, _Result]]) -> _Resul
 def check_database(settings: Settings) -> None:
     """Raise `CommandFailed` if there is no database.
 
-    Not to create one: in an empty database nothing is ever wrong.
+    Without this check the command would create an empty one, and report success.
     """
     if not has_database(settings):
         raise CommandFailed(

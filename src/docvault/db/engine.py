@@ -196,7 +196,7 @@ class Database:
             raise _unavailable("unavailable", describe_failure(error)) from error
 
     async def require_sessions(self) -> None:
-        """Raise `DatabaseUnavailable` if a pooler gives sessions to several connections."""
+        """Raise `DatabaseUnavailable` if a pooler shares sessions between connections."""
         try:
             await asyncio.to_thread(require_sessions, self.sessions)
         except UnsuitableDatabase as error:

@@ -18,9 +18,9 @@ UNAVAILABLE = (
 # By the error's class, which does not depend on the language of the server's messages.
 _CAUSES_BY_CLASS: dict[type[psycopg.Error], str] = {
     psycopg.errors.QueryCanceled: "a statement took too long",
-    psycopg.errors.LockNotAvailable: "a lock was not free in time",
+    psycopg.errors.LockNotAvailable: "a lock was not available in time",
     psycopg.errors.ReadOnlySqlTransaction: "it is read-only",
-    psycopg.errors.InsufficientPrivilege: "the role lacks a right",
+    psycopg.errors.InsufficientPrivilege: "the role lacks a privilege",
     psycopg.errors.UndefinedTable: "its schema is missing or at another version",
     psycopg.errors.AdminShutdown: "it closed the connection",
 }
@@ -53,7 +53,7 @@ _CAUSES = (
     ("too many c", "no connections are left"),
     ("session is read-only", "no host accepts writes"),
     ("in hot standby mode", "no host accepts writes"),
-    ("permission denied", "the role lacks a right"),
+    ("permission denied", "the role lacks a privilege"),
     ("does not exist", "the user or database does not exist"),
     ("starting up", "it is starting up"),
     ("shutting down", "it is shutting down"),

@@ -79,7 +79,7 @@ def _set_all(settings: dict[str, str]) -> sql.Composed:
 
 
 def require_sessions(settings: SessionSettings) -> None:
-    """Raise `UnsuitableDatabase` if a pooler gives the session of one connection to another.
+    """Raise `UnsuitableDatabase` if a pooler shares sessions between connections.
 
     Prepared statements, limits, locks of migrations and notifications of the job queue belong to
     a session: with shared ones they fail or mix, but only under load.

@@ -126,7 +126,7 @@ def damaged_tables(folder: Path, copy: DatabaseCopy) -> list[str]:
 
 @contextmanager
 def _transaction(database_url: str) -> Iterator[Connection]:
-    # Without the limits on statements that requests have: a table takes as long as it takes.
+    # Without the time limits of requests: copying a large table takes longer.
     opened = SessionSettings(database_url).connect_unlimited()
     with closing(opened) as connection, connection.transaction():
         yield connection

@@ -91,8 +91,8 @@ class EventDetails(TypedDict, total=False):
     version: int | None
     changes: dict[str, Any] | None
     files: Sequence[AuditedFile]
-    # What other systems are told besides document type and version; see domain/events.py. The type
-    # follows from the action unless it is given.
+    # Data of the event for other systems besides document type and version; see domain/events.py.
+    # Its type follows from the action unless it is given.
     event_type: str
     event_data: dict[str, Any]
 
@@ -101,7 +101,7 @@ class EventDetails(TypedDict, total=False):
 class NewAuditEvent:
     """An event to record; erasure deletes `customer`, `changes`, `files` and `event_data`.
 
-    Other systems are told `event_data` if there is an `event_type`.
+    If there is an `event_type`, `event_data` is published to other systems.
     """
 
     actor_kind: str

@@ -11,7 +11,7 @@ LIFETIME = timedelta(seconds=60)
 
 
 class ContentPurpose(StrEnum):
-    """What a page does with a file: show it, let a person save it, or show a picture of a page."""
+    """How a page uses a file: shows it, offers it for saving, or shows a preview."""
 
     inline = "inline"
     attachment = "attachment"
@@ -20,7 +20,7 @@ class ContentPurpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContentGrant:
-    """What a content URL is good for: one file, one purpose, one viewer, until it expires.
+    """What a content URL allows: one file, one purpose, one viewer, until it expires.
 
     Times are in seconds since 1970.
     """

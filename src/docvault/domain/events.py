@@ -1,4 +1,4 @@
-"""Events: what other systems are told of each change."""
+"""Events: the changes that other systems can follow."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class EventType(StrEnum):
     DOCUMENT_TYPE_DELETED = "document_type.deleted"
     DOCUMENT_TYPE_REORDERED = "document_type.reordered"
     DOCUMENT_TYPE_UPDATED = "document_type.updated"
-    # Written by triggers (migrations/sql/0005_events.sql), because changes of many kinds cause it.
+    # Written by triggers (migrations/sql/0005_events.sql), because many kinds of change cause it.
     GATE_CHANGED = "gate.changed"
     PORTAL_SETTINGS_UPDATED = "portal_settings.updated"
     REQUIREMENTS_CHANGED = "requirements.changed"
@@ -61,12 +61,12 @@ PUBLISHED: Mapping[AuditAction, EventType] = {
 
 
 def document_states(document: Document) -> dict[str, Any]:
-    """Return what an event tells of a document as it is after the change."""
+    """Return the states of a document after the change, as its event has them."""
     return {"upload_state": upload_state(document), "status": status(document)}
 
 
-# What an API key needs to be told of a family of events, besides `events:read`. Third parties
-# cannot read the portal settings, so they are not told of them.
+# The scope that an API key needs for a family of events, besides `events:read`. Third parties
+# cannot read the portal settings, so they get no events of them.
 _SCOPES = {
     "customer": Scope.CUSTOMERS_READ,
     "document": Scope.DOCUMENTS_READ,
@@ -77,7 +77,7 @@ _SCOPES = {
 
 
 def needed_scope(event_type: EventType) -> Scope | None:
-    """Return what an API key needs to be told of an event; None if no key is."""
+    """Return the scope that an API key needs for an event; None if no key may read it."""
     return _SCOPES.get(event_type.partition(".")[0])
 
 
@@ -107,13 +107,13 @@ class EventLog:
     latest: int
 
     def contains(self, cursor: EventCursor) -> bool:
-        """Whether every event after the cursor is still there."""
+        """Whether every event after the cursor still exists."""
         return cursor.log == self.log and self.oldest - 1 <= cursor.position <= self.latest
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event in its place; `customer` and `data` are None after an erasure."""
+    """An event with its position; `customer` and `data` are None after an erasure."""
 
     position: int
     id: UUID

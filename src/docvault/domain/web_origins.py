@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from docvault.settings import Settings
 
-# What pages may call; the integration API is for servers, and its keys belong on none.
+# What pages may call; the integration API is for servers, and its keys belong in no page.
 _PATHS = ("/v1/customer/", "/content/", "/uploads/")
 _ADMIN_PATH = "/v1/admin/"
 
@@ -23,7 +23,7 @@ class WebOrigins:
     trusts_loopback: bool = False
     # The value of the directive `frame-ancestors` of stored files.
     frame_ancestors: str = "'none'"
-    # The path below which clients reach the service; some proxies pass it on.
+    # The path below which clients reach the service; some proxies keep it.
     prefix: str = ""
 
     @classmethod

@@ -101,7 +101,7 @@ class CustomerNotRegistered(Forbidden):
 class InvalidContentUrl(Forbidden):
     """Invalid content URL
 
-    The URL is not valid, or no longer.
+    The URL is invalid or no longer valid.
     """
 
     code = "invalid-content-url"

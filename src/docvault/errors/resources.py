@@ -167,7 +167,7 @@ class UploadExpired(DocvaultError):
 class EventsExpired(DocvaultError):
     """Events expired
 
-    Events after this position were deleted, or it is of another log. Read everything anew.
+    Events after this cursor were deleted, or it is of another log. Read everything again.
     """
 
     status = 410

@@ -53,7 +53,7 @@ def inspect_ole(file: BinaryIO, size_bytes: int) -> Content:
 
 
 def _is_locked(document: CompoundFile, media_type: str) -> bool:
-    # A stream that leads nowhere is not what hides the document.
+    # A broken stream does not mean that the document is encrypted.
     with suppress(CorruptContent):
         return needs_password(document, media_type)
     return False

@@ -132,7 +132,7 @@ async def _render_previews(resources: Resources) -> None:
 
 
 async def _publish_events(resources: Resources) -> None:
-    """Give events their order until cancelled, once it is known whether a backup was restored."""
+    """Publish events until cancelled, after a check whether the database was restored."""
     is_checked = False
     while True:
         await asyncio.sleep(EVENTS_SECONDS)
@@ -142,4 +142,4 @@ async def _publish_events(resources: Resources) -> None:
                 is_checked = True
             await publish_events(resources)
         except Exception:
-            log.warning("events got no position, will be tried again", exc_info=True)
+            log.warning("publishing events failed, will be tried again", exc_info=True)

@@ -17,7 +17,7 @@ from docvault.schemas.events import (
 
 
 def present_event_page(page: EventPage, context: RequestContext) -> EventPageRead:
-    """Present a page for the actor; only staff see who of the staff did something."""
+    """Present a page for the actor; only staff see which member of staff did something."""
     return EventPageRead(
         items=[_present(event, context) for event in page.events],
         next_after=str(page.next_after),

@@ -79,8 +79,8 @@ def load_decoders(kind: str) -> None:
 def render_image(source: BinaryIO, kind: str, side: int, page: int) -> Image.Image:
     """Return an image, upright, sRGB, in mode L, RGB or RGBA, at most `side` pixels long.
 
-    Of a truncated image, what is there. Only a TIFF has more than one page; the other frames of
-    an animation have no preview.
+    Of a truncated image, the part that can be decoded. Only a TIFF has more than one page; the
+    other frames of an animation have no preview.
     """
     try:
         image = _load(source, kind, side, page)
@@ -95,7 +95,7 @@ def render_image(source: BinaryIO, kind: str, side: int, page: int) -> Image.Ima
 
 
 def _load_part(source: BinaryIO, kind: str, side: int, page: int) -> Image.Image:
-    """Load what is there of an image; raises `ValueError` if that is nothing."""
+    """Load the decodable part of an image; raises `ValueError` if there is none."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     if kind == "HEIF":
         source = _fill_up(source)

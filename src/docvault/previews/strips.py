@@ -1,7 +1,7 @@
 """PNG and TIFF pictures that do not fit into memory, for `images`: decoded a few rows at a time.
 
-No decoder of Pillow can be asked for a part of a picture. So each band of rows becomes a small file
-of its own: a header for these rows, and their bytes as they are.
+Pillow cannot decode a part of a picture. So each band of rows becomes a small file of its own: a
+header for these rows, and their bytes as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from docvault.previews.failures import OverLimitError
 
 BAND_PIXELS = 4_000_000
-# Of a TIFF whose strips are long.
+# For a TIFF with long strips.
 _MAX_BAND_PIXELS = 40_000_000
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -44,8 +44,8 @@ def count_rows(image: Image.Image) -> int:
 def read_bands(source: BinaryIO, image: Image.Image, factor: int) -> Iterator[Image.Image]:
     """Yield a picture that was opened and not loaded, in bands of a multiple of `factor` rows.
 
-    Those of a truncated picture end early. Raises `OverLimitError` if it is stored in a way that
-    only allows to decode it as a whole.
+    The bands of a truncated picture end early. Raises `OverLimitError` if the picture can only be
+    decoded as a whole.
     """
     if image.format == "PNG":
         return _read_png(source, image.size, factor)
@@ -119,7 +119,7 @@ def _inflate(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
         try:
             yield inflater.decompress(packed, 1 << 20)
         except zlib.error:
-            # What follows is lost; what was there is shown.
+            # The rest is lost; what was decoded is shown.
             return
         packed = inflater.unconsumed_tail
 

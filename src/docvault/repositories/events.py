@@ -52,7 +52,7 @@ class _EventRecord:
     data: dict[str, Any] | None
 
 
-# How many events a page with a filter looks at: a rare type must not make a read slow.
+# How many events a filtered page reads: a rare type must not make the request slow.
 WINDOW = 10_000
 
 _LIST = load_statement(
@@ -74,7 +74,7 @@ class EventRepository(Repository):
     """Events of all customers; only staff and third parties follow them."""
 
     async def redact(self, customer_id: UUID, pseudonym: str) -> None:
-        """Leave of the events about a customer only type, time, position and the pseudonym."""
+        """Remove all but type, time, position and pseudonym from the events about a customer."""
         await self._session.execute(
             update(EventRow)
             .where(EventRow.customer_id == customer_id)
@@ -122,7 +122,7 @@ class EventRepository(Repository):
     async def compare_gates(self, batch: int) -> int | None:
         """Add the events of up to `batch` gates that a change of the requirements has changed.
 
-        Returns how many, None if all gates are as the feed says.
+        Returns how many; None if there is nothing to compare.
         """
         return (await self._rows(_COMPARE_GATES, {"batch": batch}))[0].compared
 
@@ -131,7 +131,7 @@ class EventRepository(Repository):
         return (await self._rows(_PRUNE, {"age": age, "batch": batch}))[0].number
 
     async def begin_log(self) -> None:
-        """Begin a new log: no cursor of before is accepted."""
+        """Begin a new log; earlier cursors are no longer accepted."""
         await self._session.execute(update(EventLogRow).values(log=uuid4()))
 
     async def waiting(self) -> tuple[int, float]:

@@ -10,7 +10,7 @@ from docvault.schemas.base import InputModel, OutputModel, UtcTime
 
 
 class ContentUrlCreate(InputModel):
-    """What a page is going to do with a file."""
+    """The file that a page is going to show, and how."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"purpose": "inline"}]})
 
@@ -18,7 +18,7 @@ class ContentUrlCreate(InputModel):
         ContentPurpose,
         Field(
             description="`inline` shows JPEG, PNG, WebP, GIF, AVIF, and PDF without active "
-            "content; any other file is sent as an attachment. `preview` shows a picture of a page."
+            "content; any other file is sent as an attachment. `preview` is a picture of one page."
         ),
     ]
     file: Annotated[
@@ -45,5 +45,5 @@ class ContentUrlRead(OutputModel):
         }
     )
 
-    url: Annotated[str, Field(description="A credential: give it to nobody, store it nowhere.")]
+    url: Annotated[str, Field(description="A credential: do not store it or pass it on.")]
     expires_at: UtcTime

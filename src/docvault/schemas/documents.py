@@ -195,9 +195,7 @@ class _DocumentRead(StoredOutputModel):
             "fields, you may, and a customer has sent the file of a required document."
         ),
     ] = False
-    can_delete: Annotated[
-        bool, Field(description="Whether you can delete the document: it has a file, and you may.")
-    ] = False
+    can_delete: Annotated[bool, Field(description="Whether you can delete the document.")] = False
 
 
 class DocumentRead(_DocumentRead):
@@ -269,7 +267,7 @@ class DocumentCopy(InputModel):
 
 
 class FileUpload(PatchModel):
-    """The parts of an upload of one more file (`multipart/form-data`)."""
+    """The parts of a request that adds a file (`multipart/form-data`)."""
 
     file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
     field_values: FieldValuesInput = {}

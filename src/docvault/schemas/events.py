@@ -12,24 +12,25 @@ from docvault.domain.gate import GateDecision
 from docvault.schemas.base import OutputModel, UtcTime
 
 Changed = Annotated[
-    list[str], Field(description="The names of what has changed.", examples=[["email"]])
+    list[str],
+    Field(description="The names of the members that have changed.", examples=[["email"]]),
 ]
 TypeKey = Annotated[str, Field(description="The key of the type.", examples=["passport"])]
 
 
 class EventCustomer(OutputModel):
-    """The customer an event is about."""
+    """The customer that an event is about."""
 
     id: Annotated[
         str | None,
         Field(
-            description="The host's id of the customer; null after erasure.", examples=["c-1042"]
+            description="The host's id of the customer; null after an erasure.", examples=["c-1042"]
         ),
     ]
     pseudonym: Annotated[
         str,
         Field(
-            description="Stays the same after an erasure, which names the customer by it alone.",
+            description="Stays after an erasure, when nothing else identifies the customer.",
             examples=["anon-5f0c9b1e2d3a4f60718293a4b5c6d7e8"],
         ),
     ]
@@ -42,71 +43,75 @@ class EventActor(OutputModel):
     id: Annotated[
         str | None,
         Field(
-            description="The subject of a staff token, for staff alone, or the id of an API key.",
+            description="The subject of a staff token, null for third parties; the id of a key.",
             examples=["staff-7"],
         ),
     ]
 
 
 class CustomerEventData(OutputModel):
-    """Of `customer.created`, `customer.updated` and `customer.erased`."""
+    """Data of `customer.created`, `customer.updated` and `customer.erased`."""
 
-    changed: Annotated[Changed | None, Field(description="Of `customer.updated`, else null.")]
+    changed: Annotated[Changed | None, Field(description="Only for `customer.updated`, else null.")]
     erasure: Annotated[
-        UUID | None, Field(description="Of `customer.erased`: the erasure; else null.")
+        UUID | None, Field(description="The id of the erasure for `customer.erased`, else null.")
     ]
 
 
 class DocumentEventData(OutputModel):
-    """Of events about a document."""
+    """Data of events about a document."""
 
     document_type: TypeKey
     version: Annotated[
-        int | None, Field(description="The version the event is about, if any.", examples=[2])
+        int | None, Field(description="The version that the event is about, if any.", examples=[2])
     ]
     upload_state: Annotated[
         UploadState | None,
-        Field(description="After the change; null of `document.quarantined` and `released`."),
+        Field(description="After the change; null for `document.quarantined` and `.released`."),
     ]
-    status: Annotated[Status | None, Field(description="After the change; null as above.")]
+    status: Annotated[
+        Status | None, Field(description="After the change; null like `upload_state`.")
+    ]
     file: Annotated[
         int | None,
-        Field(description="Of `document.quarantined` and `released`: the file; else null."),
+        Field(
+            description="The number of the file; only for `document.quarantined` and `.released`."
+        ),
     ]
 
 
 class DocumentTypeEventData(OutputModel):
-    """Of events about a document type, or about the order of all."""
+    """Data of events about a document type, or about the order of all types."""
 
     document_type: TypeKey | None
     changed: Changed | None
 
 
 class PortalSettingsEventData(OutputModel):
-    """Of `portal_settings.updated`."""
+    """Data of `portal_settings.updated`."""
 
     changed: Changed
 
 
 class RequirementsEventData(OutputModel):
-    """Of `requirements.changed`; a `gate.changed` follows for each customer it concerns."""
+    """Data of `requirements.changed`; `gate.changed` follows for each gate that it changes."""
 
     enforced: Annotated[bool, Field(description="Whether the gate is switched on.")]
     required: Annotated[list[str], Field(description="The keys of the required types.")]
 
 
 class GateEventData(OutputModel):
-    """Of `gate.changed`."""
+    """Data of `gate.changed`."""
 
     gate: Annotated[Literal["default"], Field(description="The gate.")]
     decision: GateDecision
-    was: Annotated[GateDecision | None, Field(description="Null for a new customer.")]
+    was: Annotated[
+        GateDecision | None, Field(description="The decision before; null for a new customer.")
+    ]
     due: Annotated[list[str], Field(description="The keys of the types that are due.")]
     cause: Annotated[
         Literal["customer", "documents", "requirements"],
-        Field(
-            description="What changed: the customer is new, their documents, or the requirements."
-        ),
+        Field(description="`customer`: the customer is new. Otherwise what has changed."),
     ]
 
 
@@ -135,32 +140,41 @@ class EventRead(OutputModel):
 
     position: Annotated[
         int,
-        Field(description="The place in the log, from 1 without holes.", examples=[18231]),
+        Field(description="The position in the log, from 1 without holes.", examples=[18231]),
     ]
-    id: Annotated[UUID, Field(description="Also the id of the audit event of the change.")]
+    id: Annotated[
+        UUID, Field(description="For events with an `actor`, also the id of the audit event.")
+    ]
     type: EventType
-    at: Annotated[UtcTime, Field(description="The time of the change; not always in order.")]
+    at: Annotated[
+        UtcTime,
+        Field(
+            description="The time of the change; it can be earlier than that of the event before."
+        ),
+    ]
     customer: EventCustomer | None
     actor: Annotated[
         EventActor | None,
-        Field(description="Null of `gate.changed` and `requirements.changed`, which follow."),
+        Field(description="Null for `gate.changed` and `requirements.changed`."),
     ]
     request_id: UUID | None
-    data: Annotated[EventData | None, Field(description="Null after erasure.")]
+    data: Annotated[EventData | None, Field(description="Null after an erasure of the customer.")]
 
 
 class EventPageRead(OutputModel):
-    """Events in their order."""
+    """A page of events, oldest first."""
 
     items: list[EventRead]
     next_after: Annotated[
         str,
         Field(
-            description="Send it as `after` to read on, now or later; also if there are no items.",
+            description="Send it as `after` to read on, now or later, also if there are no items.",
             examples=["0197aa6c2f4e7d118b5f2c9d0e1f2a3b-18231"],
         ),
     ]
-    has_more: Annotated[bool, Field(description="Whether events follow that can be read now.")]
-    log: Annotated[UUID, Field(description="The log; a restored backup begins a new one.")]
+    has_more: Annotated[bool, Field(description="Whether more events can be read now.")]
+    log: Annotated[
+        UUID, Field(description="The id of the event log; a restored database begins a new one.")
+    ]
     oldest: Annotated[int, Field(description="The position of the oldest event.")]
     latest: Annotated[int, Field(description="The position of the latest event.")]

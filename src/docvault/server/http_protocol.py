@@ -276,7 +276,7 @@ class BoundedProtocol(HttpToolsProtocol):
         problem = present_problem(error, request_id)
         body = problem.model_dump_json(exclude_unset=True).encode()
         path = (self.url or b"").partition(b"?")[0].decode("latin-1")
-        # What has arrived of the headers; without Origin a page sees only that the request failed.
+        # The headers that have arrived; without Origin a page sees only that the request failed.
         origins = origins_of(self.config.app)
         fields = [
             (b"content-type", MEDIA_TYPE.encode()),

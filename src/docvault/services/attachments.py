@@ -65,7 +65,7 @@ class Attachment:
         return [file.blob_id for file in self.files]
 
     def may_skip_locks(self, document: Document, keep_versions: int) -> bool:
-        """Whether attaching is all there is to do: no session, no kept file, no old version."""
+        """Whether there is nothing to do but attach: no session, no kept file, no old version."""
         # There are never more versions than the highest number.
         is_short = document.last_version < keep_versions
         return is_short and self.session_id is None and not self.kept_files(document)

@@ -68,9 +68,11 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise BackupError(f"there is no backup in {folder}: {error.strerror}") from None
     except ValidationError:
-        raise BackupError(f"{folder / _MANIFEST} is damaged, or of a newer version") from None
+        raise BackupError(
+            f"{folder / _MANIFEST} is damaged, or was made by a newer version"
+        ) from None
     if manifest.format != FORMAT:
-        raise BackupError("the backup is of a newer version")
+        raise BackupError("the backup was made by a newer version of docvault")
     if damaged := damaged_tables(database_folder(folder, manifest), manifest.database):
         raise BackupError(f"the backup is damaged: tables {', '.join(damaged)}")
     return manifest
@@ -99,7 +101,7 @@ async def back_up(
         # A job has deleted bytes since these rows were read.
     else:
         shutil.rmtree(tables)
-        raise BackupError("files are missing in the store: see docvault verify")
+        raise BackupError("files are missing in the store: run docvault verify")
     # After the rows: an erasure since then is in the ledger, and applied again by a restore.
     records = await _copy_ledger(resources, folder / _LEDGER)
     manifest = Manifest(
@@ -143,7 +145,7 @@ async def _copy_blobs(
             continue
         if body_digest != blob.sha256:
             path.unlink()
-            raise BackupError(f"{blob.key} is corrupt in the store: see docvault verify --rehash")
+            raise BackupError(f"{blob.key} is corrupt in the store: run docvault verify --rehash")
         copied += 1
     return copied, is_complete
 

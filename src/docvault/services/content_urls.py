@@ -1,4 +1,4 @@
-"""Content URLs: made for a viewer who may read a file, and good as long as that is so."""
+"""Content URLs: created for a viewer who may read a file, and valid while that is so."""
 
 import base64
 import binascii
@@ -31,7 +31,7 @@ _MAX_TOKEN_LENGTH = 2048
 
 @dataclass(frozen=True, slots=True)
 class GrantedFile:
-    """A file that a content URL leads to, and its viewer."""
+    """The file of a content URL, and its viewer."""
 
     viewer: Actor
     found: CustomerDocuments
@@ -41,7 +41,7 @@ class GrantedFile:
 async def grant_content(
     uow: UnitOfWork, customer: Customer, key: str, data: ContentUrlCreate, token_issued_at: int
 ) -> ContentGrant:
-    """Let the actor look at a file for a minute without a credential.
+    """Let the actor read a file for a minute without a credential.
 
     Raises `DocumentTypeNotFound`, `FileNotFound`, `DocumentQuarantined`, `NoPreview` and
     `PageNotFound`.
@@ -78,7 +78,7 @@ async def grant_content(
 def seal_grant(keyring: Keyring, grant: ContentGrant) -> str:
     """Return the grant as the last segment of a URL.
 
-    Encrypted (AES-SIV, RFC 5297), because URLs end up in logs and it holds ids.
+    It is encrypted (AES-SIV, RFC 5297), because it holds ids and URLs end up in logs.
     """
     payload = json.dumps(astuple(grant), default=str, separators=(",", ":")).encode()
     sealed = AESSIV(keyring.content_url_keys[0]).encrypt(payload, None)
@@ -130,7 +130,7 @@ async def find_granted(uow: UnitOfWork, grant: ContentGrant) -> GrantedFile:
 
 
 async def _find_viewer(uow: UnitOfWork, grant: ContentGrant, found: CustomerDocuments) -> Actor:
-    """Return the viewer, who must have kept the right to read files."""
+    """Return the viewer; raises `InvalidContentUrl` if they may no longer read files."""
     if grant.viewer_kind == Staff.kind:
         return Staff(grant.viewer_id)
     if grant.viewer_kind == CustomerActor.kind:

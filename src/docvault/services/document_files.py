@@ -9,7 +9,7 @@ from docvault.services.saved_documents import SavedDocument, SaveTarget
 async def remove_file(
     resources: Resources, context: RequestContext, target: SaveTarget, number: int
 ) -> SavedDocument:
-    """Make the files of a document without this one its current version.
+    """Attach a version with all files of the document but this one.
 
     Raises `FileNotFound`, `FileRequired` and `QuotaExceeded`.
     """

@@ -1,6 +1,6 @@
-"""The event log after a restore: a database of before must not give old positions to new events.
+"""The event log after a restore: new events must not get positions that were already read.
 
-The store keeps how far the log has come, where no database restore can undo it (decision 0088).
+The store records the last position, where no restore of the database undoes it (decision 0088).
 """
 
 import logging
@@ -20,8 +20,8 @@ async def begin_log(resources: Resources) -> None:
 
 
 async def check_log(resources: Resources) -> None:
-    """Begin a new log if the database is behind the store, otherwise note how far it has come."""
-    # Before the database is read: what another worker notes in between is no sign of a restore.
+    """Begin a new log if the database is behind the store, otherwise record its last position."""
+    # Before the database is read: what another worker records meanwhile is no sign of a restore.
     marks = [blob.key async for blob in resources.store.list_folder(EVENTS_FOLDER)]
     async with resources.autocommit(resources.system_context()) as uow:
         log = await uow.events.log()
@@ -39,7 +39,7 @@ async def _write_mark(resources: Resources, log: EventLog) -> None:
     spooled = resources.spool.create()
     try:
         await spooled.finish()
-        # If another worker has written it, it says the same.
+        # Another worker may have written the same mark.
         with suppress(BlobExists):
             await resources.store.put(f"{_prefix(log)}{log.latest:016x}", spooled.path)
     finally:

@@ -1,4 +1,4 @@
-"""Waiting for events: one query a second for all who wait in a process."""
+"""Waiting for events: one query a second for all waiting requests of a process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from docvault.errors import DatabaseUnavailable
 
 Read = Callable[[], Awaitable[EventLog]]
 POLL_SECONDS = 1.0
-# Whoever comes later does not wait; a connection costs memory.
+# Further requests do not wait, because each connection costs memory.
 MAX_WAITING = 200
 
 
@@ -27,9 +27,9 @@ class EventPoll:
         seconds: float,
         is_stopping: Callable[[], bool],
     ) -> bool:
-        """Return whether events follow the cursor, as soon as they do.
+        """Return true as soon as events follow the cursor.
 
-        False if the time is over, the process is to stop, or too many wait already.
+        False after `seconds`, when the process stops, or if too many requests wait already.
         """
         if self._waiting >= MAX_WAITING:
             return False
@@ -48,17 +48,17 @@ class EventPoll:
                 await self._stop()
 
     async def _stop(self) -> None:
-        """Stop polling for nobody: a process that stops closes the database."""
+        """Stop polling when no request waits: a stopping process closes the database."""
         tick, self._tick = self._tick, None
         if tick is not None:
             tick.cancel()
             await asyncio.wait({tick})
 
     async def _next(self, read: Read) -> EventLog | None:
-        """Return the log after the next poll, which all who wait share."""
+        """Return the log after the next poll, which all waiting requests share."""
         if self._tick is None or self._tick.done():
             self._tick = asyncio.create_task(_poll(read))
-        # Not to be cancelled with one who waits.
+        # A request that is cancelled must not cancel it for the others.
         return await asyncio.shield(self._tick)
 
 
@@ -67,5 +67,5 @@ async def _poll(read: Read) -> EventLog | None:
     try:
         return await read()
     except DatabaseUnavailable:
-        # Whoever waits longer is told so when it reads.
+        # A request that keeps failing gets the error from its own read.
         return None

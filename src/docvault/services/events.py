@@ -1,4 +1,4 @@
-"""Use cases of events: give them their order, and read them."""
+"""Use cases of events: publish, read and delete them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from docvault.errors import EventsExpired, InsufficientScope, InvalidCursor
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services.resources import Resources
 
-# How many events get their position in one transaction: some ten milliseconds of work.
+# How many events get their position in one transaction: about ten milliseconds of work.
 SEQUENCED = 1_000
-# How many gates are told of a change of the requirements in a second.
+# How many gates are published in a second after a change of the requirements.
 COMPARED = 1_000
 LATEST = "latest"
 # How many events are deleted in one transaction, and in one run.
@@ -24,7 +24,7 @@ PRUNED_IN_RUN = 500_000
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """The filters of a read, and the `next_after` of the read before, or `latest`."""
+    """The filters of a read, and the `next_after` of the page before, or `latest`."""
 
     after: str | None
     types: Sequence[EventType]
@@ -33,7 +33,7 @@ class EventQuery:
 
 
 async def read_log(resources: Resources) -> EventLog:
-    """Give waiting events their position and return the log; a follower waits for no worker."""
+    """Give waiting events their position and return the log, so that followers need no worker."""
     async with resources.autocommit(resources.system_context()) as uow:
         await uow.events.sequence(SEQUENCED)
         return await uow.events.log()
@@ -59,7 +59,7 @@ async def read_events(
 
 
 def readable_types(context: RequestContext, wanted: Sequence[EventType]) -> Sequence[EventType]:
-    """Return the types that were asked for, or all that the caller may read."""
+    """Return the requested types, or all that the caller may read."""
     actor = context.actor
     if not isinstance(actor, ApiKeyActor):
         return wanted or list(EventType)
@@ -68,7 +68,7 @@ def readable_types(context: RequestContext, wanted: Sequence[EventType]) -> Sequ
     for one in wanted:
         scope = needed_scope(one)
         if scope is None:
-            raise InsufficientScope(f"No key may read {one}.")
+            raise InsufficientScope(f"API keys cannot read {one}.")
         require_scope(actor, scope)
     return wanted
 
@@ -93,7 +93,7 @@ async def _list(
 
 
 async def publish_events(resources: Resources) -> None:
-    """Tell of gates that a change of the requirements has changed, and give events their order."""
+    """Write `gate.changed` after a change of the requirements, and give events their position."""
     async with resources.autocommit(resources.system_context()) as uow:
         await uow.events.compare_gates(COMPARED)
         while await uow.events.sequence(SEQUENCED) == SEQUENCED:

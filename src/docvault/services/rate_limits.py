@@ -31,8 +31,8 @@ _DESCRIPTIONS = {
     Limit.CUSTOMER_CONCURRENT_DOWNLOADS: "downloads at once",
     Limit.API_KEY_CONCURRENT_DOWNLOADS: "downloads at once",
 }
-# Callers are told what is left of these. How many credentials may still be guessed is nobody's
-# business, and concurrent transfers have no window.
+# Responses say what is left of these. That of failed credentials would help to guess them, and
+# concurrent transfers have no window.
 _ANNOUNCED = frozenset(
     {
         Limit.CUSTOMER_UPLOADS,

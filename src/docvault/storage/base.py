@@ -8,7 +8,7 @@ from typing import Protocol
 
 # The folder of the erasure ledger, which must outlive the database (decision 0023). Has no blobs.
 LEDGER_FOLDER = ".erasures"
-# The folder that says how far the event log has come (decision 0088). Has no blobs either.
+# The folder that records the last position of the event log (decision 0088). No blobs, either.
 EVENTS_FOLDER = ".events"
 OTHER_FOLDERS = frozenset({LEDGER_FOLDER, EVENTS_FOLDER})
 # The content coding of bytes without any encoding (RFC 9110, section 12.5.3).

@@ -30,8 +30,8 @@ _REFUSED = {"AccessDenied", "NotImplemented", "MethodNotAllowed", "405", "501"}
 _HINTS = {
     "404": ": the bucket does not exist",
     "NoSuchBucket": ": the bucket does not exist",
-    "403": ": the key is wrong or lacks a right, or this machine's clock is wrong",
-    "AccessDenied": ": the key lacks a right",
+    "403": ": the key is wrong or lacks a permission, or this machine's clock is wrong",
+    "AccessDenied": ": the key lacks a permission",
     "InvalidAccessKeyId": ": the key is unknown",
     "SignatureDoesNotMatch": ": the secret of the key is wrong",
     "RequestTimeTooSkewed": ": this machine's clock is wrong",

@@ -61,11 +61,9 @@ async def ask(
 
 @pytest.mark.req("B-151")
 class TestPreflight:
-    """The question of a browser before it sends a request."""
+    """Preflight requests."""
 
-    async def test_preflight_is_answered_without_a_credential(
-        self, http: httpx.AsyncClient
-    ) -> None:
+    async def test_preflight_needs_no_credential(self, http: httpx.AsyncClient) -> None:
         response = await ask(http, PATH, "PUT", "authorization,content-type,idempotency-key")
         assert (response.status_code, response.content, allows(response)) == (204, b"", PORTAL)
         assert "PUT" in response.headers["access-control-allow-methods"].split(", ")
@@ -234,7 +232,7 @@ class TestProblem:
 
 @pytest.mark.req("B-150")
 class TestRefusedHead:
-    """What is refused before it is a request (`server/http_protocol.py`)."""
+    """Refusals before a request reaches the application (`server/http_protocol.py`)."""
 
     @pytest.mark.parametrize(
         ("origin", "path", "allowed"),

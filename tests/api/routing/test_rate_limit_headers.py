@@ -66,7 +66,7 @@ async def test_uploads_have_a_limit_of_their_own(customer: httpx.AsyncClient) ->
     assert {policy_of(one) for one in responses} == {'"customer_uploads";q=2;w=60'}
 
 
-async def test_problems_and_304_tell_too(customer: httpx.AsyncClient) -> None:
+async def test_problems_and_304_have_headers_too(customer: httpx.AsyncClient) -> None:
     tag = (await customer.get(GATE)).headers["etag"]
     unchanged = await customer.get(GATE, headers={"If-None-Match": tag})
     assert (unchanged.status_code, left_in(unchanged, "customer_requests")) == (304, 1)
@@ -93,7 +93,7 @@ async def test_without_a_limit_there_are_no_headers(
         assert "ratelimit" not in response.headers
 
 
-async def test_failed_credentials_learn_nothing(http: httpx.AsyncClient) -> None:
+async def test_responses_to_failed_credentials_have_no_headers(http: httpx.AsyncClient) -> None:
     headers = {"Authorization": "Bearer x.y.z"}
     responses = [await http.get(GATE, headers=headers) for _ in range(2)]
     assert [response.status_code for response in responses] == [401, 429]

@@ -44,7 +44,7 @@ async def contract(admin: httpx.AsyncClient) -> None:
 @pytest.mark.req("B-232")
 @pytest.mark.usefixtures("contract")
 class TestPage:
-    """What a page tells."""
+    """What a page contains."""
 
     async def test_events_have_positions_actor_and_facts(
         self, admin: httpx.AsyncClient, resources: Resources
@@ -82,13 +82,13 @@ class TestPage:
         ]
         assert (await read(admin, after=second["next_after"]))["items"] == []
 
-    async def test_latest_returns_only_where_to_read_on(self, admin: httpx.AsyncClient) -> None:
+    async def test_latest_returns_only_a_position(self, admin: httpx.AsyncClient) -> None:
         page = await read(admin, after="latest")
         assert (page["items"], page["has_more"]) == ([], False)
         await admin.delete(CONTRACT)
         assert types(await read(admin, after=page["next_after"])) == ["document.deleted"]
 
-    async def test_filters_move_on_over_what_they_leave_out(
+    async def test_filtered_pages_advance_past_other_events(
         self, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         page = await read(admin, types=["customer.created", "document.updated"])
@@ -188,11 +188,11 @@ class TestRefusals:
 @pytest.mark.req("B-234")
 @pytest.mark.usefixtures("contract")
 class TestKeys:
-    """What API keys are told."""
+    """The events that API keys may read."""
 
     PATH = "/v1/integration/events"
 
-    async def test_key_is_told_of_what_it_may_read(self, key_client: KeyClients) -> None:
+    async def test_key_reads_events_that_its_scopes_allow(self, key_client: KeyClients) -> None:
         told = {}
         for scope in (Scope.CUSTOMERS_READ, Scope.DOCUMENTS_READ, Scope.TYPES_READ):
             client = await key_client(Scope.EVENTS_READ, scope)
@@ -250,7 +250,7 @@ class TestWait:
             empty = await read(admin, after=page["next_after"], wait=1)
         assert (empty["items"], empty["next_after"]) == ([], page["next_after"])
 
-    async def test_waiting_with_a_filter_goes_on_over_other_events(
+    async def test_filtered_wait_continues_past_other_events(
         self, admin: httpx.AsyncClient
     ) -> None:
         page = await read(admin)
@@ -264,7 +264,7 @@ class TestWait:
         async with asyncio.timeout(20):
             assert types(await waiting) == ["document.deleted"]
 
-    async def test_too_many_who_wait_are_not_kept(
+    async def test_requests_over_the_limit_do_not_wait(
         self, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(event_poll, "MAX_WAITING", 0)

@@ -1,4 +1,4 @@
-"""Events, in their order."""
+"""The event feed of staff."""
 
 from fastapi import APIRouter, Response
 
@@ -39,9 +39,9 @@ async def admin_list_events(
     customer: EventCustomerQuery = None,
     wait: WaitQuery = 0,
 ) -> Response:
-    """Read what has changed, oldest first.
+    """List the changes, oldest first.
 
-    Every change has one event, in an order without holes. To start, read with `after=latest`, list
+    Every change has one event, in one order without holes. To start, read with `after=latest`, list
     the customers, and then follow from `next_after`.
     """
     return await event_page(request, EventQuery(after, types, customer, limit), wait)

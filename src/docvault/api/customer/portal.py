@@ -21,7 +21,7 @@ router = APIRouter(route_class=CustomerRoute, prefix="/v1/customer")
     )
 )
 async def customer_read_portal(request: DocumentsRequest) -> Response:
-    """Get whose portal it is, whether it is enabled, its introduction, the gate and counts."""
+    """Get your name, whether the portal is enabled, its introduction, the gate and counts."""
     row = await portal_settings.read_portal_settings(request.uow)
     shown = present_portal(row, request.customer, request.documents)
     return list_response(request, shown, TIME_OF_GATE)

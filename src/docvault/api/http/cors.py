@@ -1,7 +1,7 @@
 """Cross-origin requests of web pages (CORS, as in the Fetch standard).
 
 Pages send their credential themselves, in `Authorization`. Credentials that a browser would add are
-never allowed, so a page gains nothing from who else uses the browser.
+never allowed, so a page can act only for the holder of its own token.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Header = tuple[bytes, bytes]
 # How long a browser may use a permission before it asks again.
 MAX_AGE_SECONDS = 600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Beyond those that need no permission.
+# In addition to those that every page may send.
 REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -55,7 +55,7 @@ def origins_of(app: object) -> WebOrigins:
 def cross_origin_headers(
     origins: WebOrigins, method: str, path: str, headers: Iterable[Header]
 ) -> list[Header]:
-    """Return what lets the page that sent a request read the response, also that of an error."""
+    """Return the headers that let the requesting page read a response, errors included."""
     if not origins.covers(path):
         return []
     sent = [value for name, value in headers if name == b"origin"]
@@ -66,10 +66,10 @@ def cross_origin_headers(
 
 
 def preflight_response(origins: WebOrigins, request: Request) -> Response | None:
-    """Return the permission that a browser asks for before it sends a request.
+    """Return the response to a permitted preflight.
 
-    None if the request is no such question, or the method or a header is not permitted: it is then
-    an OPTIONS request like any other. On an unknown path every method is permitted, so that the
+    None if the request is no preflight, or the method or a header is not permitted: it is then
+    handled as any other OPTIONS request. On an unknown path every method is permitted, so that the
     page can read the 404.
     """
     origin = request.headers.get("origin", "")

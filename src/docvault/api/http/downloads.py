@@ -89,7 +89,7 @@ class StoredContent:
     media_type: str
     filename: str
     disposition: Disposition
-    # Whether elements of pages from trusted origins may show it.
+    # Whether pages of trusted origins may embed it.
     is_embeddable: bool = False
 
     @property
@@ -103,7 +103,7 @@ class StoredContent:
         return content_disposition(self.disposition, self.filename)
 
     def safe_headers(self, origins: WebOrigins) -> dict[str, str]:
-        """Return what every response about stored bytes has, in addition to `nosniff`."""
+        """Return the headers of every response with stored bytes, in addition to `nosniff`."""
         ancestors = origins.frame_ancestors
         is_for_others = self.is_embeddable and origins.trusts_any
         return {

@@ -156,7 +156,7 @@ class _Exchange:
         await problem(self.scope, self.receive, self.send)
 
     def preflight_response(self) -> ASGIApp | None:
-        """Return the response to a browser that asks whether a page may send a request."""
+        """Return the response to a permitted CORS preflight."""
         if self._method != "OPTIONS":
             return None
         return preflight_response(self._origins, Request(self.scope))
@@ -190,7 +190,7 @@ class _Exchange:
         if _POLICY not in names:
             headers.append(NO_FRAMES)
         allowance: Allowance | None = scope["state"].get("allowance")
-        # A refusal has them already, of the limit that was reached.
+        # A 429 already has them, of the limit that was reached.
         if allowance is not None and b"ratelimit" not in names:
             headers += [(k.lower().encode(), v.encode()) for k, v in allowance.headers().items()]
         stopping = getattr(self.scope["app"].state, "stopping", False)

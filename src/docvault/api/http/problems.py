@@ -44,7 +44,7 @@ _RESPONSE_HEADERS = {
     401: {"WWW-Authenticate": "The authentication scheme."},
     429: {
         **_RETRY_AFTER,
-        "RateLimit": "What is left of the limit; not of limits on concurrent transfers.",
+        "RateLimit": "What is left of the limit; absent for limits on concurrent transfers.",
         "RateLimit-Policy": "The limit.",
     },
     503: _RETRY_AFTER,

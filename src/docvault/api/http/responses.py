@@ -30,8 +30,8 @@ def json_response(
 def list_response(request: Request, model: BaseModel, untagged: Members | None = None) -> Response:
     """Return a list or a computed result with its ETag, or a 304 if the client has it.
 
-    It has been computed all the same: a 304 saves the transfer and a new rendering in the client.
-    `untagged` are members with the time of the response. The tag is made without them, and weak.
+    It is computed either way: a 304 only saves the transfer and the client's rendering. `untagged`
+    names members that hold the time of the response; the tag leaves them out and is weak.
     """
     body = render(model)
     if untagged is None:

@@ -1,7 +1,7 @@
 """Content-Transfer-Encoding of a part (RFC 2045).
 
-RFC 7578 deprecates it, but programs that build forms with a library for mail send it. Stored as
-they arrive, the bytes would not be the file.
+RFC 7578 deprecates it, but programs that build forms with a library for mail send it. Without
+decoding, the stored bytes would not be the file.
 """
 
 from binascii import Error, a2b_base64, a2b_qp

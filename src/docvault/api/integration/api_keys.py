@@ -17,7 +17,7 @@ router = APIRouter(route_class=IntegrationRoute, prefix="/v1/integration")
 @router.get("/key", response_model=OwnApiKeyRead, summary="Get your API key")
 @operation(Read(AuditAction.API_KEY_READ, allows_every_key=True, conditions=("If-None-Match",)))
 async def integration_read_key(request: ApiRequest) -> Response:
-    """Get the name, scopes, expiry and limits of the key that the request was sent with.
+    """Get the name, scopes, expiry and limits of the key that the request carries.
 
     Needs no scope: use it to test a connection.
     """

@@ -1,4 +1,4 @@
-"""Events, in their order."""
+"""The event feed of third parties."""
 
 from fastapi import APIRouter, Response
 
@@ -41,11 +41,11 @@ async def integration_list_events(
     customer: EventCustomerQuery = None,
     wait: WaitQuery = 0,
 ) -> Response:
-    """Read what has changed, oldest first.
+    """List the changes, oldest first.
 
-    Every change has one event, in an order without holes. To start, read with `after=latest`, list
-    the customers, and then follow from `next_after`. The key is told of what it may read: events
-    of customers need `customers:read`, of documents `documents:read`, of types `types:read`, of
-    gates and requirements `gate:read`.
+    Every change has one event, in one order without holes. To start, read with `after=latest`, list
+    the customers, and then follow from `next_after`. A key gets the events that its other
+    scopes allow: those of customers need `customers:read`, of documents `documents:read`, of types
+    `types:read`, of gates and requirements `gate:read`.
     """
     return await event_page(request, EventQuery(after, types, customer, limit), wait)

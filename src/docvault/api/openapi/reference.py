@@ -12,7 +12,7 @@ _GROUPS = (
         "Uploads",
         "Large files: declare one, send its bytes to a signed URL, complete it.",
     ),
-    ("gate", "Gate", "Whether a customer may go on: `open` or `blocked`."),
+    ("gate", "Gate", "Whether a customer has delivered what is required: `open` or `blocked`."),
     ("document-batches", "Documents", ""),
     ("documents", "Documents", "What a customer has for each document type, uploaded or missing."),
     ("document-type-order", "Document types", ""),
@@ -21,6 +21,7 @@ _GROUPS = (
     ("api-keys", "API keys", "Credentials of other systems."),
     ("key", "API keys", ""),
     ("audit-events", "Audit trail", "Who did what, newest first."),
+    ("events", "Events", "Every change, in one order, for systems that follow them."),
     ("erasures", "Erasures", "The removal of everything about a customer."),
     ("customer-batches", "Customers", ""),
     ("customers", "Customers", "The people and companies that documents are collected from."),
@@ -28,7 +29,7 @@ _GROUPS = (
 
 
 def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
-    """Return the contract of one API with the guides as its description, and a tag a resource."""
+    """Return the contract of one API with the guides as description and a tag for each resource."""
     paths = {
         path: {method: {**operation, "tags": [_group(path)]} for method, operation in item.items()}
         for path, item in contract["paths"].items()

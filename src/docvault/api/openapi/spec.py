@@ -70,7 +70,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
         servers=[{"url": "/", "description": "This deployment"}],
         tags=[
             *({"name": name, "description": f"The {name} API."} for name in API_NAMES),
-            {"name": "operations", "description": "Health checks, and bytes of upload sessions."},
+            {"name": "operations", "description": "Health checks, and transfers by signed URLs."},
         ],
     )
     components = document.setdefault("components", {})

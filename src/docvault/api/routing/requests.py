@@ -72,7 +72,7 @@ class CustomerRequest(ApiRequest):
 
     customer: Customer
     portal: PortalSwitches
-    # Whether it was sent by an element of a page, which has the credential in its URL.
+    # Whether the credential is the URL, as in a request by an element of a page.
     is_embedded = False
 
     def load(self, found: CustomerDocuments) -> None:

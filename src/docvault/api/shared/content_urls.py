@@ -66,8 +66,8 @@ def content_url_router(
     ) -> Response:
         """Create a URL that shows one file for sixty seconds, without a credential.
 
-        Elements of web pages cannot send a token. The URL stops working at once when the file is
-        replaced or deleted, or the caller loses the right to read it.
+        It is for `<img>`, `<iframe>` and links, which cannot send a token. The URL stops working at
+        once when the file is replaced or deleted, or the caller loses the right to read it.
         """
         return await create_content_url(request, key, data)
 

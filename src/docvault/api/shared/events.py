@@ -24,8 +24,8 @@ AfterQuery = Annotated[
     str | None,
     Query(
         max_length=100,
-        description="The `next_after` of the read before, with any filters. Without it, the oldest "
-        f"events; `{LATEST}` returns none, but where to read on.",
+        description="The `next_after` of the page before; the filters may differ. Without it, "
+        f"reading starts at the oldest event. `{LATEST}` returns no events, only a `next_after`.",
         examples=["0197aa6c2f4e7d118b5f2c9d0e1f2a3b-18231"],
     ),
 ]
@@ -34,7 +34,7 @@ EventLimitQuery = Annotated[
 ]
 TypesQuery = Annotated[
     list[EventType],
-    Query(max_length=len(EventType), description="Only events of these types. Repeat it for more."),
+    Query(max_length=len(EventType), description="Only events of these types; repeatable."),
 ]
 EventCustomerQuery = Annotated[
     str | None,
@@ -45,7 +45,7 @@ WaitQuery = Annotated[
     Query(
         ge=0,
         le=MAX_WAIT_SECONDS,
-        description="How many seconds to wait for an event if there is none.",
+        description="How many seconds to wait for an event if there are none.",
     ),
 ]
 

@@ -39,7 +39,7 @@ class CustomerRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Written only by the triggers on `documents`.
     fact_set_id: Mapped[int] = mapped_column(ForeignKey("fact_sets.id"), server_default=text("0"))
-    # What the event feed said last of the gate; written only by triggers and `compare_gates`.
+    # The gate decision that was published last; written only by triggers and `compare_gates`.
     gate_blocked: Mapped[bool] = mapped_column(server_default=text("false"), deferred=True)
     # For searching and sorting; never loaded.
     lower_external_id: Mapped[str] = mapped_column(

@@ -1,4 +1,4 @@
-"""Events: what has changed, for other systems that follow it."""
+"""Events: the changes that other systems can follow."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from docvault.db.tables.base import Base
 
 
 class EventRow(Base):
-    """One change, written with it; positions are given once it is committed.
+    """The event of one change, written with it; it gets its position once it is committed.
 
     `id` is that of the audit event of the change, which has actor and request; events that
     triggers write have none. `n` is the order of writing and has holes after rollbacks.
@@ -50,8 +50,8 @@ class EventRow(Base):
 class EventLogRow(Base):
     """The single row of the log: its id, and the positions of its first and last event.
 
-    A database that was restored from a backup begins a new log: it would give old positions to
-    new events.
+    A database that was restored from a backup begins a new log, because it would give new events
+    positions that followers have already read.
     """
 
     __tablename__ = "event_log"
@@ -64,10 +64,10 @@ class EventLogRow(Base):
 
 
 class GateRequirementsRow(Base):
-    """The single row of what an open gate needs; triggers on types and settings write it.
+    """The single row of what an open gate requires; triggers on types and settings write it.
 
-    The rest is the progress of `compare_gates`, which tells the feed what a change of the
-    requirements did to each customer.
+    The other columns are the progress of `compare_gates`, which publishes what a change of the
+    requirements did to the gate of each customer.
     """
 
     __tablename__ = "gate_requirements"

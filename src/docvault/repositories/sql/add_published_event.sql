@@ -1,4 +1,4 @@
--- Adds an audit event, and the event that other systems are told.
+-- Adds an audit event, and its event for other systems.
 WITH
 event AS ({new_audit_event}),
 outbox AS (
