@@ -250,6 +250,29 @@ async def test_headers_of_signed_put_are_overridden(
     assert reader.content_encoding == "deflate"
 
 
+@pytest.mark.req("B-210")
+@pytest.mark.parametrize("ignored", ["IfNoneMatch", "ChecksumSHA256"])
+async def test_store_that_ignores_condition_gets_no_signed_uploads(
+    s3_store: S3BlobStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ignored: str,
+) -> None:
+    send = s3_store._client.put_object
+
+    async def put_object(**request: object) -> object:
+        request.pop(ignored, None)
+        return await send(**request)
+
+    monkeypatch.setattr(s3_store._client, "put_object", put_object)
+    for _ in range(2):
+        assert await s3_store.presign_put(a_key(), 1, "00" * 32, 60) is None
+    assert [blob async for blob in s3_store.list_blobs()] == []
+    assert caplog.messages == [
+        "uploads go through docvault: the store ignores If-None-Match or checksums"
+    ]
+
+
 async def test_signed_put_requests_encryption_at_rest(s3_server: S3Server) -> None:
     location = S3Location(BUCKET, "", s3_server.endpoint_url, "aws:kms", "key-1")
     async with opened(s3_server, location) as store:

@@ -114,7 +114,7 @@ async def _probe_store(resources: Resources) -> Finding:
             return Finding(
                 "store",
                 "it replaces objects in spite of If-None-Match",
-                "use a store that honors conditional writes",
+                "use a store that honors conditional writes, or large uploads go through docvault",
             )
         except BlobExists:
             pass

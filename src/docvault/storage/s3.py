@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aioboto3
 from botocore.config import Config
@@ -25,6 +26,7 @@ from docvault.storage.base import (
     SignedRequest,
     StoredBlob,
 )
+from docvault.storage.s3_conditions import enforces_conditions
 from docvault.storage.s3_errors import (
     FAILURES,
     call_store,
@@ -122,6 +124,7 @@ class S3BlobStore:
         self._prefix = location.prefix
         self._encryption = _build_encryption_arguments(location)
         self._is_versioned: bool | None = None
+        self._enforces_conditions: bool | None = None
         self._breaker = CircuitBreaker(StorageUnavailable)
         self._cannot_list_uploads = False
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES_IN_FLIGHT)
@@ -232,8 +235,10 @@ class S3BlobStore:
         """Sign a PUT of exactly these bytes that works once.
 
         Length, checksum and `If-None-Match: *` are signed: the store rejects a request that lacks
-        any of them, other bytes, and a second PUT.
+        any of them, other bytes, and a second PUT. None if the store does not (decision 0079).
         """
+        if not await self._check_conditions():
+            return None
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
             "Content-Length": str(size_bytes),
@@ -286,6 +291,21 @@ class S3BlobStore:
         """Check that the bucket can be accessed."""
         async with call_store(self._breaker):
             await self._client.head_bucket(Bucket=self._bucket)
+
+    async def _check_conditions(self) -> bool:
+        """Return whether the store enforces conditions; it is asked once."""
+        if self._enforces_conditions is None:
+            key = f"{uuid4()}/{uuid4().hex}"
+            async with call_store(self._breaker):
+                self._enforces_conditions = await enforces_conditions(
+                    self._client, self._object(key)
+                )
+            await self.delete(key)
+            if not self._enforces_conditions:
+                log.warning(
+                    "uploads go through docvault: the store ignores If-None-Match or checksums"
+                )
+        return self._enforces_conditions
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
