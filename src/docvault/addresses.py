@@ -1,4 +1,4 @@
-"""Checks of URLs and addresses in the settings; each raises `ValueError` with what it may be."""
+"""Checks of URLs and addresses in the settings; each raises `ValueError` with what is allowed."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -35,14 +35,14 @@ def check_public_path(url: str) -> str:
 
 
 def check_storage_url(url: str) -> str:
-    """Return a folder or a bucket."""
+    """Return the URL of a folder or a bucket."""
     if not (url.startswith("file:///") or _BUCKET.fullmatch(url)):
         raise ValueError("must be like file:///path or s3://bucket/prefix")
     return url
 
 
 def check_clamd_url(value: str) -> str:
-    """Return a socket."""
+    """Return the URL of clamd's socket."""
     url = _split(value)
     is_unix = url and value == f"unix://{url.path}" and len(url.path) > 1
     is_tcp = (

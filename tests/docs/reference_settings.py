@@ -68,7 +68,7 @@ SETTINGS: dict[str, dict[str, Text]] = {
             " third party), the current one included.",
         ),
         "event_days": Text(
-            "How many days events are kept. A follower that was away for longer starts again."
+            "How many days events are kept. A follower that is further behind has to start again."
         ),
         "deleted_blob_retention_hours": Text(
             "How long the bytes of deleted and replaced files remain in the store, so that an"
@@ -88,9 +88,9 @@ SETTINGS: dict[str, dict[str, Text]] = {
             "none",
         ),
         "public_url": Text(
-            "The address at which clients reach the service; signed upload URLs begin with it. Its"
-            " path, if any, is that [below which the service"
-            " is](../how-to/run-without-docker.md#below-a-path).",
+            "The address at which clients reach the service; signed URLs begin with it. If it has a"
+            " path, [the service is below that path]"
+            "(../how-to/run-without-docker.md#below-a-path).",
             "that of the request",
         ),
         "cors_origins": Text(

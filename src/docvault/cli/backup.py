@@ -11,7 +11,7 @@ from docvault.cli.resources import check_database
 from docvault.db.migrate import UnknownRevision, migrate, migrate_to
 from docvault.db.table_copies import (
     DatabaseInUse,
-    ReferredBlob,
+    ReferencedBlob,
     check_is_unused,
     import_tables,
 )
@@ -86,7 +86,7 @@ async def _back_up(settings: Settings, url: str, folder: Path) -> BackupReport:
 
 
 async def _restore_store(
-    settings: Settings, url: str, folder: Path, blobs: list[ReferredBlob]
+    settings: Settings, url: str, folder: Path, blobs: list[ReferencedBlob]
 ) -> tuple[int, Findings]:
     async with open_resources(settings, url) as resources:
         return await restore_store(resources, folder, blobs)

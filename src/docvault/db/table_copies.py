@@ -56,7 +56,7 @@ class TableCopy(BaseModel):
 
 
 class DatabaseCopy(BaseModel):
-    """What the files of a copy hold."""
+    """What a copy contains."""
 
     revision: str
     tables: dict[str, TableCopy]
@@ -64,7 +64,7 @@ class DatabaseCopy(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class ReferredBlob:
+class ReferencedBlob:
     """Bytes that the copied rows refer to."""
 
     key: str
@@ -72,7 +72,7 @@ class ReferredBlob:
     sha256: str
 
 
-def export_tables(database_url: str, folder: Path) -> tuple[DatabaseCopy, list[ReferredBlob]]:
+def export_tables(database_url: str, folder: Path) -> tuple[DatabaseCopy, list[ReferencedBlob]]:
     """Write every table into a folder, as of one moment, and list the blobs of that moment."""
     with _transaction(database_url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -83,7 +83,7 @@ def export_tables(database_url: str, folder: Path) -> tuple[DatabaseCopy, list[R
             digest = _copy_out(connection, name, columns, folder / f"{name}.copy")
             tables[name] = TableCopy(columns=columns, sha256=digest)
         sequences = dict(_rows(connection, _SEQUENCES))
-        blobs = [ReferredBlob(*row) for row in _rows(connection, _STORED)]
+        blobs = [ReferencedBlob(*row) for row in _rows(connection, _STORED)]
     return DatabaseCopy(revision=revision, tables=tables, sequences=sequences), blobs
 
 
@@ -95,7 +95,7 @@ def check_is_unused(database_url: str) -> None:
             raise DatabaseInUse
 
 
-def import_tables(database_url: str, folder: Path, copy: DatabaseCopy) -> list[ReferredBlob]:
+def import_tables(database_url: str, folder: Path, copy: DatabaseCopy) -> list[ReferencedBlob]:
     """Fill an unused database of the same revision, in one transaction.
 
     See `check_is_unused`.
@@ -104,7 +104,7 @@ def import_tables(database_url: str, folder: Path, copy: DatabaseCopy) -> list[R
         names = _in_order(list(copy.tables), _rows(connection, _REFERENCES))
         listed = sql.SQL(", ").join(map(sql.Identifier, names))
         connection.execute(sql.SQL("TRUNCATE {}").format(listed))
-        # Their results are in the files, too.
+        # The rows that triggers would write are in the files, too.
         _switch_triggers(connection, names, sql.SQL("DISABLE"))
         for name in names:
             _copy_in(connection, name, copy.tables[name].columns, folder / f"{name}.copy")
@@ -112,7 +112,7 @@ def import_tables(database_url: str, folder: Path, copy: DatabaseCopy) -> list[R
         _switch_triggers(connection, names, sql.SQL("ENABLE"))
         for name, last in copy.sequences.items():
             connection.execute("SELECT setval(quote_ident(%s)::regclass, %s)", (name, last))
-        return [ReferredBlob(*row) for row in _rows(connection, _STORED)]
+        return [ReferencedBlob(*row) for row in _rows(connection, _STORED)]
 
 
 def damaged_tables(folder: Path, copy: DatabaseCopy) -> list[str]:

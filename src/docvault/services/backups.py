@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from docvault.db.table_copies import DatabaseCopy, ReferredBlob, damaged_tables, export_tables
+from docvault.db.table_copies import DatabaseCopy, ReferencedBlob, damaged_tables, export_tables
 from docvault.services.erasures import reapply_erasures
 from docvault.services.event_log import begin_log
 from docvault.services.resources import Resources
@@ -86,7 +86,7 @@ def database_folder(folder: Path, manifest: Manifest) -> Path:
 async def back_up(
     resources: Resources, database_url: str, folder: Path, *, version: str
 ) -> BackupReport:
-    """Bring the backup in a folder up to date, while the service runs."""
+    """Create or update the backup in a folder, while the service runs."""
     created_at = datetime.now(UTC)
     tables = folder / f"database-{created_at:%Y%m%dT%H%M%S%f}"
     copied = 0
@@ -113,7 +113,7 @@ async def back_up(
 
 
 async def restore_store(
-    resources: Resources, folder: Path, blobs: list[ReferredBlob]
+    resources: Resources, folder: Path, blobs: list[ReferencedBlob]
 ) -> tuple[int, Findings]:
     """Store the bytes and the ledger, and apply the erasures again; return how many were.
 
@@ -130,7 +130,7 @@ async def restore_store(
 
 
 async def _copy_blobs(
-    resources: Resources, blobs: list[ReferredBlob], folder: Path
+    resources: Resources, blobs: list[ReferencedBlob], folder: Path
 ) -> tuple[int, bool]:
     """Copy what is not there yet; return how many, and whether all were found."""
     copied, is_complete = 0, True

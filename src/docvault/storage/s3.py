@@ -293,7 +293,7 @@ class S3BlobStore:
             await self._client.head_bucket(Bucket=self._bucket)
 
     async def _check_conditions(self) -> bool:
-        """Return whether the store enforces conditions; it is asked once."""
+        """Return whether the store enforces conditions; it is probed once."""
         if self._enforces_conditions is None:
             key = f"{uuid4()}/{uuid4().hex}"
             async with call_store(self._breaker):
