@@ -57,6 +57,7 @@ async def test_locations_have_prefix(admin: httpx.AsyncClient, received: str) ->
 
 
 @pytest.mark.req("B-206")
+@pytest.mark.own_store("upload URLs lead to docvault only with the filesystem store")
 @each_proxy
 async def test_upload_url_has_prefix(admin: httpx.AsyncClient, received: str) -> None:
     await admin.post("/v1/admin/document-types", json={"name": "Contract"})
