@@ -27,7 +27,7 @@ CREATE TABLE event_log (
 );
 INSERT INTO event_log (id, log, last, oldest) VALUES (1, gen_random_uuid(), 0, 1);
 
--- What every customer needs for an open gate, and how far the gates were compared with it.
+-- What every customer needs for an open gate, and the progress of comparing all gates with it.
 CREATE TABLE gate_requirements (
     id integer NOT NULL,
     enforced boolean NOT NULL,
