@@ -136,11 +136,13 @@ def _path_parameter(name: str) -> dict[str, Any]:
 def _describe_defaults(schema: dict[str, Any]) -> None:
     """Move the defaults of optional members into their descriptions.
 
-    Client generators make a member with a default required.
+    Client generators make a member with a default required. A response always has its members;
+    their defaults are only for stored responses of earlier versions.
     """
-    for item in schema.get("properties", {}).values():
+    required = schema.get("required", [])
+    for name, item in schema.get("properties", {}).items():
         default = item.pop("default", None)
-        if default is not None:
+        if default is not None and name not in required:
             text = f"By default `{json.dumps(default)}`."
             item["description"] = " ".join(filter(None, (item.get("description"), text)))
 
