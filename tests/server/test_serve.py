@@ -22,6 +22,7 @@ from tests.factories.setups import upload_of
 from tests.fixtures.server import refuses_connections, slow_request
 
 from docvault.inspection.pool import INSPECTORS
+from docvault.storage.base import OTHER_FOLDERS
 
 START_SECONDS = 60
 STOP_SECONDS = 35
@@ -254,8 +255,8 @@ class TestRunning:
             lambda: server.client.get(location, headers=headers).json()["state"] == "completed"
         )
         blobs = [p for p in (server.data_dir / "blobs").rglob("*") if p.is_file()]
-        # Its record in the ledger of erasures remains, and identifies nobody.
-        assert [p for p in blobs if not {".spool", ".erasures"} & set(p.parts)] == []
+        # The ledger of erasures and the mark of the event log remain, and identify nobody.
+        assert [p for p in blobs if not {".spool", *OTHER_FOLDERS} & set(p.parts)] == []
 
     def test_rejected_upload_gets_response_while_sending(self, server: Server) -> None:
         host, port = server.address.removeprefix("http://").split(":")

@@ -20,7 +20,7 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.db.migrate import migrate
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.settings import Settings
-from docvault.storage.base import LEDGER_FOLDER
+from docvault.storage.base import OTHER_FOLDERS
 
 _NUMBERS = count()
 OURS = "torture"
@@ -156,7 +156,7 @@ def objects_below(server: S3Server, prefix: str) -> set[str]:
     """Return the keys of blobs in an S3 store, listed without docvault."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     keys = {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
-    return {key for key in keys if not key.startswith(LEDGER_FOLDER)}
+    return {key for key in keys if key.partition("/")[0] not in OTHER_FOLDERS}
 
 
 @pytest.fixture(scope="session")
