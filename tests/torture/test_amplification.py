@@ -133,6 +133,16 @@ async def save_batch(attacker: Attacker, number: int) -> None:
     await attacker.send("POST", "/v1/customer/document-batches", files=parts)
 
 
+async def add_file(attacker: Attacker, number: int) -> None:
+    del number
+    await attacker.send("POST", f"{attacker.path}/files", **upload_of(PDF))
+
+
+async def remove_file(attacker: Attacker, number: int) -> None:
+    await add_file(attacker, number)
+    await attacker.send("DELETE", f"{attacker.path}/files/1")
+
+
 async def download(attacker: Attacker, number: int) -> None:
     del number
     await attacker.send("GET", f"{attacker.path}/content")
@@ -152,6 +162,8 @@ OPERATIONS: dict[str, Operation] = {
     "customer_upload_document": upload,
     "customer_update_document": update,
     "customer_delete_document": delete,
+    "customer_add_file": add_file,
+    "customer_remove_file": remove_file,
     "customer_create_upload": create_session,
     "customer_delete_upload": give_up,
     "customer_complete_upload": complete,

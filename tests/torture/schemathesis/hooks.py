@@ -15,6 +15,7 @@ CODES = {
     "digest-mismatch",
     "duplicate-label",
     "empty-file",
+    "events-expired",
     "extension-mismatch",
     "fields-not-enabled",
     "file-required",
