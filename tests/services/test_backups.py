@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def path_of(number: int) -> str:
-    return f"/v1/admin/customers/c-{number}/documents/contract"
+    return f"/v1/admin/customers/customer-{number}/documents/contract"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def documents(admin: httpx.AsyncClient) -> None:
     """Three customers with a document each."""
     await make_type(admin, "Contract")
     for number in range(3):
-        await make_customer(admin, f"c-{number}")
+        await make_customer(admin, f"customer-{number}")
         await admin.put(path_of(number), **upload_of(files.pdf(f"page {number}")))
 
 
@@ -125,7 +125,7 @@ class TestRestore:
         await copy(resources, database_url, folder)
         saved = folder.with_name("saved")
         shutil.copytree(folder, saved)
-        await admin.delete("/v1/admin/customers/c-1")
+        await admin.delete("/v1/admin/customers/customer-1")
         await finish_erasures(resources)
         await copy(resources, database_url, folder)
         # The ledger is the only part of the later backup that is left.
@@ -183,11 +183,11 @@ class TestBackUp:
         self, admin: httpx.AsyncClient, resources: Resources, database_url: str, folder: Path
     ) -> None:
         await copy(resources, database_url, folder)
-        await admin.delete("/v1/admin/customers/c-1")
+        await admin.delete("/v1/admin/customers/customer-1")
         await finish_erasures(resources)
         assert await copy(resources, database_url, folder) == BackupReport(0, 2, 1, 1)
         kept = b"".join(path.read_bytes() for path in found(folder, "**/*") if path.is_file())
-        assert b"c-1" not in kept
+        assert b"customer-1" not in kept
         assert len(list((folder / "blobs").glob("*"))) == 2
 
     async def test_file_deleted_while_copying_is_in_neither_rows_nor_files(
