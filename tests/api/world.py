@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import with_headers
 
 from docvault.auth import api_keys
@@ -160,7 +161,8 @@ async def _fill(http: httpx.AsyncClient, scenario: Scenario, customer: str) -> N
             assert opened.status_code == 201, opened.text
             session = opened.json()
             scenario.uploads[audience, name] = session["id"]
-            await _send(http, session, upload_bytes(customer))
+            sent = await send_bytes(http, session, upload_bytes(customer))
+            assert sent.is_success, sent.text
         await client.delete(f"{path}/{session['id']}")
 
 
@@ -208,13 +210,3 @@ class _Tokens:
         own = self._issuer._key
         header = {"alg": "ES256", "typ": "at+jwt", "kid": own.kid}
         return jwt.encode(header, claims, key or own, algorithms=["ES256"])
-
-
-async def _send(http: httpx.AsyncClient, session: dict[str, Any], body: bytes) -> None:
-    """Send the bytes of a session to its signed URL, of docvault or of the store."""
-    if session["url"].startswith(str(http.base_url)):
-        sent = await http.put(session["url"], content=body, headers=session["headers"])
-    else:
-        async with httpx.AsyncClient() as outside:
-            sent = await outside.put(session["url"], content=body, headers=session["headers"])
-    assert sent.is_success, sent.text

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from docvault.db import migrate as migrations
 from docvault.db.engine import Database
 from docvault.db.migrate import current_revision, head_revision, migrate
-from docvault.db.sessions import SessionSettings
+from docvault.db.sessions import SessionSettings, UnsuitableDatabase
 from docvault.db.tables import Base
 from docvault.embedded.postgres import EmbeddedPostgres
 
@@ -181,3 +181,11 @@ class TestTables:
         folder = migrations._folder()
         assert (folder / "env.py").is_file()
         assert folder == Path(__file__).parents[2] / "migrations"
+
+
+def test_database_of_a_newer_version_is_refused_in_a_line(empty_url: str) -> None:
+    migrate(empty_url)
+    with psycopg.connect(empty_url, autocommit=True) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UnsuitableDatabase, match="by a newer version of docvault"):
+        migrate(empty_url)

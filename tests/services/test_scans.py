@@ -17,6 +17,7 @@ from sqlalchemy import text
 from tests.api.stored_state import NOTHING_STORED, audited, refusal, stored_state
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import CustomerClients
 from tests.fixtures.clamd import MISBEHAVIOURS, FakeClamd, read_stream
 from tests.fixtures.seaweedfs import BUCKET, S3Server
@@ -297,13 +298,7 @@ class TestUploadSessions:
             data = {"filename": "letter.txt", "size_bytes": len(body), "sha256": digest}
             response = await customer.post(f"{PATH}/uploads", json=data)
             session = response.json()
-            arguments = {"content": body, "headers": session["headers"]}
-            if session["url"].startswith(str(http.base_url)):
-                sent = await http.put(session["url"], **arguments)
-            else:
-                async with httpx.AsyncClient() as outside:
-                    sent = await outside.put(session["url"], **arguments)
-            assert sent.is_success
+            assert (await send_bytes(http, session, body)).is_success
             return f"{PATH}/uploads/{session['id']}"
 
         return send

@@ -28,7 +28,7 @@ USE = """
 set -e
 mount -o remount,bind,ro /
 mount -t tmpfs -o mode=0770,gid=0 tmpfs /mnt
-mount -t tmpfs -o mode=1777 tmpfs /tmp
+mkdir -m 1777 /mnt/tmp
 exec {account} env -i PATH=/usr/bin:/bin {settings} {python} {script}
 """
 SCRIPT = Path(__file__).with_name("use_service.py")
@@ -40,6 +40,8 @@ def test_service_runs_with_any_account() -> None:
     with network_postgres(VERSIONS[0]) as server:
         settings = {
             "DOCVAULT_DATA_DIR": "/mnt/data",
+            # Not mounted over /tmp, which may hold the clone that is tested.
+            "TMPDIR": "/mnt/tmp",
             "DOCVAULT_SECRET_KEY": token_hex(32),
             "DOCVAULT_DATABASE_URL": server.url(),
             "DOCVAULT_WORKER": "embedded",

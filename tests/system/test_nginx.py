@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -33,10 +34,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass {service};
-        }}
-        {sends_files}
+        {locations}
     }}
 }}
 """
@@ -72,29 +70,38 @@ def staff_headers(server: RunningServer) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+@contextmanager
+def nginx(folder: Path, port: int, locations: str) -> Iterator[None]:
+    """Run nginx with these locations."""
+    configuration = CONFIGURATION.format(
+        user="user root;" if os.geteuid() == 0 else "",
+        folder=folder,
+        port=port,
+        locations=locations,
+    )
+    (folder / "nginx.conf").write_text(configuration)
+    process = subprocess.Popen(["/usr/sbin/nginx", "-c", folder / "nginx.conf"])
+    try:
+        wait_for(f"http://127.0.0.1:{port}/")
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.fixture
 def staff(data_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     """A staff member whose requests go through nginx."""
     with running_server(data_dir, DOCVAULT_ACCEL_PREFIX="/blobs") as server:
-        port, is_root = free_port(), os.geteuid() == 0
-        (tmp_path / "nginx.conf").write_text(
-            CONFIGURATION.format(
-                user="user root;" if is_root else "",
-                folder=tmp_path,
-                port=port,
-                service=server.url,
-                sends_files=shipped_location().replace("/data/blobs", f"{data_dir}/blobs"),
-            )
-        )
-        nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])
-        try:
-            wait_for(f"http://127.0.0.1:{port}/livez")
-            base_url = f"http://127.0.0.1:{port}"
-            with httpx.Client(base_url=base_url, headers=staff_headers(server)) as client:
-                yield client
-        finally:
-            nginx.terminate()
-            nginx.wait(20)
+        port = free_port()
+        sends_files = shipped_location().replace("/data/blobs", f"{data_dir}/blobs")
+        locations = f"location / {{ proxy_pass {server.url}; }}\n{sends_files}"
+        base_url = f"http://127.0.0.1:{port}"
+        with (
+            nginx(tmp_path, port, locations),
+            httpx.Client(base_url=base_url, headers=staff_headers(server)) as client,
+        ):
+            yield client
 
 
 def test_nginx_sends_file_with_headers_and_ranges(staff: httpx.Client) -> None:
@@ -132,58 +139,23 @@ def test_files_are_not_served_directly(staff: httpx.Client) -> None:
     assert staff.get("/blobs/").status_code == 404
 
 
-PREFIXED = """
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location /vault/ {{
-            proxy_pass {service}{uri};
-        }}
-    }}
-}}
-"""
-
-
 @pytest.mark.req("B-206")
 @pytest.mark.parametrize("uri", ["", "/"], ids=["keeps the prefix", "strips the prefix"])
 def test_service_works_below_a_path(data_dir: Path, tmp_path: Path, uri: str) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     with running_server(data_dir, DOCVAULT_PUBLIC_URL=f"{base}/vault") as server:
-        configuration = PREFIXED.format(
-            user="user root;" if os.geteuid() == 0 else "",
-            folder=tmp_path,
-            port=port,
-            service=server.url,
-            uri=uri,
-        )
-        (tmp_path / "nginx.conf").write_text(configuration)
-        nginx = subprocess.Popen(["/usr/sbin/nginx", "-c", tmp_path / "nginx.conf"])
-        try:
-            wait_for(f"{base}/vault/livez")
-            with httpx.Client(headers=staff_headers(server)) as staff:
-                created = staff.post(
-                    f"{base}/vault/v1/admin/document-types", json={"name": "Contract"}
-                )
-                assert staff.get(base + created.headers["location"]).status_code == 200
-                page = staff.get(f"{base}/vault/docs")
-                linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-                script = staff.get(f"{base}/vault/docs/static/reference.js").text
-                linked += re.findall(r'url: "([^"]+)"', script)
-                assert len(linked) >= 4
-                for link in linked:
-                    assert staff.get(page.url.join(link)).status_code == 200, link
-        finally:
-            nginx.terminate()
-            nginx.wait(20)
+        locations = f"location /vault/ {{ proxy_pass {server.url}{uri}; }}"
+        with (
+            nginx(tmp_path, port, locations),
+            httpx.Client(headers=staff_headers(server)) as staff,
+        ):
+            created = staff.post(f"{base}/vault/v1/admin/document-types", json={"name": "Contract"})
+            assert staff.get(base + created.headers["location"]).status_code == 200
+            page = staff.get(f"{base}/vault/docs")
+            linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+            script = staff.get(f"{base}/vault/docs/static/reference.js").text
+            linked += re.findall(r'url: "([^"]+)"', script)
+            assert len(linked) >= 4
+            for link in linked:
+                assert staff.get(page.url.join(link)).status_code == 200, link

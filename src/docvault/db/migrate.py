@@ -27,6 +27,10 @@ def migrate(database_url: str, revision: str = "head") -> None:
         command.upgrade(config, revision)
     except DBAPIError as error:
         raise _explained(error) from error
+    except CommandError as error:
+        raise UnsuitableDatabase(
+            "the database was migrated by a newer version of docvault; run that version"
+        ) from error
 
 
 def _explained(error: DBAPIError) -> Exception:

@@ -51,14 +51,18 @@ def may_delete(actor: Actor, document: Document, *, customer_may_delete: bool) -
     if document.version is None or isinstance(actor, ApiKeyActor):
         return False
     if isinstance(actor, CustomerActor):
-        return customer_may_delete and document.type.upload_mode is UploadMode.OPTIONAL
+        return _customers_may_delete(document.type, customer_may_delete)
     return True
 
 
 def require_customer_delete(document_type: DocumentType, *, customer_may_delete: bool) -> None:
     """Raise unless customers may delete documents of this type (A-19)."""
-    if not customer_may_delete or document_type.upload_mode is not UploadMode.OPTIONAL:
+    if not _customers_may_delete(document_type, customer_may_delete):
         raise DeleteNotAllowed
+
+
+def _customers_may_delete(document_type: DocumentType, switched_on: bool) -> bool:
+    return switched_on and document_type.upload_mode is UploadMode.OPTIONAL
 
 
 def may_edit_fields(actor: Actor, document: Document) -> bool:

@@ -48,10 +48,11 @@ async def read_events(
     """
     types = readable_types(context, query.types)
     after = _parse_after(query.after)
-    log = await read_log(resources)
-    if query.after == LATEST:
-        return EventPage(log, (), EventCursor(log.log, log.latest))
     async with resources.autocommit(context) as uow:
+        await uow.events.sequence(SEQUENCED)
+        if query.after == LATEST:
+            log = await uow.events.log()
+            return EventPage(log, (), EventCursor(log.log, log.latest))
         page = await _list(uow, after, types, query)
         if page.events:
             await uow.audit(AuditAction.EVENT_LIST)

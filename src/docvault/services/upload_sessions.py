@@ -84,7 +84,7 @@ _LASTING: dict[str, type[DocvaultError]] = {
 class SessionUrls:
     """The URLs of the request that creates a session, as the client sees this service."""
 
-    base_url: str
+    service_url: str
     collection_path: str
 
 
@@ -123,7 +123,7 @@ async def create_session(
             created_by=context.actor,
         )
         await uow.audit(AuditAction.UPLOAD_CREATE, customer=customer, document_type=target.key)
-        request = signed or _direct_upload(context, session, urls.base_url)
+        request = signed or _direct_upload(context, session, urls.service_url)
         response = _created_response(target, session, request, urls)
         claim = target.claim
         await store_response(uow, claim.completion(response, customer.id) if claim else None)
@@ -141,10 +141,11 @@ def _created_response(
     )
 
 
-def _direct_upload(context: RequestContext, session: UploadSession, base_url: str) -> SignedRequest:
+def _direct_upload(
+    context: RequestContext, session: UploadSession, service_url: str
+) -> SignedRequest:
     """Return the request that sends the bytes to this service (`api/direct_uploads.py`)."""
-    base = context.settings.public_url or base_url
-    url = f"{base}/uploads/{context.keyring.upload_token(session.id)}"
+    url = f"{service_url}/uploads/{context.keyring.upload_token(session.id)}"
     return SignedRequest(url, {"Content-Length": str(session.size_bytes)})
 
 

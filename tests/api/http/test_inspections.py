@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from tests.api.stored_state import stored_state
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import CustomerClients, KeyClients
 from tests.inspection.test_pool import ODD_CHILD, children
 
@@ -85,11 +86,7 @@ def ways(
             "sha256": hashlib.sha256(TEXT).hexdigest(),
         }
         session = (await customer.post(f"{PATH}/uploads", json=declared)).json()
-        if session["url"].startswith(str(http.base_url)):
-            await http.put(session["url"], content=TEXT, headers=session["headers"])
-        else:
-            async with httpx.AsyncClient() as outside:
-                await outside.put(session["url"], content=TEXT, headers=session["headers"])
+        await send_bytes(http, session, TEXT)
         return await customer.post(f"{PATH}/uploads/{session['id']}/complete")
 
     return {

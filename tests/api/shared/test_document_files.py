@@ -10,6 +10,7 @@ from sqlalchemy import text
 from tests.api.stored_state import audited
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import CustomerClients
 
 from docvault.services.blobs import delete_queued_blobs
@@ -328,11 +329,7 @@ class TestUploadSession:
 
     async def send(self, client: httpx.AsyncClient, number: int) -> str:
         session = (await self.declare(client, number)).json()
-        async with httpx.AsyncClient() as outside:
-            is_own = session["url"].startswith(str(client.base_url))
-            sent = await (client if is_own else outside).put(
-                session["url"], content=BODIES[number], headers=session["headers"]
-            )
+        sent = await send_bytes(client, session, BODIES[number])
         assert sent.is_success, sent.text
         return f"{CUSTOMER}/uploads/{session['id']}/complete"
 

@@ -12,6 +12,7 @@ from tests.api.stored_state import NOTHING_STORED, refusal, stored_state
 from tests.factories import files
 from tests.factories.locked_files import encrypted_odt, encrypted_pdf, pdf_invoice
 from tests.factories.setups import make_customer, make_type, patch_type, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import CustomerClients
 
 from docvault.schemas.documents import DocumentRead
@@ -53,9 +54,7 @@ def session_of(documents: str) -> Upload:
             "sha256": hashlib.sha256(body).hexdigest(),
         }
         session = (await client.post(f"{document}/uploads", json=declared)).json()
-        async with httpx.AsyncClient() as outside:
-            sender = client if session["url"].startswith(str(client.base_url)) else outside
-            sent = await sender.put(session["url"], content=body, headers=session["headers"])
+        sent = await send_bytes(client, session, body)
         assert sent.is_success, sent.text
         path = f"{document}/uploads/{session['id']}/complete"
         first = await client.post(path)

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from tests.api.stored_state import Chunks, audited, refusal, stored_state
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
+from tests.factories.upload_sessions import send_bytes
 from tests.fixtures.callers import CustomerClients, KeyClients
 from tests.fixtures.storage import use_s3
 
@@ -86,13 +87,7 @@ class Sender:
     async def put(
         self, session: dict[str, Any], content: Any, headers: dict[str, str] | None = None
     ) -> int:
-        headers = session["headers"] if headers is None else headers
-        if session["url"].startswith(str(self._http.base_url)):
-            response = await self._http.put(session["url"], content=content, headers=headers)
-        else:
-            async with httpx.AsyncClient() as outside:
-                response = await outside.put(session["url"], content=content, headers=headers)
-        return response.status_code
+        return (await send_bytes(self._http, session, content, headers)).status_code
 
 
 @pytest.fixture

@@ -36,6 +36,11 @@ class ApiRequest(Request):
         self.fingerprint = b""
         self._raw_and_parsed: tuple[bytes, Any] = (b"", None)
 
+    @property
+    def service_url(self) -> str:
+        """The address at which clients reach the service, without a final slash."""
+        return self.resources.settings.public_url or str(self.base_url).rstrip("/")
+
     def bind(self, uow: UnitOfWork) -> Self:
         """Let the endpoint work in this transaction."""
         self.uow = uow.with_context(self.context)

@@ -29,8 +29,7 @@ async def create_content_url(
     is_customer = isinstance(request.context.actor, CustomerActor)
     issued_at = request.state.claims.issued_at if is_customer else 0
     grant = await grant_content(request.uow, request.customer, key, data, issued_at)
-    base = request.context.settings.public_url or str(request.base_url).rstrip("/")
-    url = f"{base}/content/{seal_grant(request.context.keyring, grant)}"
+    url = f"{request.service_url}/content/{seal_grant(request.context.keyring, grant)}"
     # The URL is a credential.
     return json_response(present_content_url(grant, url), 201, {"Cache-Control": "no-store"})
 

@@ -19,6 +19,7 @@ from docvault.api.shared.documents import (
 from docvault.domain.audit import AuditAction
 from docvault.domain.scopes import Scope
 from docvault.errors import FileNotFound, FileRequired, QuotaExceeded
+from docvault.schemas.document_types import MAX_FILES
 from docvault.services.document_files import remove_file
 
 FILE_BODY: dict[str, Any] = {
@@ -32,7 +33,7 @@ FILE_BODY: dict[str, Any] = {
         },
     }
 }
-FileNumber = Annotated[int, Path(ge=1, le=20, description="The number of the file, from 1.")]
+FileNumber = Annotated[int, Path(ge=1, le=MAX_FILES, description="The number of the file, from 1.")]
 
 
 def document_files_router(

@@ -77,7 +77,7 @@ async def open_upload(request: DocumentRequest, key: str, data: UploadCreate) ->
         save_target(request, key),
         request.document,
         data,
-        SessionUrls(str(request.base_url).rstrip("/"), request.url.path),
+        SessionUrls(request.service_url, request.url.path),
     )
     # The signed URL is a credential.
     headers = {**created.headers, "Cache-Control": "no-store"}
