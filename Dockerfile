@@ -29,7 +29,7 @@ FROM python:3.11-slim
 ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="docvault" \
     org.opencontainers.image.description="Collects documents from the customers of a company" \
-    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}"
 # A number, so that an orchestrator can see that it is not root. Group 0 may write,
 # for platforms that choose the user id. Nothing is installed at run time.

@@ -450,6 +450,7 @@ class TestDockerfile:
         images = {without_variables(s["image"]) for s in OURS.values()}
         assert images == {f"docvault:{project['version']}"}
         assert f"ARG VERSION={project['version']}\n" in last_stage()
+        assert f'image.licenses="{project["license"]}"' in last_stage()
 
 
 @pytest.fixture(scope="module")

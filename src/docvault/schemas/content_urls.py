@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StrictInt
 from docvault.domain.content_urls import ContentPurpose
 from docvault.domain.previews import PreviewSize
 from docvault.schemas.base import InputModel, OutputModel, UtcTime
+from docvault.schemas.document_types import MAX_FILES
 
 
 class ContentUrlCreate(InputModel):
@@ -23,7 +24,7 @@ class ContentUrlCreate(InputModel):
     ]
     file: Annotated[
         StrictInt,
-        Field(ge=1, le=20, description="The number of the file in the document, from 1."),
+        Field(ge=1, le=MAX_FILES, description="The number of the file in the document, from 1."),
     ] = 1
     size: Annotated[PreviewSize, Field(description="The size of a preview.")] = PreviewSize.medium
     page: Annotated[

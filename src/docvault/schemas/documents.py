@@ -16,7 +16,7 @@ from docvault.schemas.base import (
     StoredOutputModel,
     UtcTime,
 )
-from docvault.schemas.document_types import Key, RequestedDocumentType
+from docvault.schemas.document_types import MAX_FILES, Key, RequestedDocumentType
 
 UploaderKind = Literal["customer", "admin", "integration"]
 
@@ -252,7 +252,7 @@ class CopySource(InputModel):
 
     key: Key
     version: Annotated[StrictInt | None, Field(ge=1, le=2**31 - 1)] = None
-    file: Annotated[StrictInt | None, Field(ge=1, le=20)] = None
+    file: Annotated[StrictInt | None, Field(ge=1, le=MAX_FILES)] = None
 
 
 class DocumentCopy(InputModel):

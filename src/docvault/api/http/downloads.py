@@ -19,6 +19,7 @@ from docvault.domain.filenames import content_disposition
 from docvault.domain.media_types import may_be_inline
 from docvault.domain.web_origins import WebOrigins
 from docvault.observability import metrics
+from docvault.schemas.document_types import MAX_FILES
 from docvault.services.blobs import corrupt_blob, open_blob
 from docvault.services.resources import Resources
 from docvault.settings import Settings
@@ -38,7 +39,7 @@ DispositionQuery = Annotated[
     ),
 ]
 FileQuery = Annotated[
-    int, Query(ge=1, le=20, description="The number of the file in the document, from 1.")
+    int, Query(ge=1, le=MAX_FILES, description="The number of the file in the document, from 1.")
 ]
 
 # One media type for all stored bytes: a client generator leaves out what it cannot map to bytes.
