@@ -33,16 +33,20 @@ SCHEME = re.compile(r"[a-z]+:")
 
 
 def texts(*folders: str) -> Iterator[Path]:
-    """Return the text files to check: code, SQL and documentation."""
+    """Return the text files to check: code, SQL and documentation; not what npm has installed."""
     for folder in folders:
         for suffix in ("md", "py", "sql"):
-            yield from sorted((ROOT / folder).rglob(f"*.{suffix}"))
+            for path in sorted((ROOT / folder).rglob(f"*.{suffix}")):
+                if "node_modules" not in path.parts:
+                    yield path
 
 
 def pages() -> list[Path]:
     """Return every page of documentation."""
     written = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")]
-    return sorted({*written, *(p for p in texts("docs", "tests", "bench") if p.suffix == ".md")})
+    return sorted(
+        {*written, *(p for p in texts("docs", "tests", "bench", "clients") if p.suffix == ".md")}
+    )
 
 
 def located(pattern: re.Pattern[str], path: Path) -> Iterator[tuple[str, str]]:
