@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
+import httpx
 
 
-def make_tls_context(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Return what an HTTP client verifies servers with; True for its own default."""
+def make_tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return what an HTTP client verifies servers with."""
     if ca_file is None:
-        return True
+        return httpx.create_ssl_context()
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_verify_locations(cafile=ca_file)
     return context

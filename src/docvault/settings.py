@@ -4,20 +4,31 @@ import os
 import re
 from datetime import timedelta
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from docvault.addresses import (
     check_base_url,
     check_bind,
     check_clamd_url,
+    check_hosts,
+    check_networks,
+    check_origins,
+    check_proxy_url,
     check_public_path,
     check_storage_url,
+    split_commas,
 )
 from docvault.issuers import (
     DEFAULT_ALGORITHMS,
@@ -63,16 +74,14 @@ _COMMON_PASSWORD = re.compile(
     re.IGNORECASE,
 )
 
-# As browsers write them (RFC 6454, section 6.1).
-_ORIGIN = re.compile(
-    r"(http://(?!.*:80$)|https://(?!.*:443$))"
-    r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
-)
-
 # These have no effect on a file store.
 _FOR_S3 = ("redirect_downloads", "s3_encryption")
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
+Networks = Annotated[CommaSeparated, AfterValidator(check_networks)]
+Hosts = Annotated[CommaSeparated, AfterValidator(check_hosts)]
+Origins = Annotated[CommaSeparated, AfterValidator(check_origins)]
+ProxyUrl = Annotated[str, AfterValidator(check_proxy_url)]
 Limit = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 Count = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Seconds = Annotated[float, Field(gt=0, le=DAY_SECONDS, allow_inf_nan=False)]
@@ -105,7 +114,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     secret_key_previous: SecretStr | None = None
     public_url: str | None = None
-    cors_origins: CommaSeparated = ()
+    cors_origins: Origins = ()
     cors_admin: bool = False
     redirect_downloads: bool = False
     accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._~/-]*[^/]$")
@@ -131,7 +140,7 @@ class Settings(BaseSettings):
     customer_max_concurrent_uploads: Limit = 4
     customer_max_concurrent_downloads: Limit = 8
     api_key_max_concurrent_downloads: Limit = 64
-    trusted_proxies: CommaSeparated = ()
+    trusted_proxies: Networks = ()
 
     max_upload_bytes: Count = 100 * MEBIBYTE
     default_max_file_bytes: Count = 25 * MEBIBYTE
@@ -142,6 +151,10 @@ class Settings(BaseSettings):
     event_days: int = Field(default=90, ge=1, le=36_500)
     deleted_blob_retention_hours: int = Field(default=0, ge=0, le=MAX_RETENTION_HOURS)
     clamd_url: str | None = None
+
+    webhook_allowed_networks: Networks = ()
+    webhook_allowed_hosts: Hosts = ()
+    webhook_proxy: ProxyUrl | None = None
 
     worker: Literal["auto", "embedded", "external"] = "auto"
     metrics_bind: str | None = None
@@ -157,39 +170,6 @@ class Settings(BaseSettings):
             nearest = get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
             raise ValueError(f"{unknown[0]} is not a setting; did you mean {nearest}?")
         return values
-
-    @field_validator(
-        "jwt_algorithms", "jwt_types", "trusted_proxies", "cors_origins", mode="before"
-    )
-    @classmethod
-    def split_commas(cls, value: object) -> object:
-        """Accept `A,B` for a list."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def validate_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject anything but addresses and networks, which would silently trust no proxy."""
-        for network in value:
-            try:
-                ip_network(network)
-            except ValueError:
-                raise ValueError("must be addresses or networks, like 10.0.0.0/8,::1") from None
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def validate_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject what no browser sends as `Origin`: it would silently trust no page."""
-        for origin in value:
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(
-                    "must be exact origins in lower case, without path, default port or "
-                    "wildcard, like https://portal.example.org,https://staff.example.org:8443"
-                )
-        return value
 
     @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
@@ -327,6 +307,15 @@ class Settings(BaseSettings):
         for field in _FOR_S3:
             if getattr(self, field) and not in_s3:
                 raise ValueError(f"{variable_of(field)} requires a DOCVAULT_STORAGE_URL of s3://")
+        return self
+
+    @model_validator(mode="after")
+    def reject_networks_with_proxy(self) -> Self:
+        """Reject networks beside a proxy, which decides about addresses alone."""
+        if self.webhook_proxy is not None and self.webhook_allowed_networks:
+            raise ValueError(
+                "DOCVAULT_WEBHOOK_ALLOWED_NETWORKS has no effect beside DOCVAULT_WEBHOOK_PROXY"
+            )
         return self
 
     @model_validator(mode="after")

@@ -127,7 +127,7 @@ SETTINGS: dict[str, dict[str, Text]] = {
         ),
         "ca_file": Text(
             "Certificates (PEM) of a private authority, trusted beside the public ones for the S3"
-            " store and identity providers, and alone for a database whose URL has"
+            " store, identity providers and webhooks, and alone for a database whose URL has"
             " `sslmode=verify-full` and no `sslrootcert`.",
             "none",
         ),
@@ -141,6 +141,23 @@ SETTINGS: dict[str, dict[str, Text]] = {
         "clamd_url": Text(
             "The clamd that scans every file for malware, `unix:///path` or `tcp://host:port`.",
             "none: no scanning",
+        ),
+    },
+    "Webhooks": {
+        "webhook_allowed_networks": Text(
+            "Networks of yours that webhooks may reach, as in `10.20.0.0/16,fd00:1::/32`; with any"
+            " port, and with `http` too. The address may then stand for the host.",
+            "none",
+        ),
+        "webhook_allowed_hosts": Text(
+            "Hosts that webhooks may reach whatever their address is, with `http` too, as in"
+            " `n8n.internal:5678,crm`. Without a port it is 443, or 80 for `http`.",
+            "none",
+        ),
+        "webhook_proxy": Text(
+            "The HTTP proxy that sends all webhooks, as in `http://egress.internal:3128`. It"
+            " resolves the names and has to refuse addresses that are not public.",
+            "none",
         ),
     },
     "Limits": {
@@ -185,6 +202,8 @@ SETTINGS: dict[str, dict[str, Text]] = {
 
 # The introduction to the settings of a topic.
 NOTES = {
+    "Webhooks": "Without these settings, webhooks reach only names whose addresses are all public,"
+    " by `https` on port 443. No proxy is taken from the environment.",
     "Limits": "A rate or concurrency limit that is reached is 429 with `Retry-After`, a quota"
     " is 409 `quota-exceeded`. 0 disables a limit. See [setting limits](../how-to/set-limits.md).",
 }

@@ -1,4 +1,4 @@
-"""A private certificate authority, and a server's certificate for this machine."""
+"""A private certificate authority, and a server's certificate."""
 
 import ssl
 from dataclasses import dataclass
@@ -22,15 +22,16 @@ class PrivateCa:
     server: ssl.SSLContext
 
 
-def make_private_ca(folder: Path) -> PrivateCa:
-    """Create an authority and a certificate in a folder."""
+def make_private_ca(folder: Path, host: str = _HOST) -> PrivateCa:
+    """Create an authority and a certificate for a host in a folder."""
     key, ca_name = ec.generate_private_key(ec.SECP256R1()), _name("Private CA")
     ca = _begin(ca_name, ca_name, key).add_extension(
         x509.BasicConstraints(ca=True, path_length=0), critical=True
     )
     server_key = ec.generate_private_key(ec.SECP256R1())
-    server = _begin(_name(_HOST), ca_name, server_key).add_extension(
-        x509.SubjectAlternativeName([x509.IPAddress(ip_address(_HOST))]), critical=False
+    name = x509.IPAddress(ip_address(host)) if host == _HOST else x509.DNSName(host)
+    server = _begin(_name(host), ca_name, server_key).add_extension(
+        x509.SubjectAlternativeName([name]), critical=False
     )
     ca_file, chain = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(_pem(ca.sign(key, hashes.SHA256())))

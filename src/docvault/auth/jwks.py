@@ -7,13 +7,14 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
+from docvault.causes import list_causes
 from docvault.errors import ServiceUnavailable
 from docvault.issuers import SIMPLE_NAME
 from docvault.observability import metrics
@@ -160,7 +161,7 @@ def _describe_failure(error: Exception) -> str:
     """Return why a fetch failed, without the texts of others, which may quote anything."""
     if isinstance(error, _BadKeySet):
         return str(error)
-    causes = list(_list_causes(error))
+    causes = list(list_causes(error))
     for kinds, text in (
         ((httpx.InvalidURL,), "address not valid"),
         ((ssl.SSLCertVerificationError,), "certificate not trusted"),
@@ -174,17 +175,6 @@ def _describe_failure(error: Exception) -> str:
         if any(isinstance(cause, kinds) for cause in causes):
             return text
     return "connection failed"
-
-
-def _list_causes(error: BaseException) -> Iterator[BaseException]:
-    """Return an exception and what led to it; the client wraps it several times."""
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _list_causes(one)
-    inner = error.__cause__ or error.__context__
-    if inner is not None:
-        yield from _list_causes(inner)
 
 
 def load_keys(key_set: Mapping[str, Any]) -> list[Key]:
