@@ -17,7 +17,7 @@ _QUERY = """
 SELECT t.key, t.name, t.upload_mode, t.instructions, t.accepted_media_types, t.max_size_bytes,
     t.max_files, t.password_protected, d.field_values, v.number, v.uploaded_at, v.uploaded_by_kind,
     f.number, f.filename, f.media_type, f.size_bytes, f.sha256, f.has_active_content,
-    f.has_attachments, f.needs_password, f.scan,
+    f.has_attachments, f.needs_password, f.pages, f.scan,
     ARRAY(
         SELECT ARRAY[a.key, a.label] FROM document_type_fields a
         WHERE a.document_type_id = t.id AND a.retired_at IS NULL ORDER BY a.position
@@ -87,6 +87,7 @@ def _item(
     has_active_content: bool | None,
     has_attachments: bool | None,
     needs_password: bool | None,
+    pages: int | None,
     scan: str | None,
     fields: list[list[str]],
 ) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def _item(
         "has_active_content": has_active_content,
         "has_attachments": has_attachments,
         "needs_password": needs_password,
+        "pages": pages,
         "scan": scan,
     }
     return {
@@ -124,5 +126,7 @@ def _item(
         "files": [file] if number else [],
         "field_values": field_values or {},
         "can_upload": True,
+        "can_edit_fields": bool(version),
+        "can_delete": False,
         "uploaded_by": {"kind": uploader} if uploader else None,
     }
