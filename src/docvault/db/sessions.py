@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import pydantic_core
 from psycopg import sql
+from psycopg.types.json import set_json_loads
 
 from docvault.database_url import parse_database_url, split_options
 
@@ -45,6 +47,8 @@ class SessionSettings:
     async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         """Open a connection for requests, in autocommit."""
         connection = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
+        # Of the CPU of a gate or a list of documents, the standard library's would be 6 %.
+        set_json_loads(pydantic_core.from_json, connection)
         try:
             await self.prepare(connection)
         except BaseException:
