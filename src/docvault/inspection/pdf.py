@@ -50,7 +50,7 @@ def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
         raise CorruptContent("The PDF header is not at the start of the file.")
     content = _inspect_objects(data) if is_searched else _describe_large(file, size_bytes)
     is_active = content.has_active_content or not is_usual
-    pages = _count_pages(data) if is_searched else None
+    pages = content.pages or (_count_pages(data) if is_searched else None)
     return replace(content, has_active_content=is_active, pages=pages)
 
 
@@ -79,14 +79,14 @@ def _inspect_objects(data: bytes) -> Content:
 
     search = NameSearch()
     try:
-        pdf_objects.inspect_objects(data, search.scan(data), search)
+        pages = pdf_objects.inspect_objects(data, search.scan(data), search)
     except pdf_objects.PasswordNeeded:
         return _uninspected(
             search.has_attachments, needs_password=not _is_only_attachment_locked(data)
         )
     except Uninspectable:
         return _uninspected(search.has_attachments, needs_password=_is_locked(BytesIO(data), data))
-    return Content("application/pdf", search.is_active, search.has_attachments)
+    return Content("application/pdf", search.is_active, search.has_attachments, pages=pages)
 
 
 def _describe_large(file: BinaryIO, size_bytes: int) -> Content:

@@ -57,6 +57,8 @@ settings.set_qpdf_limits(
 logging.getLogger("pikepdf").setLevel(logging.CRITICAL)
 # The library raises built-in exceptions for numbers that do not fit into those of C++.
 _LIBRARY_ERRORS = (PikepdfError, ArithmeticError, IndexError, RuntimeError, ValueError)
+# Something else stands where the tree of pages should be.
+_PAGE_ERRORS = (AttributeError, TypeError)
 
 # A warning about unused numbers at the end of the cross-references, for which nothing is repaired.
 _WRONG_SIZE = "reported number of objects"
@@ -122,7 +124,7 @@ def _is_locked(pdf: Pdf) -> bool:
 def count_pages(data: bytes) -> int | None:
     """Return the number of pages; None if it cannot be determined."""
     counts: list[int] = []
-    with suppress(*_LIBRARY_ERRORS, PasswordError, Uninspectable, AttributeError, TypeError):
+    with suppress(*_LIBRARY_ERRORS, *_PAGE_ERRORS, PasswordError, Uninspectable):
         _with_document(data, lambda pdf: counts.append(_count_pages(pdf)))
     return counts[0] if counts and counts[0] > 0 else None
 
@@ -133,8 +135,11 @@ def _count_pages(pdf: Pdf) -> int:
     return len(pdf.pages) if declared <= _MAX_OBJECTS else 0
 
 
-def inspect_objects(data: bytes, marks: list[int], search: NameSearch) -> None:
+def inspect_objects(data: bytes, marks: list[int], search: NameSearch) -> int | None:
     """Search every object, and compare the file with its cross-references.
+
+    Returns the number of pages, None if it cannot be determined without a repair: opening the
+    document again for it would take half as long as the inspection.
 
     Args:
         data: the file, from its header on.
@@ -146,11 +151,15 @@ def inspect_objects(data: bytes, marks: list[int], search: NameSearch) -> None:
         PasswordNeeded: nothing can.
     """
     embedded_files = search.embedded_files
+    pages = 0
 
     def use(pdf: Pdf) -> None:
+        nonlocal pages
         # A second time with the repaired document.
         search.embedded_files = embedded_files
         _Inspection(pdf, data, search).run(marks)
+        with suppress(*_LIBRARY_ERRORS, *_PAGE_ERRORS):
+            pages = _count_pages(pdf)
 
     try:
         _with_document(data, use)
@@ -158,22 +167,27 @@ def inspect_objects(data: bytes, marks: list[int], search: NameSearch) -> None:
         raise PasswordNeeded from None
     except _LIBRARY_ERRORS:
         raise Uninspectable from None
+    return pages or None
 
 
 def _with_document(data: bytes, use: Callable[[Pdf], None]) -> None:
     """Call `use` with the document; if it is corrupt, again with the repaired document."""
-    lines = data.count(b"\n") + data.count(b"\r")
-    if lines > _MAX_LINES or data.count(b"/XRef") > _MAX_XREF_STREAMS:
+    if _has_more_lines(data, _MAX_LINES) or data.count(b"/XRef") > _MAX_XREF_STREAMS:
         raise Uninspectable
     try:
         _use_document(data, use, repair=False)
     except PasswordError:
         raise
     except _LIBRARY_ERRORS:
-        streams = data.count(b"endstream")
-        if lines > _MAX_REPAIRED_LINES or streams * len(data) > _MAX_REPAIRED_STREAM_BYTES:
+        work_bytes = data.count(b"endstream") * len(data)
+        if _has_more_lines(data, _MAX_REPAIRED_LINES) or work_bytes > _MAX_REPAIRED_STREAM_BYTES:
             raise
         _use_document(data, use, repair=True)
+
+
+def _has_more_lines(data: bytes, number: int) -> bool:
+    # Most files are too short for it; counting would be a seventh of their inspection.
+    return len(data) > number and data.count(b"\n") + data.count(b"\r") > number
 
 
 def _use_document(data: bytes, use: Callable[[Pdf], None], *, repair: bool) -> None:
