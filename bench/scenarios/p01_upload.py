@@ -18,8 +18,8 @@ from bench.setup import Setup
 TITLE = "100 KiB PDF by multipart, 16 connections, filesystem store"
 TARGET = "at least 5 times Directus, 0.5 times PocketBase, 0.4 times @tus/server"
 LIMITED_BY = (
-    "An upload is two statements with a flush each, beside the flush of its file; most of its CPU "
-    "is Python's, for the request, its checks and the statements."
+    "An upload is two statements and the flush of its file; most of its CPU is Python's, for the "
+    "request, its checks and the statements, spread over many small pieces (see the profile)."
 )
 SIZE_BYTES = 100 * KIBIBYTE
 FILENAME = "contract.pdf"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
 import psycopg
@@ -20,8 +21,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from docvault.db.failures import UNAVAILABLE, describe_failure
-from docvault.db.prepared_statements import PreparedStatement, Record
-from docvault.db.sessions import SessionSettings, UnsuitableDatabase, require_sessions
+from docvault.db.prepared_statements import Lane, PreparedStatement, Record
+from docvault.db.sessions import Driver, SessionSettings, UnsuitableDatabase, require_sessions
+from docvault.db.shared_transactions import SharedTransactions
 from docvault.errors import DatabaseUnavailable
 from docvault.observability import metrics
 
@@ -42,7 +44,6 @@ class MeasuredPool(AsyncAdaptedQueuePool):
             return super().connect()
 
 
-Driver = psycopg.AsyncConnection[tuple[Any, ...]]
 _Work = TypeVar("_Work", "Session", "AutocommitConnection")
 
 
@@ -72,8 +73,9 @@ class AutocommitConnection:
     A session of SQLAlchemy is opened only if needed: most requests send prepared statements only.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, lanes: Mapping[Lane, SharedTransactions]) -> None:
         self._engine = engine
+        self._lanes = lanes
         self._session: Session | None = None
 
     @property
@@ -92,18 +94,9 @@ class AutocommitConnection:
         """
         if self._session is not None and self._session.in_transaction():
             return await self._session.rows(statement, parameters)
-        engine = self._engine.sync_engine
-        borrowed = await greenlet_spawn(engine.raw_connection)
-        driver = cast("Driver", borrowed.driver_connection)
-        try:
-            return await _fetch(driver, statement, parameters)
-        finally:
-            # A closed connection goes back as it is: at the next checkout the pool discards all its
-            # connections (`_discard_stale_connections`).
-            if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
-                # The server may be frozen: disconnect without sending it a rollback.
-                await greenlet_spawn(borrowed.invalidate)
-            borrowed.close()
+        if statement.lane is not None:
+            return await self._lanes[statement.lane].rows(statement, parameters)
+        return await _send(self._engine, statement, parameters)
 
     async def close(self) -> None:
         """Return the session's connection to the pool."""
@@ -114,6 +107,35 @@ class AutocommitConnection:
         """Disconnect without a rollback, for a server that may be frozen."""
         if self._session is not None:
             await self._session.invalidate()
+
+
+@asynccontextmanager
+async def _borrow(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    """Yield a pooled connection in autocommit."""
+    borrowed = await greenlet_spawn(engine.sync_engine.raw_connection)
+    driver = cast("Driver", borrowed.driver_connection)
+    try:
+        yield driver
+    finally:
+        # A closed connection goes back as it is: at the next checkout the pool discards all its
+        # connections (`_discard_stale_connections`).
+        if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
+            # The server may be frozen: disconnect without sending it a rollback.
+            await greenlet_spawn(borrowed.invalidate)
+        borrowed.close()
+
+
+@asynccontextmanager
+async def _borrow_in_time(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    async with asyncio.timeout(TRANSACTION_SECONDS), _borrow(engine) as driver:
+        yield driver
+
+
+async def _send(
+    engine: AsyncEngine, statement: PreparedStatement[Record], parameters: Mapping[str, Any]
+) -> list[Record]:
+    async with _borrow(engine) as driver:
+        return await _fetch(driver, statement, parameters)
 
 
 async def _fetch(
@@ -141,7 +163,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
-            # A broken connection discards the pool instead, which costs one 503 per restart.
+            # A broken connection discards the pool instead: a restart of the server costs a 503 for
+            # the statements on one connection.
             pool_pre_ping=False,
             pool_use_lifo=True,
             # Nothing to roll back: sessions end their transactions, and `AutocommitConnection.rows`
@@ -156,6 +179,12 @@ class Database:
         _discard_stale_connections(self.engine.sync_engine.pool)
         _measure(self.engine, pool_size)
         self._transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._lanes = {
+            lane: SharedTransactions(
+                partial(_send, self.engine), partial(_borrow_in_time, self.engine)
+            )
+            for lane in Lane
+        }
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
@@ -169,7 +198,7 @@ class Database:
 
         Reads lose no consistency: under READ COMMITTED each statement has a new snapshot anyway.
         """
-        async with self._guarded(AutocommitConnection(self.engine)) as statements:
+        async with self._guarded(AutocommitConnection(self.engine, self._lanes)) as statements:
             yield statements
 
     @asynccontextmanager
@@ -205,7 +234,9 @@ class Database:
             raise _unavailable("unavailable", describe_failure(error)) from error
 
     async def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every pooled connection, once what is shared has ended."""
+        for lane in self._lanes.values():
+            await lane.close()
         await self.engine.dispose()
 
 

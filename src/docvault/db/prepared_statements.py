@@ -6,7 +6,8 @@ part (decision 0026).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pydantic_core
 from psycopg import AsyncCursor
@@ -33,16 +34,30 @@ class NoRow:
     """The record of a statement that returns no rows."""
 
 
+class Lane(Enum):
+    """Which statements of concurrent requests share transactions; reads never wait for writes."""
+
+    READS = auto()
+    WRITES = auto()
+
+
 class PreparedStatement(Generic[Record]):
     """SQL with psycopg's placeholders, and the dataclass of its rows.
 
-    The fields of the record have the names and the order of the columns.
+    The fields of the record have the names and the order of the columns. A statement with a lane
+    may be sent together with others, see `shared_transactions`.
     """
 
     def __init__(self, sql: str, record: type[Record]) -> None:
         self.sql = sql
+        self.lane: Lane | None = None
         self._record = record
         self._is_checked = False
+
+    def in_lane(self, lane: Lane) -> Self:
+        """Let the statement share transactions; its request must need no other one with it."""
+        self.lane = lane
+        return self
 
     def row_factory(self, cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], Record]:
         """Return a function that makes a record of a row; see `psycopg.rows`.

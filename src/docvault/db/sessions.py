@@ -18,6 +18,7 @@ LOCK_SECONDS = 5
 POOLER_ROUNDS = 5
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Driver = psycopg.AsyncConnection[tuple[Any, ...]]
 _PID = "SELECT pg_backend_pid()"
 _UTC = {"timezone": "UTC"}
 # They limit how long a request can take; migrations may take longer.
@@ -44,7 +45,7 @@ class SessionSettings:
         self._statement = _set_all(settings | _UTC)
         self._limited_statement = _set_all(settings | _UTC | _LIMITS)
 
-    async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    async def connect(self) -> Driver:
         """Open a connection for requests, in autocommit."""
         connection = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
         # Of the CPU of a gate or a list of documents, the standard library's would be 6 %.

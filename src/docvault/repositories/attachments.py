@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import IntegrityError
 from psycopg.types.json import Json, Jsonb
 
-from docvault.db.prepared_statements import NoRow, jsonb
+from docvault.db.prepared_statements import Lane, NoRow, jsonb
 from docvault.db.tables import new_id
 from docvault.domain.audit import NewAuditEvent
 from docvault.domain.documents import Document, StoredFile
@@ -28,7 +28,7 @@ class _Attached:
     is_attached: bool
 
 
-_ATTACH = load_statement("attach_version", _Attached)
+_ATTACH = load_statement("attach_version", _Attached).in_lane(Lane.WRITES)
 _KEEP_FILES = load_statement("keep_files", NoRow)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from docvault.db.prepared_statements import Lane
 from docvault.db.tables import new_id
 from docvault.domain.audit import AuditAction
 from docvault.domain.customer_documents import (
@@ -29,13 +30,13 @@ from docvault.repositories.records import (
 )
 from docvault.repositories.sql import load_statement, read_sql
 
-_FIND_CUSTOMER = load_statement("find_customer", PortalCustomerRecord)
+_FIND_CUSTOMER = load_statement("find_customer", PortalCustomerRecord).in_lane(Lane.READS)
 # Separate statements: the planner cannot estimate a condition that a parameter switches off.
 _VISIBLE = {False: "document_types.archived_at IS NULL", True: "true"}
 _FIND_WITH_DOCUMENTS = {
     (which, with_archived): load_statement(
         f"find_customer_document{ending}", CustomerDocumentRecord, is_visible=is_visible
-    )
+    ).in_lane(Lane.READS)
     for which, ending in (("one", ""), ("all", "s"))
     for with_archived, is_visible in _VISIBLE.items()
 }
@@ -44,7 +45,7 @@ _FIND_AND_AUDIT = load_statement(
     "find_and_audit_download",
     AuditedDownloadRecord,
     found=read_sql("find_customer_document", is_visible=_VISIBLE[False]),
-)
+).in_lane(Lane.WRITES)
 
 
 _OPEN_UPLOAD = {
@@ -52,7 +53,7 @@ _OPEN_UPLOAD = {
         "open_upload",
         OpenedUploadRecord,
         found=read_sql("find_customer_document", is_visible=is_visible),
-    )
+    ).in_lane(Lane.WRITES)
     for with_archived, is_visible in _VISIBLE.items()
 }
 
