@@ -34,7 +34,7 @@ NOTES = (
         "attaches the version with audit and event. Concurrent ones share transactions and their "
         "flushes (decision 66); between the two, the file and its directory are flushed. The file "
         "is inspected in a child process, about a seventh of the CPU of the table. What is left is "
-        "spread: receiving multipart, the guard, waking up for three threads and a child, two "
+        "spread: receiving multipart, the guard, waking up threads and a child, two "
         "statements with sixty parameters. PocketBase is compiled and has its database in its own "
         "process; tus-server has no database: its whole upload takes less CPU time than docvault's "
         "database."
