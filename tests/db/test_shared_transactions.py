@@ -9,6 +9,7 @@ import pytest
 
 from docvault.db.engine import Database
 from docvault.db.prepared_statements import Lane, PreparedStatement
+from docvault.db.shared_transactions import PATIENCE_SECONDS
 from docvault.errors import DatabaseUnavailable
 
 
@@ -122,6 +123,18 @@ async def test_lost_connection_is_unavailable_for_all_on_it(database: Database) 
     assert numbers(results) == [0]
     assert all(isinstance(result, DatabaseUnavailable) for result in results[1:])
     assert numbers(await send_all(database, PLAIN, PLAIN)) == [0, 1]
+
+
+async def test_nothing_is_shared_while_no_connection_is_free(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    async with database.transaction() as session:
+        await session.connection()
+        tasks = [asyncio.create_task(send(database, PLAIN, number)) for number in range(3)]
+        # Longer than any of them waits for the others.
+        await asyncio.sleep(4 * PATIENCE_SECONDS)
+    results = await asyncio.gather(*tasks)
+    assert len({result.began for result in results}) == 3
+    await database.close()
 
 
 async def test_close_waits_for_what_is_under_way(database_url: str) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from docvault.db.failures import UNAVAILABLE, describe_failure
 from docvault.db.prepared_statements import Lane, PreparedStatement, Record
 from docvault.db.sessions import Driver, SessionSettings, UnsuitableDatabase, require_sessions
-from docvault.db.shared_transactions import SharedTransactions
+from docvault.db.shared_transactions import NoFreeConnection, SharedTransactions
 from docvault.errors import DatabaseUnavailable
 from docvault.observability import metrics
 
@@ -126,7 +126,10 @@ async def _borrow(engine: AsyncEngine) -> AsyncIterator[Driver]:
 
 
 @asynccontextmanager
-async def _borrow_in_time(engine: AsyncEngine) -> AsyncIterator[Driver]:
+async def _borrow_free(engine: AsyncEngine, pool_size: int) -> AsyncIterator[Driver]:
+    """Yield a connection that nobody has to wait for; raises `NoFreeConnection`."""
+    if _in_use(engine.sync_engine.pool) >= pool_size:
+        raise NoFreeConnection
     async with asyncio.timeout(TRANSACTION_SECONDS), _borrow(engine) as driver:
         yield driver
 
@@ -181,7 +184,7 @@ class Database:
         self._transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._lanes = {
             lane: SharedTransactions(
-                partial(_send, self.engine), partial(_borrow_in_time, self.engine)
+                partial(_send, self.engine), partial(_borrow_free, self.engine, pool_size)
             )
             for lane in Lane
         }

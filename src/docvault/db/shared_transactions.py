@@ -27,6 +27,14 @@ PATIENCE_SECONDS = 0.05
 _LIMIT_WAITING = "SET LOCAL lock_timeout = '50ms'"
 
 
+class NoFreeConnection(Exception):
+    """All connections are in use; whoever waits for one can as well send a statement alone."""
+
+
+class _RolledBack(Exception):
+    """A statement failed, and nothing was committed."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     statement: PreparedStatement[Any]
@@ -49,6 +57,7 @@ class SharedTransactions:
         send_alone: Callable[[PreparedStatement[Any], Parameters], Awaitable[Rows]],
         connect: Callable[[], AbstractAsyncContextManager[Driver]],
     ) -> None:
+        """`connect` raises `NoFreeConnection` rather than wait for one."""
         self._send_alone = send_alone
         self._connect = connect
         self._waiting: list[_Waiting] = []
@@ -108,28 +117,31 @@ class SharedTransactions:
         """Return the rows of each statement, or None for each if nothing was committed."""
         if len(batch) == 1:
             return [await self._send_alone(batch[0].statement, batch[0].parameters)]
-        async with self._connect() as connection:
-            try:
+        try:
+            async with self._connect() as connection:
                 return await _transact(connection, batch)
-            except psycopg.Error:
-                if connection.closed:
-                    # Perhaps it was committed.
-                    raise
-                await connection.rollback()
-                return [None] * len(batch)
+        except (NoFreeConnection, _RolledBack):
+            return [None] * len(batch)
 
 
 async def _transact(connection: Driver, batch: list[_Waiting]) -> list[Rows]:
     """Run all statements in one transaction and one round trip, on an autocommit connection."""
     cursors = []
     began = time.perf_counter()
-    async with connection.pipeline():
-        await connection.execute("BEGIN")
-        await connection.execute(_LIMIT_WAITING)
-        for one in batch:
-            cursor = connection.cursor(row_factory=one.statement.row_factory)
-            cursors.append(await cursor.execute(one.statement.sql, one.parameters))
-        await connection.execute("COMMIT")
+    try:
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
+            await connection.execute(_LIMIT_WAITING)
+            for one in batch:
+                cursor = connection.cursor(row_factory=one.statement.row_factory)
+                cursors.append(await cursor.execute(one.statement.sql, one.parameters))
+            await connection.execute("COMMIT")
+    except psycopg.Error as error:
+        if connection.closed:
+            # Perhaps it was committed.
+            raise
+        await connection.rollback()
+        raise _RolledBack from error
     for _ in batch:
         metrics.STATEMENT_SECONDS.observe(time.perf_counter() - began)
     return [await cursor.fetchall() for cursor in cursors]
