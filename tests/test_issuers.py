@@ -72,7 +72,7 @@ class TestParseIssuers:
             ({"algorithms": []}, "[0].algorithms", "at least 1"),
             ({"types": []}, "[0] of workforce", "access_token_claim"),
             ({"staff": ...}, "[0] of workforce", "staff, customers or both"),
-            ({"staff": {"claim": "roles"}}, "[0].staff.admin", "required"),
+            ({"staff": {"claim": "roles"}}, "[0].staff", "needs admin, auditor or both"),
             ({"staff": {"claim": "a..b", "admin": "x"}}, "[0].staff.claim.0", "a path like"),
             ({"staff": {"claim": ".".join("a" * 9), "admin": "x"}}, "[0].staff.claim.0", "path"),
             ({"customers": {}}, "[0] of workforce", "claim and values"),

@@ -86,7 +86,15 @@ class StaffRule(_Part):
     """Who of an issuer's callers is staff, and in which role."""
 
     claim: Annotated[Paths, BeforeValidator(_to_tuple)]
-    admin: Texts
+    admin: Texts | None = None
+    auditor: Texts | None = None
+
+    @model_validator(mode="after")
+    def require_role(self) -> Self:
+        """Reject a rule that makes nobody staff."""
+        if self.admin is None and self.auditor is None:
+            raise ValueError("needs admin, auditor or both")
+        return self
 
 
 class CustomerRule(_Part):

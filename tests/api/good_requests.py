@@ -129,6 +129,7 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_delete_document_type": Good(204, changes=True),
     # Reading gives events their positions, as the worker does.
     "admin_list_events": Good(changes=True),
+    "admin_read_event": Good(changes=True),
     "admin_list_erasures": READ,
     "admin_read_erasure": READ,
     "admin_read_portal_settings": READ,
@@ -191,6 +192,8 @@ def good_path(operation_id: str, scenario: Scenario, customer: str = ANNA) -> st
         values["id"] = scenario.keys["without a scope"]
     elif "/erasures/" in listed.path:
         values["id"] = scenario.erasures[LEAVING]
+    elif "/events/" in listed.path:
+        values["id"] = scenario.event
     if "{upload_id}" in listed.path:
         values["upload_id"] = scenario.uploads[listed.audience, customer]
     return listed.path.format(**values)

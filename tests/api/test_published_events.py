@@ -59,6 +59,7 @@ UNPUBLISHED = {
     "admin_update_api_key": "as above",
     "admin_revoke_api_key": "as above",
     "admin_list_events": "events get their positions; nothing else changes",
+    "admin_read_event": "as above",
     "integration_list_events": "as above",
     "admin_read_preview": "a rendering changes no document",
     "customer_read_preview": "as above",

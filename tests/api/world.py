@@ -18,7 +18,7 @@ from tests.fixtures.callers import with_headers
 
 from docvault.auth import api_keys
 from docvault.auth.local_tokens import LocalIssuer
-from docvault.domain.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE, Scope
+from docvault.domain.scopes import ADMIN_SCOPE, AUDITOR_SCOPE, CUSTOMER_SCOPE, Scope
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 
@@ -43,6 +43,8 @@ class Scenario:
     uploads: dict[tuple[str, str], str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     erasures: dict[str, str] = field(default_factory=dict)
+    # The id of the oldest event.
+    event: str = ""
 
 
 async def build_scenario(
@@ -63,6 +65,8 @@ async def build_scenario(
         await _fill(http, scenario, customer)
     await patch_type(admin, "old", archived=True)
     await patch_portal(admin, customer_may_delete=True)
+    events = await admin.get("/v1/admin/events", params={"limit": 1})
+    scenario.event = events.json()["items"][0]["id"]
     async with resources.database.transaction() as session:
         await session.execute(text(EXPIRE), {"id": scenario.keys["expired"]})
         await session.execute(text(UNSCOPE), {"id": scenario.keys["without a scope"]})
@@ -186,6 +190,11 @@ class _Tokens:
             "unknown customer": self._token(**customer | {"sub": ABSENT}),
             "customer being erased": self._token(**customer | {"sub": LEAVING}),
             "token without a scope": self._token(scope=""),
+            "auditor": self._token(scope=AUDITOR_SCOPE, sub="auditor-1"),
+            "auditor who is an admin too": self._token(
+                scope=f"{AUDITOR_SCOPE} {ADMIN_SCOPE}", sub="auditor-1"
+            ),
+            "auditor who is a customer too": self._token(scope=f"{AUDITOR_SCOPE} {CUSTOMER_SCOPE}"),
             "token with both scopes": self._token(scope=f"{ADMIN_SCOPE} {CUSTOMER_SCOPE}"),
             "expired staff token": self._token(**staff | past),
             "expired customer token": self._token(**customer | past),

@@ -11,6 +11,7 @@ from tests.factories.verifiers import make_verifier
 from docvault.auth.jwks import StaticKeys
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.tokens import TokenVerifier
+from docvault.domain.scopes import StaffRole
 from docvault.errors import InvalidToken
 from docvault.settings import Settings
 
@@ -28,6 +29,12 @@ class TestLocalIssuer:
     ) -> None:
         claims = await verifier.verify(issuer.admin_token("staff-1"))
         assert (claims.subject, claims.is_admin, claims.is_customer) == ("staff-1", True, False)
+
+    async def test_auditor_token_is_not_for_admins(
+        self, issuer: LocalIssuer, verifier: TokenVerifier
+    ) -> None:
+        claims = await verifier.verify(issuer.auditor_token("auditor-1"))
+        assert (claims.subject, claims.roles) == ("auditor-1", frozenset({StaffRole.AUDITOR}))
 
     async def test_customer_token_names_customer(
         self, issuer: LocalIssuer, verifier: TokenVerifier

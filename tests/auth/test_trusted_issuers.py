@@ -17,6 +17,7 @@ from tests.fixtures.key_server import KeyServer
 from docvault.auth import jwks
 from docvault.auth.tokens import TokenClaims, TokenVerifier
 from docvault.auth.trust import open_verifier
+from docvault.domain.scopes import StaffRole
 from docvault.errors import InvalidToken
 from docvault.issuers import parse_issuers
 from docvault.settings import Settings
@@ -127,6 +128,21 @@ class TestOwnRules:
         customer = await world.verify(world.customers.token(scope="docvault:customer"))
         assert (customer.customer, customer.is_admin) == ("c-1", False)
         assert (await world.verify(world.simple.token())).is_admin
+
+    @pytest.mark.req("B-255")
+    async def test_roles_of_a_token_add_up(self, world: World) -> None:
+        admin, auditor = "docvault:admin", "docvault:auditor"
+        for scope, roles in (
+            (auditor, {StaffRole.AUDITOR}),
+            (f"{auditor} {admin}", {StaffRole.ADMIN, StaffRole.AUDITOR}),
+            (admin, {StaffRole.ADMIN}),
+        ):
+            assert (await world.verify(world.simple.token(scope=scope))).roles == roles
+        await world.refuse(world.simple.token(scope=f"{auditor} docvault:customer"))
+
+    @pytest.mark.req("B-255")
+    async def test_issuer_without_auditors_brings_none(self, world: World) -> None:
+        assert not (await world.verify(world.staff.token(scope="docvault:auditor"))).roles
 
     async def test_customer_issuer_brings_no_staff(self, world: World) -> None:
         claims = await world.verify(world.customers.token(scope="docvault:admin"))

@@ -28,7 +28,7 @@ from tests.fixtures.server import DOCVAULT
 
 from docvault.auth.keyring import read_or_create, secrets_dir
 from docvault.cli import main as command_line
-from docvault.domain.scopes import Scope
+from docvault.domain.scopes import Scope, StaffRole
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
 from docvault.settings import SECRET_BYTES, Settings
@@ -125,12 +125,17 @@ class TestToken:
         claims = await resources.tokens.verify(outcome.last_line)
         assert (claims.subject, claims.is_admin, claims.is_customer) == ("jan", True, False)
 
+    async def test_last_line_is_auditor_token(self, run: Run, resources: Resources) -> None:
+        outcome = await run("token", "auditor", "--subject", "kim")
+        claims = await resources.tokens.verify(outcome.last_line)
+        assert (claims.subject, claims.roles) == ("kim", frozenset({StaffRole.AUDITOR}))
+
     async def test_last_line_is_customer_token(self, run: Run, resources: Resources) -> None:
         outcome = await run("token", "customer", "c-1")
         claims = await resources.tokens.verify(outcome.last_line)
         assert (claims.customer, claims.is_admin, claims.is_customer) == ("c-1", False, True)
 
-    @pytest.mark.parametrize("arguments", [["admin"], ["customer", "c-1"]])
+    @pytest.mark.parametrize("arguments", [["admin"], ["auditor"], ["customer", "c-1"]])
     async def test_token_is_not_issued_with_identity_provider(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
     ) -> None:

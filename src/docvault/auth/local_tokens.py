@@ -8,11 +8,11 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from docvault.auth.keyring import read_or_create, secrets_dir
-from docvault.domain.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
+from docvault.domain.scopes import ADMIN_SCOPE, AUDITOR_SCOPE, CUSTOMER_SCOPE
 from docvault.settings import Settings
 
 LOCAL_ISSUER = "docvault"
-ADMIN_SECONDS = 12 * 3600
+STAFF_SECONDS = 12 * 3600
 CUSTOMER_SECONDS = 3600
 
 
@@ -32,7 +32,11 @@ class LocalIssuer:
 
     def admin_token(self, subject: str) -> str:
         """Return a token for staff, valid for twelve hours."""
-        return self._sign(subject, ADMIN_SCOPE, ADMIN_SECONDS)
+        return self._sign(subject, ADMIN_SCOPE, STAFF_SECONDS)
+
+    def auditor_token(self, subject: str) -> str:
+        """Return a token for an auditor, valid for twelve hours."""
+        return self._sign(subject, AUDITOR_SCOPE, STAFF_SECONDS)
 
     def customer_token(self, customer_id: str) -> str:
         """Return a token for a customer, valid for one hour."""

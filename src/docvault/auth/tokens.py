@@ -16,8 +16,9 @@ from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from docvault.auth.claims import has_any, read_seconds, read_subject, read_values
+from docvault.domain.scopes import StaffRole
 from docvault.errors import InvalidToken, TokenExpired
-from docvault.issuers import CustomerRule, Issuer
+from docvault.issuers import CustomerRule, Issuer, StaffRule
 
 MAX_TOKEN_LENGTH = 8 * 1024
 MAX_LIFETIME_SECONDS = 24 * 3600
@@ -40,8 +41,13 @@ class TokenClaims:
     subject: str
     customer: str | None
     issued_at: float
-    is_admin: bool
+    roles: frozenset[StaffRole]
     is_customer: bool
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything."""
+        return StaffRole.ADMIN in self.roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +146,13 @@ class TokenVerifier:
         self, issuer: Issuer, claims: Mapping[str, Any], issued_at: float
     ) -> TokenClaims:
         staff, customers = issuer.staff, issuer.customers
-        is_admin = staff is not None and has_any(claims, staff.claim, staff.admin)
+        roles = frozenset() if staff is None else _read_roles(staff, claims)
         is_customer = customers is not None and _is_customer(customers, claims)
-        if is_admin and is_customer:
+        if roles and is_customer:
             raise InvalidToken("The token must not be both staff's and a customer's.")
         subject = self._qualify(issuer, read_subject(claims, "sub"))
         customer = read_subject(claims, customers.id) if customers and is_customer else None
-        return TokenClaims(subject, customer, issued_at, is_admin, is_customer)
+        return TokenClaims(subject, customer, issued_at, roles, is_customer)
 
     def _qualify(self, issuer: Issuer, subject: str) -> str:
         if not issuer.is_simple:
@@ -159,6 +165,13 @@ class TokenVerifier:
 async def _is_still_trusted(verified: _Verified) -> bool:
     found = await verified.trusted.keys.find(verified.key_id, verified.algorithm)
     return verified.signer in found
+
+
+def _read_roles(rule: StaffRule, claims: Mapping[str, Any]) -> frozenset[StaffRole]:
+    values = {StaffRole.ADMIN: rule.admin, StaffRole.AUDITOR: rule.auditor}
+    return frozenset(
+        role for role, wanted in values.items() if wanted and has_any(claims, rule.claim, wanted)
+    )
 
 
 def _is_customer(rule: CustomerRule, claims: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import httpx
 from docvault.auth.jwks import REFRESH_PAUSE_SECONDS, RemoteKeys, StaticKeys
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.auth.tokens import TokenVerifier, TrustedIssuer
-from docvault.domain.scopes import ADMIN_SCOPE, CUSTOMER_SCOPE
+from docvault.domain.scopes import ADMIN_SCOPE, AUDITOR_SCOPE, CUSTOMER_SCOPE
 from docvault.issuers import SIMPLE_NAME, CustomerRule, Issuer, StaffRule
 from docvault.settings import Settings
 
@@ -38,7 +38,7 @@ def simple_issuer(settings: Settings, issuer: str, jwks: Mapping[str, Any] | Non
         audience=(settings.jwt_audience,),
         algorithms=settings.jwt_algorithms,
         types=settings.jwt_types,
-        staff=StaffRule(claim=_SCOPE_CLAIMS, admin=(ADMIN_SCOPE,)),
+        staff=StaffRule(claim=_SCOPE_CLAIMS, admin=(ADMIN_SCOPE,), auditor=(AUDITOR_SCOPE,)),
         customers=CustomerRule(
             id=settings.jwt_customer_claim, claim=_SCOPE_CLAIMS, values=(CUSTOMER_SCOPE,)
         ),

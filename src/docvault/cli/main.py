@@ -131,6 +131,16 @@ def token_admin(
     typer.echo(create_admin_token(subject))
 
 
+@token_app.command("auditor")
+def token_auditor(
+    subject: Annotated[str, typer.Option(help="Who the token identifies.")] = "auditor",
+) -> None:
+    """Print a token that can only read events and audit events on the last line."""
+    from docvault.cli.tokens import create_auditor_token
+
+    typer.echo(create_auditor_token(subject))
+
+
 @token_app.command("customer")
 def token_customer(customer_id: _CustomerId) -> None:
     """Print a token for a customer on the last line."""

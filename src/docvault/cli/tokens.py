@@ -9,9 +9,14 @@ from docvault.settings import Settings
 
 def create_admin_token(subject: str) -> str:
     """Return a token for staff."""
-    if not subject.strip():
-        raise CommandFailed("the subject must not be empty")
+    _check_subject(subject)
     return open_issuer().admin_token(subject)
+
+
+def create_auditor_token(subject: str) -> str:
+    """Return a token for an auditor."""
+    _check_subject(subject)
+    return open_issuer().auditor_token(subject)
 
 
 def create_customer_token(customer_id: str) -> str:
@@ -29,3 +34,8 @@ def open_issuer() -> LocalIssuer:
     if settings.has_identity_provider:
         raise CommandFailed("tokens come from the identity provider of the settings")
     return LocalIssuer(settings)
+
+
+def _check_subject(subject: str) -> None:
+    if not subject.strip():
+        raise CommandFailed("the subject must not be empty")

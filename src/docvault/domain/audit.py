@@ -49,6 +49,7 @@ class AuditAction(StrEnum):
     ERASURE_LIST = "erasure.list"
     ERASURE_READ = "erasure.read"
     EVENT_LIST = "event.list"
+    EVENT_READ = "event.read"
     GATE_READ = "gate.read"
     PORTAL_READ = "portal.read"
     PORTAL_SETTINGS_READ = "portal_settings.read"

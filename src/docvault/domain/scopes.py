@@ -3,7 +3,15 @@
 from enum import StrEnum
 
 ADMIN_SCOPE = "docvault:admin"
+AUDITOR_SCOPE = "docvault:auditor"
 CUSTOMER_SCOPE = "docvault:customer"
+
+
+class StaffRole(StrEnum):
+    """What a member of staff may do: everything, or read the audit trail and the events."""
+
+    ADMIN = "admin"
+    AUDITOR = "auditor"
 
 
 class Scope(StrEnum):

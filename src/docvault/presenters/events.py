@@ -17,9 +17,9 @@ from docvault.schemas.events import (
 
 
 def present_event_page(page: EventPage, context: RequestContext) -> EventPageRead:
-    """Present a page for the actor; only staff see which member of staff did something."""
+    """Present a page for the actor."""
     return EventPageRead(
-        items=[_present(event, context) for event in page.events],
+        items=[present_event(event, context) for event in page.events],
         next_after=str(page.next_after),
         has_more=page.has_more,
         log=page.log.log,
@@ -28,7 +28,8 @@ def present_event_page(page: EventPage, context: RequestContext) -> EventPageRea
     )
 
 
-def _present(event: Event, context: RequestContext) -> EventRead:
+def present_event(event: Event, context: RequestContext) -> EventRead:
+    """Present an event for the actor."""
     return EventRead(
         position=event.position,
         id=event.id,
@@ -51,6 +52,7 @@ def _customer(event: Event, context: RequestContext) -> EventCustomer | None:
 
 
 def _actor(event: Event, context: RequestContext) -> EventActor | None:
+    """Present who did it; only staff see which member of staff that was."""
     if event.actor_kind is None:
         return None
     is_shown = event.actor_kind == "integration" or (

@@ -63,6 +63,7 @@ _LIST = load_statement(
 _LIST_OF_CUSTOMER = load_statement(
     "list_events", _EventRecord, condition="customer_id = %(customer_id)s::uuid"
 )
+_FIND = load_statement("list_events", _EventRecord, condition="id = %(id)s::uuid")
 _FIND_LOG = load_statement("find_event_log", EventLog)
 _PRUNE = load_statement("prune_events", _Pruned)
 _WAITING = load_statement("waiting_events", _Waiting)
@@ -114,6 +115,12 @@ class EventRepository(Repository):
         else:
             read_until = min((log.oldest - 1 if after is None else after) + WINDOW, log.latest)
         return EventPage(log, events, EventCursor(log.log, read_until))
+
+    async def find(self, event_id: UUID) -> Event | None:
+        """Return an event that has a position."""
+        parameters = {"after": None, "types": list(EventType), "limit": 1, "id": event_id}
+        row = (await self._rows(_FIND, parameters))[0]
+        return None if row.position is None else _to_event(row)
 
     async def sequence(self, batch: int) -> int:
         """Give positions to up to `batch` committed events; return how many."""

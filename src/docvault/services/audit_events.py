@@ -50,7 +50,7 @@ def denial_of_token(
 ) -> NewAuditEvent:
     """Return the denial of a caller with a valid token that lacks the scope for this API."""
     kind, id_ = "token", keyring.pseudonym(claims.subject)
-    if claims.is_admin:
+    if claims.roles:
         kind, id_ = "admin", claims.subject
     elif claims.customer is not None:
         kind, id_ = "customer", keyring.pseudonym(claims.customer)

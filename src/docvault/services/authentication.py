@@ -1,5 +1,6 @@
 """From a verified credential to an actor."""
 
+from collections.abc import Set
 from datetime import UTC, datetime
 
 from docvault.auth.api_keys import hash_secret, parse_key, secret_matches
@@ -7,15 +8,17 @@ from docvault.auth.keyring import Keyring
 from docvault.auth.tokens import TokenClaims
 from docvault.domain.actors import ApiKeyActor, Staff
 from docvault.domain.customer_documents import CustomerDocuments, DocumentSelection
-from docvault.domain.scopes import Scope
+from docvault.domain.scopes import Scope, StaffRole
 from docvault.errors import CustomerNotRegistered, InsufficientScope, InvalidApiKey, InvalidToken
 from docvault.repositories.unit_of_work import UnitOfWork
 
 
-def staff_from_claims(claims: TokenClaims) -> Staff:
-    """Return the staff member of a valid token; raises `InsufficientScope`."""
-    if not claims.is_admin:
+def staff_from_claims(claims: TokenClaims, roles: Set[StaffRole]) -> Staff:
+    """Return the staff member of a valid token; raises `InsufficientScope` without such a role."""
+    if not claims.roles:
         raise InsufficientScope("The token does not make its holder a member of staff.")
+    if claims.roles.isdisjoint(roles):
+        raise InsufficientScope("The token allows its holder only to read events and audit events.")
     return Staff(claims.subject)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from docvault.context import RequestContext
 from docvault.domain.actors import ApiKeyActor
 from docvault.domain.audit import AuditAction
-from docvault.domain.events import EventCursor, EventLog, EventPage, EventType, needed_scope
+from docvault.domain.events import Event, EventCursor, EventLog, EventPage, EventType, needed_scope
 from docvault.domain.permissions import require_scope
-from docvault.errors import EventsExpired, InsufficientScope, InvalidCursor
+from docvault.errors import EventsExpired, InsufficientScope, InvalidCursor, NotFound
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services.resources import Resources
 
@@ -57,6 +58,16 @@ async def read_events(
         if page.events:
             await uow.audit(AuditAction.EVENT_LIST)
     return page
+
+
+async def read_event(uow: UnitOfWork, event_id: UUID) -> Event:
+    """Return an event and record that it was read; raises `NotFound`."""
+    await uow.events.sequence(SEQUENCED)
+    event = await uow.events.find(event_id)
+    if event is None:
+        raise NotFound
+    await uow.audit(AuditAction.EVENT_READ)
+    return event
 
 
 def readable_types(context: RequestContext, wanted: Sequence[EventType]) -> Sequence[EventType]:

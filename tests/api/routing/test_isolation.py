@@ -39,6 +39,9 @@ ADMITTED = (0, None)
 # What a key may call whatever its scopes.
 NEEDS_NO_SCOPE = {"integration_read_key"}
 
+# What auditors may read.
+FOR_AUDITORS = {"/v1/admin/audit-events", "/v1/admin/events", "/v1/admin/events/{id}"}
+
 # The response of the guard to each caller, by audience: admin, customer, integration.
 GUARD_RESPONSES: dict[str, tuple[Expected, Expected, Expected]] = {
     "anonymous": (NO_CREDENTIAL, NO_CREDENTIAL, NO_CREDENTIAL),
@@ -51,6 +54,9 @@ GUARD_RESPONSES: dict[str, tuple[Expected, Expected, Expected]] = {
     "customer being erased": (NO_SCOPE, NOT_REGISTERED, NO_CREDENTIAL),
     "customer token from before an erasure": (NO_SCOPE, BAD_TOKEN, NO_CREDENTIAL),
     "token without a scope": (NO_SCOPE, NO_SCOPE, NO_CREDENTIAL),
+    "auditor": (NO_SCOPE, NO_SCOPE, NO_CREDENTIAL),
+    "auditor who is an admin too": (ADMITTED, NO_SCOPE, NO_CREDENTIAL),
+    "auditor who is a customer too": (BAD_TOKEN, BAD_TOKEN, NO_CREDENTIAL),
     "token with both scopes": (BAD_TOKEN, BAD_TOKEN, NO_CREDENTIAL),
     "expired staff token": (EXPIRED, EXPIRED, NO_CREDENTIAL),
     "expired customer token": (EXPIRED, EXPIRED, NO_CREDENTIAL),
@@ -99,6 +105,8 @@ FAILURES: dict[str, Expected] = {
     "malformed key": INVALID,
     "absent erasure": NOT_FOUND,
     "malformed erasure": INVALID,
+    "absent event": NOT_FOUND,
+    "malformed event": INVALID,
 }
 # Objects that a caller must not be able to distinguish from one that never existed.
 EQUIVALENT = {
@@ -175,12 +183,14 @@ LACK_ADMIN_ONLY = {
 TRIED_WHEN_REJECTED = re.compile("own|B's|absent|malformed|erased|deleted|another customer")
 FEWER = re.compile("own|absent")
 TRIED_ON_ALL = {"anonymous", "staff", "customer A", "customer B", "key with every scope"}
-TRIED_ON_ALL |= {"key without a scope", "key revoked", "expired staff token"}
+TRIED_ON_ALL |= {"auditor", "key without a scope", "key revoked", "expired staff token"}
 TRIED_ON_ALL |= {"expired customer token", "staff token for another audience"}
 
 
 def guard_response(listed: Listed, good: Good, caller: str) -> Expected:
     """Return the response before any object is looked up."""
+    if caller == "auditor" and listed.path in FOR_AUDITORS:
+        return ADMITTED
     if caller in GUARD_RESPONSES:
         return GUARD_RESPONSES[caller][AUDIENCES.index(listed.audience)]
     holds = {f"key with {good.scope} alone"} | KEYS - {f"key without {good.scope}"}
@@ -240,6 +250,8 @@ def _kinds(listed: Listed, scenario: Scenario, customer: str) -> dict[str, dict[
     if "/erasures/{id}" in listed.path:
         kinds["id"] = {"completed erasure": scenario.erasures[GONE]}
         kinds["id"] |= {"absent erasure": UNKNOWN_ID, "malformed erasure": "x"}
+    if "/events/{id}" in listed.path:
+        kinds["id"] = {"absent event": UNKNOWN_ID, "malformed event": "x"}
     if "{key}" in listed.path:
         kinds["key"] = {
             "absent type": "nothing",
@@ -411,7 +423,7 @@ def test_every_operation_is_classified() -> None:
         assert str(GOOD_REQUESTS[name].status) in listed.contract["responses"], name
 
 
-@pytest.mark.req("R-065", "R-112", "R-113")
+@pytest.mark.req("R-065", "R-112", "R-113", "B-255")
 @pytest.mark.parametrize("audience", AUDIENCES)
 async def test_every_caller_gets_expected_access_to_every_object(
     audience: str,

@@ -12,7 +12,7 @@ from docvault.api.http.pagination import (
     LimitQuery,
     decode_time_cursor,
 )
-from docvault.api.routing.operation import Read, operation
+from docvault.api.routing.operation import AUDITORS, Read, operation
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.routing.routes import AdminRoute
 from docvault.api.shared.pages import page_response
@@ -43,7 +43,12 @@ UntilQuery = Annotated[InputTime | None, Query(description="Only events before t
 
 @router.get("/audit-events", response_model=AuditEventPage, summary="List audit events")
 @operation(
-    Read(AuditAction.AUDIT_EVENT_LIST, errors=(InvalidCursor,), conditions=("If-None-Match",))
+    Read(
+        AuditAction.AUDIT_EVENT_LIST,
+        roles=AUDITORS,
+        errors=(InvalidCursor,),
+        conditions=("If-None-Match",),
+    )
 )
 async def admin_list_audit_events(
     request: ApiRequest,

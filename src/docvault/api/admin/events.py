@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from docvault.api.routing.operation import Read, operation
+from docvault.api.http.parameters import EventId
+from docvault.api.http.responses import resource_response
+from docvault.api.routing.operation import AUDITORS, Read, operation
 from docvault.api.routing.requests import ApiRequest
 from docvault.api.routing.routes import AdminRoute
 from docvault.api.shared.events import (
@@ -16,8 +18,10 @@ from docvault.api.shared.events import (
     event_page,
 )
 from docvault.domain.audit import AuditAction
-from docvault.schemas.events import EventPageRead
-from docvault.services.events import EventQuery
+from docvault.errors import NotFound
+from docvault.presenters.events import present_event
+from docvault.schemas.events import EventPageRead, EventRead
+from docvault.services.events import EventQuery, read_event
 
 router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 
@@ -26,6 +30,7 @@ router = APIRouter(route_class=AdminRoute, prefix="/v1/admin")
 @operation(
     Read(
         AuditAction.EVENT_LIST,
+        roles=AUDITORS,
         errors=FEED_ERRORS,
         conditions=("If-None-Match",),
         in_transaction=False,
@@ -45,3 +50,18 @@ async def admin_list_events(
     the customers, and then follow from `next_after`.
     """
     return await event_page(request, EventQuery(after, types, customer, limit), wait)
+
+
+@router.get("/events/{id}", response_model=EventRead, summary="Get an event")
+@operation(
+    Read(
+        AuditAction.EVENT_READ,
+        roles=AUDITORS,
+        errors=(NotFound,),
+        conditions=("If-None-Match",),
+    )
+)
+async def admin_read_event(request: ApiRequest, event_id: EventId) -> Response:
+    """Get one event, for example that of a webhook by its header `webhook-id`."""
+    event = await read_event(request.uow, event_id)
+    return resource_response(request, present_event(event, request.context))

@@ -29,6 +29,7 @@ DocumentTypeKey = Annotated[
 ]
 ApiKeyId = Annotated[UUID, Path(alias="id", description="The id of the API key.")]
 ErasureId = Annotated[UUID, Path(alias="id", description="The id of the erasure.")]
+EventId = Annotated[UUID, Path(alias="id", description="The id of the event.")]
 UploadId = Annotated[UUID, Path(description="The id of the upload.")]
 
 # PostgreSQL cannot store NUL (F8); Starlette decodes invalid UTF-8 as U+FFFD.

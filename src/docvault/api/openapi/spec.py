@@ -31,7 +31,8 @@ _SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token whose scope contains `docvault:admin`.",
+        "description": "A token whose scope contains `docvault:admin`. `docvault:auditor` is "
+        "enough for events and audit events.",
     },
     "customerToken": {
         "type": "http",

@@ -7,8 +7,10 @@ from typing import Any, Literal, TypeVar
 from docvault.api.http.json_body import MAX_BODY_BYTES
 from docvault.domain.audit import AuditAction
 from docvault.domain.rate_limits import Limit
-from docvault.domain.scopes import Scope
+from docvault.domain.scopes import Scope, StaffRole
 from docvault.errors import DocvaultError
+
+AUDITORS = frozenset({StaffRole.ADMIN, StaffRole.AUDITOR})
 
 ConditionHeader = Literal["If-Match", "If-None-Match", "Range"]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -36,6 +38,8 @@ class Operation:
 
     action: AuditAction
     _: KW_ONLY
+    # The roles whose holders may call it; of the admin API only.
+    roles: frozenset[StaffRole] = frozenset({StaffRole.ADMIN})
     # What an API key needs.
     scope: Scope | None = None
     # Whether every API key may call it, whatever its scopes.

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar
 
 from fastapi import Request
 
@@ -56,9 +55,6 @@ _TOKEN_ERRORS = (
 class TokenRoute(GuardedRoute):
     """Callers with a bearer token (RFC 6750)."""
 
-    # Whether requests of staff are rate limited here; only `AdminRoute` exempts them.
-    limits_staff: ClassVar[bool] = True
-
     async def verify_token(self, request: Request) -> TokenClaims:
         """Return the claims of the request's token.
 
@@ -77,12 +73,16 @@ class TokenRoute(GuardedRoute):
             error.headers.update(INVALID_TOKEN_CHALLENGE)
             raise
         request.state.claims = claims
-        if self.limits_staff or not claims.is_admin:
+        if not self.is_exempt(claims):
             identity = _identity(claims)
             request.state.allowance = resources.rate_limits.hit_local(
                 self.customer_limit, *identity
             )
         return claims
+
+    def is_exempt(self, claims: TokenClaims) -> bool:  # noqa: ARG002 - `AdminRoute` reads them
+        """Whether the holder's requests are not limited."""
+        return False
 
 
 def _identity(claims: TokenClaims) -> tuple[str, ...]:
@@ -93,15 +93,18 @@ def _identity(claims: TokenClaims) -> tuple[str, ...]:
 
 
 class AdminRoute(TokenRoute):
-    """Staff, by a token with the admin scope."""
+    """Staff, by a token with a role that the operation admits."""
 
     api = Api("admin", "adminToken", _TOKEN_ERRORS, shows_archived=True)
-    limits_staff = False
 
     async def authenticate(self, request: Request, uow: UnitOfWork) -> Actor:
         """Return the staff member; needs no query."""
         del uow
-        return staff_from_claims(await self.verify_token(request))
+        return staff_from_claims(await self.verify_token(request), self.operation.roles)
+
+    def is_exempt(self, claims: TokenClaims) -> bool:
+        """Whether the caller may use the operation: staff are not limited."""
+        return not claims.roles.isdisjoint(self.operation.roles)
 
 
 class CustomerRoute(TokenRoute):
