@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.clamd",
     "tests.fixtures.callers",
     "tests.fixtures.client",
+    "tests.fixtures.webhook_receiver",
     "tests.fixtures.server",
     "tests.fixtures.workshop",
     "tests.torture.deployments",

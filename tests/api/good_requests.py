@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.api.world import ANNA, LEAVING, Scenario, upload_bytes, upload_request
+from tests.api.world import ANNA, LEAVING, LOG, Scenario, upload_bytes, upload_request
 from tests.factories.setups import upload_of
 
 FOLDER = Path(__file__).parents[2] / "openapi"
@@ -136,6 +136,19 @@ GOOD_REQUESTS: dict[str, Good] = {
     "admin_update_portal_settings": Good(
         200, unconditional(customer_may_delete=False), changes=True
     ),
+    "admin_list_webhooks": READ,
+    "admin_create_webhook": Good(
+        201, json_body(name="CRM", url="https://example.org/", types=["*"]), changes=True
+    ),
+    "admin_read_webhook": READ,
+    "admin_update_webhook": Good(200, json_body(name="Renamed"), changes=True),
+    "admin_delete_webhook": Good(204, changes=True),
+    "admin_rotate_webhook_secret": Good(200, changes=True),
+    "admin_test_webhook": READ,
+    "admin_replay_events": Good(202, json_body(after=f"{LOG.hex}-0"), changes=True),
+    "admin_list_deliveries": READ,
+    "admin_read_delivery": READ,
+    "admin_retry_delivery": Good(202, changes=True),
     "customer_save_document_batch": Good(207, _batch, changes=True),
     "customer_list_documents": READ,
     "customer_read_document": READ,
@@ -194,6 +207,8 @@ def good_path(operation_id: str, scenario: Scenario, customer: str = ANNA) -> st
         values["id"] = scenario.erasures[LEAVING]
     elif "/events/" in listed.path:
         values["id"] = scenario.event
+    elif "/webhooks/" in listed.path:
+        values |= {"id": scenario.webhook, "delivery_id": scenario.delivery}
     if "{upload_id}" in listed.path:
         values["upload_id"] = scenario.uploads[listed.audience, customer]
     return listed.path.format(**values)

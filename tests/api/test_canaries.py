@@ -12,6 +12,7 @@ import httpx
 import pytest
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.webhooks import deliver, execute, make_due, make_webhook
 from tests.fixtures.callers import CustomerClients, with_headers
 
 from docvault.auth.local_tokens import LocalIssuer
@@ -145,6 +146,7 @@ async def test_log_is_json_without_caller_data(
         await customer.put("/v1/customer/documents/canary-type", **upload("canary.pdf"))
         await admin.get(f"{PATH}/content")
         await admin.get("/v1/admin/document-types")
+    webhook = await failing_webhook(admin, resources)
     signed = await signed_uploads(http, customer, resources, monkeypatch)
     await with_failing_jobs(admin, resources, database_url, monkeypatch)
 
@@ -167,6 +169,26 @@ async def test_log_is_json_without_caller_data(
     assert key.split("_", 2)[2] not in text
     assert all(part not in text for part in token.split("."))
     assert all(secret not in text for secret in signed)
+    assert webhook not in text
+
+
+async def failing_webhook(admin: httpx.AsyncClient, resources: Resources) -> str:
+    """Let attempts fail in each way that is logged; return the secret."""
+    created = await make_webhook(admin, name="canary", url="https://canary.test/canary?canary")
+    await admin.post("/v1/admin/webhooks", json={"name": "canary", "url": "canary"})
+    # Refused at each attempt, so that nothing is sent.
+    await execute(resources, "UPDATE webhooks SET url = 'http://canary.test/canary'")
+    await deliver(resources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources.webhook_sender, "post", broken)
+        await make_due(resources)
+        await deliver(resources)
+    await execute(resources, "UPDATE webhooks SET sealed_secret = 'canary'")
+    await make_due(resources)
+    await deliver(resources)
+    await admin.delete(f"/v1/admin/webhooks/{created['id']}")
+    secret: str = created["secret"]
+    return secret
 
 
 async def signed_uploads(

@@ -8,12 +8,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.webhooks import make_webhook
 from tests.fixtures.callers import CustomerClients, with_headers
 
 from docvault.auth.keyring import Keyring
 from docvault.domain.scopes import Scope
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
+from docvault.services.webhooks import seal_secrets
 
 OLD, NEW = (token_hex(32).encode() for _ in range(2))
 KEY_PATH = "/v1/integration/customers/c-1/documents"
@@ -83,6 +85,39 @@ class TestApiKeys:
         rotation.restart(NEW, OLD)
         assert (await admin.delete(f"/v1/admin/api-keys/{listed[0]['id']}")).status_code == 204
         assert (await key.get(KEY_PATH)).status_code == 401
+
+
+class TestWebhookSecrets:
+    """Secrets of webhooks across a rotation."""
+
+    async def test_secrets_that_the_worker_has_sealed_again_outlive_the_old_key(
+        self, rotation: Rotation, admin: httpx.AsyncClient
+    ) -> None:
+        webhook = await make_webhook(admin)
+        path = f"/v1/admin/webhooks/{webhook['id']}"
+        current = (await admin.post(f"{path}/secret")).json()["secret"]
+        rotation.restart(NEW, OLD)
+        assert await self.opened(rotation) == [current, webhook["secret"]]
+        await seal_secrets(rotation.resources)
+        rotation.restart(NEW)
+        assert await self.opened(rotation) == [current, webhook["secret"]]
+
+    async def test_secrets_that_were_not_are_lost(
+        self, rotation: Rotation, admin: httpx.AsyncClient
+    ) -> None:
+        await make_webhook(admin)
+        rotation.restart(NEW)
+        await seal_secrets(rotation.resources)
+        assert await self.opened(rotation) == [None]
+
+    async def opened(self, rotation: Rotation) -> list[str | None]:
+        """Return the secrets that the present keys open."""
+        resources = rotation.resources
+        async with resources.transaction(resources.system_context()) as uow:
+            (webhook,) = await uow.webhooks.list_page(after=None, limit=1)
+        sealed = (webhook.sealed_secret, webhook.sealed_previous_secret)
+        keyring = resources.keyring
+        return [keyring.open_webhook_secret(webhook.id, one) for one in sealed if one is not None]
 
 
 class TestErasures:

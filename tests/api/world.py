@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import httpx
 from joserfc import jwt
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from tests.factories import files
 from tests.factories.setups import make_customer, make_type, patch_portal, patch_type, upload_of
 from tests.factories.upload_sessions import send_bytes
+from tests.factories.webhooks import make_webhook
 from tests.fixtures.callers import with_headers
 
 from docvault.auth import api_keys
@@ -33,6 +35,18 @@ UNSCOPE = "UPDATE api_keys SET scopes = '{}' WHERE id = :id"
 # Uses are recorded once a minute; from here on never, so that rows can be compared.
 NO_USE = "UPDATE api_keys SET last_used_at = now() + interval '1 day'"
 
+# The id of the event log, so that cursors are known.
+LOG = UUID("0197aa6c-2f4e-7d11-8b5f-2c9d0e1f2a3b")
+NUMBER_LOG = "UPDATE event_log SET log = :log"
+# An address that is refused before anything is sent.
+NO_ADDRESS = "UPDATE webhooks SET url = 'http://localhost/'"
+DELIVERY = """
+    INSERT INTO webhook_deliveries (id, webhook_id, position, event_id, type)
+    SELECT gen_random_uuid(), :webhook, 0, id, type FROM events
+    WHERE type = 'document_type.created' LIMIT 1
+    RETURNING id
+"""
+
 
 @dataclass(slots=True)
 class Scenario:
@@ -45,6 +59,8 @@ class Scenario:
     erasures: dict[str, str] = field(default_factory=dict)
     # The id of the oldest event.
     event: str = ""
+    webhook: str = ""
+    delivery: str = ""
 
 
 async def build_scenario(
@@ -71,6 +87,8 @@ async def build_scenario(
         await session.execute(text(EXPIRE), {"id": scenario.keys["expired"]})
         await session.execute(text(UNSCOPE), {"id": scenario.keys["without a scope"]})
         await session.execute(text(NO_USE))
+        await session.execute(text(NUMBER_LOG), {"log": LOG})
+    await _make_webhook(admin, resources, scenario)
     return scenario
 
 
@@ -125,6 +143,14 @@ async def _make_keys(admin: httpx.AsyncClient, scenario: Scenario) -> None:
         "key with a typo": {"X-API-Key": good[:-1] + ("x" if good[-1] != "x" else "y")},
         "key as a bearer token": bearer(good),
     }
+
+
+async def _make_webhook(admin: httpx.AsyncClient, resources: Resources, scenario: Scenario) -> None:
+    scenario.webhook = (await make_webhook(admin))["id"]
+    async with resources.database.transaction() as session:
+        await session.execute(text(NO_ADDRESS))
+        made = await session.execute(text(DELIVERY), {"webhook": scenario.webhook})
+        scenario.delivery = str(made.scalar_one())
 
 
 async def _erase(admin: httpx.AsyncClient, resources: Resources, scenario: Scenario) -> None:

@@ -204,7 +204,7 @@ class TestOperations:
 
     def test_ids_are_api_verb_noun(self) -> None:
         verbs = "list|read|create|put|update|delete|upload|save|copy|revoke|order|complete"
-        verbs += "|add|remove"
+        verbs += "|add|remove|rotate|test|replay|retry"
         for (_, path), operation in AUDIENCE_OPERATIONS.items():
             audience = path.split("/")[2]
             assert re.fullmatch(rf"{audience}_({verbs})(_[a-z]+)+", operation["operationId"])
@@ -265,7 +265,9 @@ class TestOperations:
         # A stored response would keep the credential.
         for (method, path), operation in AUDIENCE_OPERATIONS.items():
             names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "header"}
-            returns_credential = path.endswith(("/api-keys", "/content-urls"))
+            returns_credential = path.endswith(
+                ("/api-keys", "/content-urls", "/webhooks", "/secret")
+            )
             if method == "post":
                 assert ("Idempotency-Key" in names) is not returns_credential, path
 

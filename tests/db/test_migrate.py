@@ -134,6 +134,24 @@ class TestMigrate:
             ("text/csv", False, False),
         ]
 
+    def test_events_that_wait_during_the_migration_get_positions(self, empty_url: str) -> None:
+        upgrade(empty_url, "0006")
+        add = "INSERT INTO events (id, type, data) VALUES (gen_random_uuid(), 'a.b', '{}')"
+        number = "SELECT sequence_events(10)"
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            connection.execute(add)
+            assert connection.execute(number).fetchone() == (1,)
+            connection.execute(add)
+        upgrade(empty_url, "0007")
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            assert connection.execute(number).fetchone() == (1,)
+            last = connection.execute("SELECT last FROM event_log").fetchone()
+        assert last == (2,)
+        downgrade(empty_url, "0006")
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            connection.execute(add)
+            assert connection.execute(number).fetchone() == (1,)
+
     def test_concurrent_migrations_are_safe(self, empty_url: str) -> None:
         processes = [
             subprocess.Popen(

@@ -23,6 +23,7 @@ from tests.factories import files
 from tests.factories.blobs import leave_bytes
 from tests.factories.previews import make_overdue
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.webhooks import execute, make_webhook
 from tests.fixtures.callers import CustomerClients
 from tests.fixtures.server import running_server
 
@@ -34,6 +35,7 @@ from docvault.observability.metrics import REGISTRY, metric_names
 from docvault.server.startup import metrics_server
 from docvault.services.backlog import read_backlog
 from docvault.services.blobs import reap
+from docvault.services.events import publish_events
 from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobMissing, BlobStore
@@ -408,6 +410,42 @@ class TestBacklog:
         erasures: list[object] = list(waiting["erasures"])
         assert erasures == [("pending", 1, pytest.approx(7200, abs=60))]
         assert ("delete_queued", 1, None) in waiting["blobs"]
+
+    @pytest.mark.req("B-246")
+    async def test_deliveries_that_are_late_and_webhooks_that_fail_are_reported(
+        self, admin: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        nothing = {"pending": (0, 0.0), "late": (0, 0.0), "failing": (0, 0.0)}
+        assert await self.webhooks(resources) == nothing
+        good, bad = [(await make_webhook(admin))["id"] for _ in range(2)]
+        await make_customer(admin, "c-1")
+        await publish_events(resources)
+        await execute(
+            resources,
+            "UPDATE webhook_deliveries SET created_at = now() - interval '2 hours',"
+            " due_at = now() - interval '1 hour'",
+        )
+        await execute(
+            resources,
+            "UPDATE webhooks SET consecutive_failures = 1,"
+            " failing_since = now() - interval '3 hours' WHERE id = :id",
+            id=bad,
+        )
+        assert await self.webhooks(resources) == {
+            "pending": (2, pytest.approx(7200, abs=60)),
+            "late": (1, pytest.approx(3600, abs=60)),
+            "failing": (1, pytest.approx(10800, abs=60)),
+        }
+        # What is not sent does not wait.
+        await execute(resources, "UPDATE webhooks SET enabled = false WHERE id = :id", id=bad)
+        await admin.delete(f"/v1/admin/webhooks/{good}")
+        assert await self.webhooks(resources) == nothing
+
+    async def webhooks(self, resources: Resources) -> dict[str, object]:
+        """Return number and age by state of what waits for webhooks."""
+        waiting = await read_backlog(resources)
+        rows = (*waiting["deliveries"], *waiting["webhooks"])
+        return {state: (number, age) for state, number, age in rows}
 
 
 class TestServing:

@@ -19,7 +19,7 @@ CUSTOMERS, TYPES = 50_000, 1
 GROWING = {
     *("customers", "documents", "document_versions", "document_files", "blobs", "previews"),
     *("audit_events", "audit_details", "idempotency_keys", "upload_sessions", "rate_limits"),
-    "events",
+    *("events", "webhook_deliveries"),
 }
 FILL = f"""
 SET session_replication_role = replica;
@@ -58,6 +58,13 @@ INSERT INTO audit_events (id, actor_kind, actor_id, action, result)
 INSERT INTO events (id, type, customer_id, data, position)
     SELECT id, 'document.uploaded', md5('customer ' || customer)::uuid, '{{}}', customer
     FROM filled;
+INSERT INTO webhooks (id, name, url, types, enabled, signing, sealed_secret)
+    SELECT md5('webhook ' || webhook)::uuid, '', '', '{{*}}', true, 'hmac', ''
+    FROM generate_series(1, 5) AS webhook;
+INSERT INTO webhook_deliveries (id, webhook_id, position, event_id, type, state, due_at)
+    SELECT gen_random_uuid(), webhooks.id, position, events.id, type,
+        CASE position % 10 WHEN 0 THEN 'pending' ELSE 'delivered' END, now()
+    FROM webhooks, events;
 SET session_replication_role = origin;
 ANALYZE;
 """

@@ -12,8 +12,10 @@ import httpx
 import pytest
 from tests.factories import files
 from tests.factories.setups import make_type
+from tests.factories.webhooks import make_webhook
 from tests.fixtures.postgres_programs import postgres_program
 from tests.fixtures.seaweedfs import BUCKET, S3Server
+from tests.fixtures.sockets import free_port
 from tests.torture.deployments import Deployment, MakeDeployment
 from tests.torture.figures import Figure, Size
 from tests.torture.model import Change, Content, Findings, Ledger, read, stored
@@ -51,6 +53,8 @@ class Canary:
         await self._send_by_session(f"{self.path}/documents/type-0")
         response = await self.client.get("/v1/admin/customers", params={"q": word})
         assert [item["id"] for item in response.json()["items"]] == [word]
+        # Gives the events their positions, and with these the deliveries to the webhook.
+        assert (await self.client.get("/v1/admin/events")).status_code == 200
 
     async def _fill(self, path: str, number: int) -> None:
         for version in range(VERSIONS):
@@ -165,7 +169,8 @@ async def erase_with_a_kill(
     promise="An erased customer leaves no trace, and no other customer loses anything.",
     tried="A customer has one random word in its id, name, e-mail address, tags, field values, "
     "file names, file contents, idempotency keys, headers and a search, with three versions of "
-    "each document, previews, and an upload through a session. Staff erase the customer; the "
+    "each document, previews, and an upload through a session. A webhook, whose receiver does not "
+    "respond, gets every event. Staff erase the customer; the "
     "worker receives SIGKILL at a random deletion, and the next worker continues. The word is "
     "then searched for in a dump of the database, in every file and object, in the spool and in "
     "every log; before the erasure the same search must find it in the first two. The documents "
@@ -182,7 +187,12 @@ async def test_erased_customer_leaves_no_trace(
     figures: dict[str, Figure],
 ) -> None:
     documents, rounds = size.of(ci=3, full=50), size.of(ci=2, full=20)
-    deployment = make_deployment(store, DOCVAULT_WORKER="external", DOCVAULT_LOG_LEVEL="info")
+    deployment = make_deployment(
+        store,
+        DOCVAULT_WORKER="external",
+        DOCVAULT_LOG_LEVEL="info",
+        DOCVAULT_WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8",
+    )
     server = request.getfixturevalue("s3_server") if store == "s3" else None
     search, ledger, findings, chance = (
         Search(deployment, server),
@@ -195,6 +205,7 @@ async def test_erased_customer_leaves_no_trace(
         client = deployment.start()
         for number in range(documents):
             await make_type(client, f"Type {number}", collects_fields=True, field_labels="Note")
+        await make_webhook(client, url=f"http://127.0.0.1:{free_port()}/")
         await fill_others(client, ledger)
         for _ in range(rounds):
             canary = Canary(client, documents)

@@ -6,8 +6,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from docvault.settings import SECRET_BYTES, Settings, SettingsError
 
@@ -66,6 +70,17 @@ class Keyring:
         """Return the row id of a counter: 32 bytes that do not reveal whom it counts."""
         return _digest(self._keys.rate_limit, parts)
 
+    def seal_webhook_secret(self, webhook_id: UUID, secret: str) -> bytes:
+        """Encrypt a secret for the database; no other webhook can use the result."""
+        return AESSIV(self._keys.webhook_secret).encrypt(secret.encode(), [webhook_id.bytes])
+
+    def open_webhook_secret(self, webhook_id: UUID, sealed: bytes) -> str | None:
+        """Return a secret, or None if it was sealed with a key that is no longer known."""
+        for keys in self._all:
+            with suppress(InvalidTag):
+                return AESSIV(keys.webhook_secret).decrypt(sealed, [webhook_id.bytes]).decode()
+        return None
+
     def upload_token(self, session_id: UUID) -> str:
         """Return the token (96 characters) that allows to upload the bytes of a session."""
         return self._keys.make_upload_token(session_id)
@@ -92,6 +107,7 @@ class _Keys:
         self.content_url = _derive(secret, "content-url")
         self.idempotency = _derive(secret, "idempotency")
         self.rate_limit = _derive(secret, "rate-limit")
+        self.webhook_secret = _derive(secret, "webhook-secret")
         self._pseudonym = _derive(secret, "pseudonym")
         self._upload = _derive(secret, "upload")
 

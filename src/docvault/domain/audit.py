@@ -57,6 +57,14 @@ class AuditAction(StrEnum):
     UPLOAD_CREATE = "upload.create"
     UPLOAD_DELETE = "upload.delete"
     UPLOAD_READ = "upload.read"
+    WEBHOOK_CREATE = "webhook.create"
+    WEBHOOK_DELETE = "webhook.delete"
+    WEBHOOK_LIST = "webhook.list"
+    WEBHOOK_READ = "webhook.read"
+    WEBHOOK_REPLAY = "webhook.replay"
+    WEBHOOK_ROTATE = "webhook.rotate"
+    WEBHOOK_TEST = "webhook.test"
+    WEBHOOK_UPDATE = "webhook.update"
 
 
 class AuditedFile(Protocol):

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     GATE_CHANGED = "gate.changed"
     PORTAL_SETTINGS_UPDATED = "portal_settings.updated"
     REQUIREMENTS_CHANGED = "requirements.changed"
+    WEBHOOK_DISABLED = "webhook.disabled"
 
 
 # The event of each action that changes what the API shows, unless the caller names another one.
@@ -66,7 +67,7 @@ def document_states(document: Document) -> dict[str, Any]:
 
 
 # The scope that an API key needs for a family of events, besides `events:read`. Third parties
-# cannot read the portal settings, so they get no events of them.
+# cannot read portal settings and webhooks, so they get no events of them.
 _SCOPES = {
     "customer": Scope.CUSTOMERS_READ,
     "document": Scope.DOCUMENTS_READ,

@@ -61,6 +61,7 @@ from docvault.errors.resources import (
     DocumentQuarantined,
     DocumentTypeInUse,
     DocumentTypeNotFound,
+    EventNotKept,
     EventsExpired,
     FileNotFound,
     KeyConflict,
@@ -73,6 +74,8 @@ from docvault.errors.resources import (
     TooManyUploads,
     UploadExpired,
     UploadNotComplete,
+    WebhookDisabled,
+    WebhookLimit,
 )
 from docvault.errors.service import (
     DatabaseUnavailable,
@@ -99,6 +102,7 @@ from docvault.errors.validation import (
     UnknownField,
     UnknownFilterType,
     ValidationFailed,
+    WebhookUrlNotAllowed,
 )
 
 __all__ = [
@@ -122,6 +126,7 @@ __all__ = [
     "DuplicateLabel",
     "EmptyFile",
     "ErrorDetail",
+    "EventNotKept",
     "EventsExpired",
     "FieldsNotEnabled",
     "FieldsRequired",
@@ -172,6 +177,9 @@ __all__ = [
     "UploadExpired",
     "UploadNotComplete",
     "ValidationFailed",
+    "WebhookDisabled",
+    "WebhookLimit",
+    "WebhookUrlNotAllowed",
     "WrongExtension",
     "escape_pointer",
 ]

@@ -154,6 +154,33 @@ class QuotaExceeded(Conflict):
     code = "quota-exceeded"
 
 
+class WebhookLimit(Conflict):
+    """Webhook limit
+
+    There are as many webhooks as allowed. Delete one first.
+    """
+
+    code = "webhook-limit"
+
+
+class WebhookDisabled(Conflict):
+    """Webhook disabled
+
+    Nothing is sent to a disabled webhook. Enable it first.
+    """
+
+    code = "webhook-disabled"
+
+
+class EventNotKept(Conflict):
+    """Event not kept
+
+    The event was deleted, or its customer was erased.
+    """
+
+    code = "event-not-kept"
+
+
 class UploadExpired(DocvaultError):
     """Upload session expired
 

@@ -142,3 +142,13 @@ class UnknownFilterType(Invalid):
     """
 
     code = "unknown-filter-type"
+
+
+class WebhookUrlNotAllowed(Invalid):
+    """Webhook URL not allowed
+
+    The URL must be `https` with a public host name and without a port or user name, unless the
+    operators allow its host.
+    """
+
+    code = "webhook-url-not-allowed"

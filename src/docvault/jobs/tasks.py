@@ -21,6 +21,8 @@ from docvault.services.event_log import check_log
 from docvault.services.events import prune_events
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
+from docvault.services.webhook_deliveries import drop_deliveries, prune_deliveries
+from docvault.services.webhooks import seal_secrets
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,9 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
             partial(reap, resources),
             partial(finish_erasures, resources),
             partial(prune_events, resources),
+            partial(drop_deliveries, resources),
+            partial(prune_deliveries, resources),
+            partial(seal_secrets, resources),
             partial(check_log, resources),
             partial(abort_stale_uploads, resources),
         )

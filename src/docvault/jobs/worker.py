@@ -16,6 +16,7 @@ from docvault.services.event_log import check_log
 from docvault.services.events import publish_events
 from docvault.services.previews import render_next_due
 from docvault.services.resources import Resources
+from docvault.services.webhook_sending import Deliverer
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,11 @@ SHUTDOWN_INSIDE_SECONDS = 5
 # How much longer the shutdown may take; only an unresponsive database uses it up.
 LEAVE_SECONDS = 10
 RESTART_SECONDS = 1
-# How often the worker looks for due previews, and for events without a position.
+# How often the worker looks for due previews, for events without a position, and for due deliveries
+# to webhooks.
 PREVIEWS_SECONDS = 1
 EVENTS_SECONDS = 1
+WEBHOOKS_SECONDS = 1
 
 
 async def run_worker(database_url: str, resources: Resources) -> None:
@@ -93,6 +96,7 @@ async def _work(app: App, resources: Resources, shutdown_seconds: float) -> None
         _run_jobs(app, shutdown_seconds),
         _render_previews(resources),
         _publish_events(resources),
+        _send_webhooks(resources, shutdown_seconds),
         return_exceptions=True,
     )
 
@@ -143,3 +147,17 @@ async def _publish_events(resources: Resources) -> None:
             await publish_events(resources)
         except Exception:
             log.warning("publishing events failed, will be tried again", exc_info=True)
+
+
+async def _send_webhooks(resources: Resources, shutdown_seconds: float) -> None:
+    """Send due deliveries until cancelled, then wait for those in flight."""
+    deliverer = Deliverer(resources)
+    try:
+        while True:
+            try:
+                await deliverer.start_due()
+            except Exception:
+                log.warning("sending webhooks failed, will be tried again", exc_info=True)
+            await deliverer.wait(WEBHOOKS_SECONDS)
+    finally:
+        await deliverer.finish(shutdown_seconds)

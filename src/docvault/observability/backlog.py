@@ -22,6 +22,11 @@ _BACKLOGS = {
     "blobs": ("state", "Blobs that are not attached (pending) or to be deleted (delete_queued)"),
     "erasures": ("state", "Erasures of customers"),
     "events": ("state", "Events that have no position yet"),
+    "deliveries": (
+        "state",
+        "Deliveries to webhooks (pending), and those due to webhooks that do not fail (late)",
+    ),
+    "webhooks": ("state", "Webhooks whose last attempt has failed"),
 }
 
 

@@ -195,6 +195,19 @@ REAPER_SUCCEEDED = Gauge(
     registry=REGISTRY,
     multiprocess_mode="max",
 )
+WEBHOOK_DELIVERIES = Counter(
+    "docvault_webhook_deliveries_total",
+    "Attempts to deliver events to webhooks by outcome: delivered, retried (to be tried again),"
+    " failed (it was the last attempt), dropped (the event was erased).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+WEBHOOKS_DISABLED = Counter(
+    "docvault_webhooks_disabled_total",
+    "Webhooks that docvault has disabled, by reason: gone (410), failing (for five days).",
+    ["reason"],
+    registry=REGISTRY,
+)
 
 PROCESSES_REPLACED = Counter(
     "docvault_processes_replaced_total",
@@ -213,6 +226,8 @@ for _reason in ("died", "stuck"):
 for _reason in ("cpu", "memory", "crashed", "nonsense", "killed", "stalled"):
     INSPECTORS_REPLACED.labels(_reason)
 KEY_FETCHES.labels(SIMPLE_NAME, "failed")
+for _reason in ("gone", "failing"):
+    WEBHOOKS_DISABLED.labels(_reason)
 for _kind in ("upload", "rescan"):
     for _reason in ("clean", "infected", "failed"):
         SCANS.labels(_kind, _reason)

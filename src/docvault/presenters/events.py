@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from docvault.auth.keyring import Keyring
 from docvault.context import RequestContext
 from docvault.domain.actors import Staff
 from docvault.domain.audit import ActorKind
@@ -35,16 +36,17 @@ def present_event(event: Event, context: RequestContext) -> EventRead:
         id=event.id,
         type=event.type,
         at=event.at,
-        customer=_customer(event, context),
+        customer=present_event_customer(event, context.keyring),
         actor=_actor(event, context),
         request_id=event.request_id,
-        data=_data(event),
+        data=present_event_data(event),
     )
 
 
-def _customer(event: Event, context: RequestContext) -> EventCustomer | None:
+def present_event_customer(event: Event, keyring: Keyring) -> EventCustomer | None:
+    """Present the customer; after an erasure only the pseudonym is left."""
     if event.customer is not None:
-        pseudonym = context.keyring.pseudonym(event.customer)
+        pseudonym = keyring.pseudonym(event.customer)
         return EventCustomer(id=event.customer, pseudonym=pseudonym)
     if event.pseudonym is not None:
         return EventCustomer(id=None, pseudonym=event.pseudonym)
@@ -62,8 +64,8 @@ def _actor(event: Event, context: RequestContext) -> EventActor | None:
     return EventActor(kind=cast("ActorKind", event.actor_kind), id=id_)
 
 
-def _data(event: Event) -> EventData | None:
-    """Return the stored members, with nulls for those that this type does not have."""
+def present_event_data(event: Event) -> EventData | None:
+    """Present the stored members, with nulls for those that this type does not have."""
     if event.data is None:
         return None
     schema = EVENT_DATA[event.type.partition(".")[0]]

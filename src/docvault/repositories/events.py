@@ -74,15 +74,21 @@ _COMPARE_GATES = load_statement("compare_gates", _Compared)
 class EventRepository(Repository):
     """Events of all customers; only staff and third parties follow them."""
 
-    async def redact(self, customer_id: UUID, pseudonym: str) -> None:
-        """Remove all but type, time, position and pseudonym from the events about a customer."""
-        await self._session.execute(
+    async def redact(self, customer_id: UUID, pseudonym: str) -> Sequence[int]:
+        """Remove all but type, time, position and pseudonym from the events about a customer.
+
+        Returns their positions, as far as they have one.
+        """
+        positions = await self._session.scalars(
             update(EventRow)
             .where(EventRow.customer_id == customer_id)
             .values(
                 customer_id=None, data=None, pseudonym=pseudonym, redacted_at=func.clock_timestamp()
             )
+            .returning(EventRow.position)
+            .execution_options(synchronize_session=False)
         )
+        return [position for position in positions if position is not None]
 
     async def log(self) -> EventLog:
         """Return the log."""

@@ -23,6 +23,8 @@ from docvault.repositories.previews import PreviewRepository
 from docvault.repositories.rate_limits import RateLimitRepository
 from docvault.repositories.scans import ScanRepository
 from docvault.repositories.upload_sessions import UploadSessionRepository
+from docvault.repositories.webhook_deliveries import WebhookDeliveryRepository
+from docvault.repositories.webhooks import WebhookRepository
 
 
 class UnitOfWork:
@@ -53,6 +55,8 @@ class UnitOfWork:
         self.rate_limits = RateLimitRepository(connection, access)
         self.scans = ScanRepository(connection, access)
         self.upload_sessions = UploadSessionRepository(connection, access)
+        self.webhook_deliveries = WebhookDeliveryRepository(connection, access)
+        self.webhooks = WebhookRepository(connection, access)
 
     def with_context(self, context: RequestContext) -> "UnitOfWork":
         """Return the same transaction for another actor."""

@@ -9,6 +9,7 @@ from docvault.domain.audit import ActorKind
 from docvault.domain.document_status import Status, UploadState
 from docvault.domain.events import EventType
 from docvault.domain.gate import GateDecision
+from docvault.domain.webhooks import DisabledReason
 from docvault.schemas.base import OutputModel, UtcTime
 
 Changed = Annotated[
@@ -115,6 +116,13 @@ class GateEventData(OutputModel):
     ]
 
 
+class WebhookEventData(OutputModel):
+    """Data of `webhook.disabled`: docvault has disabled a webhook."""
+
+    webhook: Annotated[UUID, Field(description="The id of the webhook.")]
+    reason: DisabledReason
+
+
 EventData = (
     DocumentEventData
     | GateEventData
@@ -122,6 +130,7 @@ EventData = (
     | DocumentTypeEventData
     | RequirementsEventData
     | PortalSettingsEventData
+    | WebhookEventData
 )
 
 # The schema of each family of types.
@@ -132,6 +141,7 @@ EVENT_DATA: dict[str, type[Any]] = {
     "gate": GateEventData,
     "portal_settings": PortalSettingsEventData,
     "requirements": RequirementsEventData,
+    "webhook": WebhookEventData,
 }
 
 

@@ -24,6 +24,8 @@ from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.storage import open_store
 from docvault.storage.spool import Spool
+from docvault.webhooks.destinations import Destinations
+from docvault.webhooks.sender import WebhookSender
 
 
 @asynccontextmanager
@@ -40,6 +42,8 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
         keyring = Keyring.from_settings(settings)
         verify = make_tls_context(settings.ca_file)
         client = await stack.enter_async_context(httpx.AsyncClient(verify=verify))
+        destinations = Destinations.of(settings)
+        sender = await stack.enter_async_context(WebhookSender(destinations, verify))
         yield Resources(
             settings=settings,
             keyring=keyring,
@@ -55,6 +59,8 @@ async def open_resources(settings: Settings, database_url: str) -> AsyncIterator
             event_poll=EventPoll(),
             rate_limits=RateLimits(settings, keyring),
             origins=WebOrigins.of(settings),
+            destinations=destinations,
+            webhook_sender=sender,
         )
 
 

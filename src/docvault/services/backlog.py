@@ -13,6 +13,7 @@ async def read_backlog(resources: Resources) -> Waiting:
         blobs = await uow.blobs.pending_counts()
         events = await uow.events.waiting()
         erasures = await uow.erasures.waiting()
+        deliveries = await uow.webhook_deliveries.waiting()
     return {
         # Emit explicit zeros: alerts do not fire on missing series.
         "jobs": [(name, *jobs.get(name, (0, 0.0))) for name in JobName],
@@ -20,4 +21,9 @@ async def read_backlog(resources: Resources) -> Waiting:
         + [("delete_queued", blobs.get("delete_queued", (0, 0.0))[0], None)],
         "erasures": [("pending", *erasures)],
         "events": [("pending", *events)],
+        "deliveries": [
+            ("pending", deliveries.number, deliveries.seconds),
+            ("late", deliveries.late_number, deliveries.late_seconds),
+        ],
+        "webhooks": [("failing", deliveries.failing_number, deliveries.failing_seconds)],
     }

@@ -43,7 +43,9 @@ async def _begin(uow: UnitOfWork, erasure: NewErasure) -> None:
     await uow.audit_events.delete_details(customer_id)
     await uow.erasures.add(erasure, documents=documents, versions=versions, blobs=blobs)
     await uow.jobs.defer(JobName.ERASE_CUSTOMER, erasure_id=str(erasure.id))
-    await uow.events.redact(customer_id, erasure.customer_pseudonym)
+    redacted = await uow.events.redact(customer_id, erasure.customer_pseudonym)
+    # In a statement of its own, so that it finds the deliveries of events that just got a position.
+    await uow.webhook_deliveries.drop_events(redacted)
     event = uow.context.audit_event(
         AuditAction.CUSTOMER_ERASE, event_data={"erasure": str(erasure.id)}
     )

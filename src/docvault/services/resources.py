@@ -20,6 +20,8 @@ from docvault.services.rate_limits import RateLimits
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 from docvault.storage.spool import Spool
+from docvault.webhooks.destinations import Destinations
+from docvault.webhooks.sender import WebhookSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Resources:
     rate_limits: RateLimits
     event_poll: EventPoll
     origins: WebOrigins
+    destinations: Destinations
+    webhook_sender: WebhookSender
 
     def system_context(self) -> RequestContext:
         """Return the context of docvault itself, which reaches all customers."""

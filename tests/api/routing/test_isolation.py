@@ -107,6 +107,10 @@ FAILURES: dict[str, Expected] = {
     "malformed erasure": INVALID,
     "absent event": NOT_FOUND,
     "malformed event": INVALID,
+    "absent webhook": NOT_FOUND,
+    "malformed webhook": INVALID,
+    "absent delivery": NOT_FOUND,
+    "malformed delivery": INVALID,
 }
 # Objects that a caller must not be able to distinguish from one that never existed.
 EQUIVALENT = {
@@ -252,6 +256,10 @@ def _kinds(listed: Listed, scenario: Scenario, customer: str) -> dict[str, dict[
         kinds["id"] |= {"absent erasure": UNKNOWN_ID, "malformed erasure": "x"}
     if "/events/{id}" in listed.path:
         kinds["id"] = {"absent event": UNKNOWN_ID, "malformed event": "x"}
+    if "/webhooks/{id}" in listed.path:
+        kinds["id"] = {"absent webhook": UNKNOWN_ID, "malformed webhook": "x"}
+    if "{delivery_id}" in listed.path:
+        kinds["delivery_id"] = {"absent delivery": UNKNOWN_ID, "malformed delivery": "x"}
     if "{key}" in listed.path:
         kinds["key"] = {
             "absent type": "nothing",

@@ -31,6 +31,7 @@ CODES = {
     "unknown-field",
     "unknown-filter-type",
     "upload-expired",
+    "webhook-url-not-allowed",
 }
 # ... and for validation-error the location (an fnmatch pattern) and the code.
 PLACES = {
@@ -44,6 +45,7 @@ PLACES = {
     ("/files/*", "unused-file"),
     ("/file*", "validation-error"),  # a name that is empty after normalisation
     ("/items", "invalid-value"),  # a duplicate customer
+    ("/types", "invalid-value"),  # all types and some
     ("/keys", "validation-error"),  # not exactly the existing types
     # Schemathesis also sends `0` as valid, although it does not match the pattern.
     ("If-Match", "validation-error"),

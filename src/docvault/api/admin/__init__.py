@@ -14,6 +14,8 @@ from docvault.api.admin import (
     events,
     portal_settings,
     upload_sessions,
+    webhook_deliveries,
+    webhooks,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -28,4 +30,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     api_keys.router,
     audit_events.router,
     events.router,
+    webhooks.router,
+    webhook_deliveries.router,
 )

@@ -30,6 +30,8 @@ DocumentTypeKey = Annotated[
 ApiKeyId = Annotated[UUID, Path(alias="id", description="The id of the API key.")]
 ErasureId = Annotated[UUID, Path(alias="id", description="The id of the erasure.")]
 EventId = Annotated[UUID, Path(alias="id", description="The id of the event.")]
+WebhookId = Annotated[UUID, Path(alias="id", description="The id of the webhook.")]
+DeliveryId = Annotated[UUID, Path(description="The id of the delivery.")]
 UploadId = Annotated[UUID, Path(description="The id of the upload.")]
 
 # PostgreSQL cannot store NUL (F8); Starlette decodes invalid UTF-8 as U+FFFD.

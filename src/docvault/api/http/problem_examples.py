@@ -23,6 +23,7 @@ from docvault.errors import (
     UnsupportedContentEncoding,
     UnsupportedMediaType,
     ValidationFailed,
+    WebhookUrlNotAllowed,
     WrongExtension,
 )
 
@@ -55,6 +56,7 @@ EXAMPLES: Mapping[type[DocvaultError], Callable[[], DocvaultError]] = {
         pointer="/file",
         members={"allowed": sorted(KNOWN_MEDIA_TYPES)[:2], "detected": "application/zip"},
     ),
+    WebhookUrlNotAllowed: lambda: WebhookUrlNotAllowed(pointer="/url"),
     WrongExtension: lambda: WrongExtension(
         pointer="/file", members={"detected": "image/png", "extensions": ["png"]}
     ),

@@ -22,6 +22,7 @@ _GROUPS = (
     ("key", "API keys", ""),
     ("audit-events", "Audit trail", "Who did what, newest first."),
     ("events", "Events", "Every change, in one order, for systems that follow them."),
+    ("webhooks", "Webhooks", "Addresses that get the events, and what became of each message."),
     ("erasures", "Erasures", "The removal of everything about a customer."),
     ("customer-batches", "Customers", ""),
     ("customers", "Customers", "The people and companies that documents are collected from."),

@@ -20,6 +20,7 @@ from docvault.db.tables.portal_settings import PortalSettingsRow
 from docvault.db.tables.rate_limits import RateLimitRow
 from docvault.db.tables.scans import ScanPassRow
 from docvault.db.tables.upload_sessions import UploadSessionRow
+from docvault.db.tables.webhooks import WebhookDeliveryRow, WebhookRow
 
 __all__ = [
     "ApiKeyRow",
@@ -44,5 +45,7 @@ __all__ = [
     "RateLimitRow",
     "ScanPassRow",
     "UploadSessionRow",
+    "WebhookDeliveryRow",
+    "WebhookRow",
     "new_id",
 ]
