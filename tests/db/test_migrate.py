@@ -25,6 +25,25 @@ from docvault.db.tables import Base
 from docvault.embedded.postgres import EmbeddedPostgres
 
 _NUMBERS = count()
+DOCUMENTS_BEFORE_0008 = """
+INSERT INTO document_types (
+    id, key, name, folded_name, upload_mode, collects_fields, max_files, position
+) VALUES (gen_random_uuid(), 't', 'T', 't', 'required', false, 1, 0);
+INSERT INTO customers (id, external_id, tags, created_at)
+SELECT gen_random_uuid(), id, '{}', '2024-01-01T00:00:00Z' FROM unnest(ARRAY['c-1', 'c-2']) AS id;
+INSERT INTO documents (
+    id, customer_id, document_type_id, last_version, field_values, created_at, updated_at
+)
+SELECT gen_random_uuid(), customers.id, document_types.id, 2, '{}', '2024-01-02T00:00:00Z',
+    '2024-01-04T00:00:00Z'
+FROM customers, document_types WHERE external_id = 'c-1';
+INSERT INTO document_versions (
+    id, document_id, number, uploaded_at, uploaded_by_kind, uploaded_by_id, field_values
+)
+SELECT gen_random_uuid(), documents.id, 2, '2024-01-03T00:00:00Z', 'integration', 'k', '{}'
+FROM documents;
+UPDATE documents SET current_version_id = document_versions.id FROM document_versions;
+"""
 
 
 @pytest.fixture
@@ -151,6 +170,23 @@ class TestMigrate:
         with psycopg.connect(empty_url, autocommit=True) as connection:
             connection.execute(add)
             assert connection.execute(number).fetchone() == (1,)
+
+    def test_times_of_older_changes_and_uploaders_are_filled_in(self, empty_url: str) -> None:
+        upgrade(empty_url, "0007")
+        with psycopg.connect(empty_url) as connection:
+            connection.execute(DOCUMENTS_BEFORE_0008)
+        upgrade(empty_url, "0008")
+        with psycopg.connect(empty_url) as connection:
+            customers = connection.execute(
+                "SELECT external_id, extract(day FROM documents_changed_at AT TIME ZONE 'UTC'),"
+                " extract(day FROM last_uploaded_at AT TIME ZONE 'UTC') FROM customers ORDER BY 1"
+            ).fetchall()
+            kinds = connection.execute("SELECT uploaded_by_kind FROM documents").fetchall()
+            connection.execute("DELETE FROM documents")
+            facts = connection.execute("SELECT fact_set_id FROM customers").fetchall()
+        assert customers == [("c-1", 4, 3), ("c-2", 1, None)]
+        assert kinds == [("integration",)]
+        assert facts == [(0,), (0,)]
 
     def test_concurrent_migrations_are_safe(self, empty_url: str) -> None:
         processes = [

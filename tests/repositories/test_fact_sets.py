@@ -252,18 +252,6 @@ class TestTriggers:
         assert await wrong(resources) == []
         assert (await shown(admin, uploaded="t")).keys() == {"c-1", "c-2"}
 
-    async def test_unchanged_version_does_not_update_customer(
-        self, admin: httpx.AsyncClient, resources: Resources
-    ) -> None:
-        await make_type(admin, "t")
-        await make_customer(admin, "c-1")
-        places = []
-        for _ in range(2):
-            await admin.put(f"{CUSTOMERS}/c-1/documents/t", **upload_of())
-            async with resources.database.transaction() as session:
-                places.append(await session.scalar(text("SELECT ctid::text FROM customers")))
-        assert places[0] == places[1]
-
 
 class TestDeleteUnused:
     """FactSetRepository.delete_unused()."""

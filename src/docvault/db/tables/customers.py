@@ -39,6 +39,8 @@ class CustomerRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Written only by the triggers on `documents`.
     fact_set_id: Mapped[int] = mapped_column(ForeignKey("fact_sets.id"), server_default=text("0"))
+    documents_changed_at: Mapped[datetime] = mapped_column(server_default=func.now(), deferred=True)
+    last_uploaded_at: Mapped[datetime | None] = mapped_column(deferred=True)
     # The gate decision that was published last; written only by triggers and `compare_gates`.
     gate_blocked: Mapped[bool] = mapped_column(server_default=text("false"), deferred=True)
     # For searching and sorting; never loaded.
@@ -95,6 +97,20 @@ Index(
     postgresql_include=["external_id", "created_at", "lower_name"],
     postgresql_where=_LISTED,
 )
+Index(
+    "ix_customers_documents_changed_at",
+    CustomerRow.documents_changed_at,
+    CustomerRow.external_id,
+    postgresql_include=["fact_set_id"],
+    postgresql_where=_LISTED,
+)
+Index(
+    "ix_customers_tags",
+    CustomerRow.tags,
+    postgresql_using="gin",
+    postgresql_with={"fastupdate": "off"},
+    postgresql_where=text("erasure_id IS NULL AND tags <> '{}'"),
+)
 # Not partial: they also serve the deletion of unused fact sets.
 Index(
     "ix_customers_fact_set_id_created_at",
@@ -109,4 +125,11 @@ Index(
     CustomerRow.lower_name,
     CustomerRow.external_id,
     postgresql_include=["erasure_id", "created_at"],
+)
+Index(
+    "ix_customers_fact_set_id_documents_changed_at",
+    CustomerRow.fact_set_id,
+    CustomerRow.documents_changed_at,
+    CustomerRow.external_id,
+    postgresql_include=["erasure_id"],
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -15,7 +15,7 @@ class DocumentRow(Base):
     """The document of one customer of one type, uploaded or missing.
 
     `last_version` only grows, so that a version number is never reused. Triggers update the
-    customer's `fact_set_id` when files or values change.
+    customer's `fact_set_id` and `documents_changed_at` when files or values change.
     """
 
     __tablename__ = "documents"
@@ -25,6 +25,21 @@ class DocumentRow(Base):
             "customer_id",
             "document_type_id",
             unique=True,
+        ),
+        # Newest first, and for the check of the reference when a version is deleted.
+        Index(
+            "ix_documents_current_version_id",
+            "current_version_id",
+            postgresql_where=text("current_version_id IS NOT NULL"),
+        ),
+        # The same for each group of documents with the same type, kind of uploader and status.
+        Index(
+            "ix_documents_listed",
+            "document_type_id",
+            "uploaded_by_kind",
+            text("filled_fields(field_values)"),
+            "current_version_id",
+            postgresql_where=text("current_version_id IS NOT NULL"),
         ),
         CheckConstraint("last_version >= 0", "last_version"),
     )
@@ -39,6 +54,11 @@ class DocumentRow(Base):
             deferrable=True,
             initially="DEFERRED",
         ),
+    )
+    # Of the current version, or the last one. The default is for processes of an earlier release,
+    # during an upgrade.
+    uploaded_by_kind: Mapped[str] = mapped_column(
+        Text(collation="C"), server_default=text("'customer'")
     )
     last_version: Mapped[int] = mapped_column(default=0)
     field_values: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)

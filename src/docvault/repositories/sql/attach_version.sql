@@ -28,10 +28,11 @@ claim AS (
 ),
 document AS (
     INSERT INTO documents AS existing (
-        id, customer_id, document_type_id, current_version_id, last_version, field_values
+        id, customer_id, document_type_id, current_version_id, uploaded_by_kind, last_version,
+        field_values
     )
     SELECT %(document_id)s::uuid, customer.id, document_type.id, %(version_id)s::uuid,
-        %(number)s::integer, %(field_values)s::jsonb
+        %(uploaded_by_kind)s, %(number)s::integer, %(field_values)s::jsonb
     FROM customer, document_type
     WHERE (SELECT count(*) FROM reserved) = cardinality(%(blob_ids)s::uuid[])
         AND (%(claim_id)s::bytea IS NULL OR EXISTS (SELECT FROM claim))
@@ -43,6 +44,7 @@ document AS (
         ))
     ON CONFLICT (customer_id, document_type_id) DO UPDATE
     SET current_version_id = excluded.current_version_id,
+        uploaded_by_kind = excluded.uploaded_by_kind,
         last_version = excluded.last_version,
         field_values = excluded.field_values,
         updated_at = clock_timestamp()
