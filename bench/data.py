@@ -45,9 +45,10 @@ _CHUNK = 10_000
 _LACKS = 1 << len(SHARES)
 
 _TABLES = {
-    "customers": "id external_id name email tags created_at updated_at fact_set_id",
-    "documents": "id customer_id document_type_id current_version_id last_version field_values"
-    " created_at updated_at",
+    "customers": "id external_id name email tags created_at updated_at fact_set_id"
+    " documents_changed_at",
+    "documents": "id customer_id document_type_id current_version_id uploaded_by_kind"
+    " last_version field_values created_at updated_at",
     "document_versions": "id document_id number uploaded_at uploaded_by_kind uploaded_by_id"
     " field_values",
     "document_files": "id version_id blob_id number filename media_type size_bytes sha256"
@@ -89,6 +90,31 @@ class Population:
         """Return the name of a customer; names repeat."""
         first = FIRST_NAMES[number * 7919 % len(FIRST_NAMES)]
         return f"{first} {LAST_NAMES[number * 104_729 // 7 % len(LAST_NAMES)]}"
+
+    def tags(self, number: int) -> list[str]:
+        """Return the tags of a customer: a common one, and few with a rare one."""
+        tags = [f"region-{number % 12}"]
+        if number % 100 == 3:
+            tags.append("wholesale")
+        if number % 5000 == 17:
+            tags.append("vip")
+        return tags
+
+    def lacks_value(self, number: int, type_number: int) -> bool:
+        """Return whether a document of a customer lacks the required value."""
+        return type_number == WITH_FIELD and bool(self.filled[number] & _LACKS)
+
+    def uploader(self, number: int, type_number: int) -> str:
+        """Return the kind of caller who uploaded a document."""
+        place = (number * len(SHARES) + type_number) * 7919 // 7 % 500
+        if place == 0:
+            return "integration"
+        return "admin" if place < 25 else "customer"
+
+    def version_id(self, number: int, type_number: int) -> str:
+        """Return the id of the version of a document."""
+        sequence = number * len(SHARES) + type_number
+        return f"{_id_prefix(self.created_at(number))}002-8000-{sequence:012x}"
 
     def created_at(self, number: int) -> datetime:
         """Return when a customer was created; times are unique."""
@@ -166,6 +192,12 @@ def _insert_fact_sets(connection: psycopg.Connection, population: Population) ->
     return ids
 
 
+def _id_prefix(at: datetime) -> str:
+    """Return the begin of a UUIDv7: the time. The table follows, then a sequence number."""
+    clock = f"{int(at.timestamp() * 1000):012x}"
+    return f"{clock[:8]}-{clock[8:]}-7"
+
+
 def _rows(
     population: Population,
     numbers: range,
@@ -177,29 +209,35 @@ def _rows(
     customers, documents, versions, files, blobs = rows.values()
     for n in numbers:
         created = population.created_at(n)
-        clock, at = f"{int(created.timestamp() * 1000):012x}", created.isoformat()
-        # UUIDv7: a timestamp, then the table, then a sequence number.
-        prefix = f"{clock[:8]}-{clock[8:]}-7"
+        prefix, at = _id_prefix(created), created.isoformat()
         customer = f"{prefix}000-8000-{n:012x}"
         external_id, name = population.external_id(n), population.name(n)
         mail = f"{name.replace(' ', '.').lower()}.{n}@example.org"
-        tag = f"region-{n % 12}"
+        tags = ",".join(population.tags(n))
+        # Not in the order of creation.
+        changed = (created + timedelta(hours=n * 7919 % 720)).isoformat()
         mask = population.filled[n]
         customers.append(
-            f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tag}}}\t{at}\t{at}\t{fact_sets[mask]}\n"
+            f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tags}}}\t{at}\t{at}\t{fact_sets[mask]}"
+            f"\t{changed}\n"
         )
         for type_number, type_id in enumerate(type_ids):
             if not mask >> type_number & 1:
                 continue
             d = n * len(SHARES) + type_number
-            document, version, file, blob = (f"{prefix}00{t}-8000-{d:012x}" for t in "1234")
-            has_value = type_number == WITH_FIELD and not mask & _LACKS
+            document, file, blob = (f"{prefix}00{t}-8000-{d:012x}" for t in "134")
+            version = population.version_id(n, type_number)
+            has_value = type_number == WITH_FIELD and not population.lacks_value(n, type_number)
+            uploader = population.uploader(n, type_number)
             values = '{"number": "A-1"}' if has_value else "{}"
             size = 20_000 + d % 900_000
             documents.append(
-                f"{document}\t{customer}\t{type_id}\t{version}\t1\t{values}\t{at}\t{at}\n"
+                f"{document}\t{customer}\t{type_id}\t{version}\t{uploader}\t1\t{values}"
+                f"\t{at}\t{at}\n"
             )
-            versions.append(f"{version}\t{document}\t1\t{at}\tcustomer\t{external_id}\t{values}\n")
+            versions.append(
+                f"{version}\t{document}\t1\t{at}\t{uploader}\t{external_id}\t{values}\n"
+            )
             files.append(
                 f"{file}\t{version}\t{blob}\t1\tscan-{d}.pdf\tapplication/pdf\t{size}\t{d:064x}"
                 "\tf\tf\tf\tnot_configured\tf\n"
