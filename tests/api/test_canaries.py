@@ -77,6 +77,8 @@ async def good_requests(admin: httpx.AsyncClient, customer: httpx.AsyncClient) -
     assert (await customer.put(path, **upload(**sent), headers=key)).status_code == 201
     for query in ("canary", "canary@example.com"):
         await admin.get("/v1/admin/customers", params={"q": query})
+    await admin.get("/v1/admin/customers", params={"tag": "canary-tag"})
+    await admin.get("/v1/admin/documents", params={"customer": "canary-id"})
     for end in ("", "/content", "/versions", "/preview?size=small", "/preview?page=2"):
         await admin.get(PATH + end, headers={"Range": "bytes=0-3", "If-None-Match": '"canary"'})
     await admin.get("/v1/admin/audit-events?customer=canary-id")

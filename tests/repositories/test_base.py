@@ -23,6 +23,7 @@ from tests.fixtures.callers import CustomerClients
 from docvault import repositories
 from docvault.domain.customer_documents import DocumentSelection
 from docvault.domain.customers import CustomerData, CustomerFilter, CustomerSort
+from docvault.domain.document_lists import DocumentFilter
 from docvault.domain.documents import DocumentVersion
 from docvault.domain.events import Event, EventType
 from docvault.domain.upload_sessions import BytesRefusal
@@ -73,6 +74,9 @@ USES: dict[str, Use] = {
     ),
     "CustomerRepository.update_many": lambda uow, ids: uow.customers.update_many(
         {ids.customer: CustomerData(name="Other")}
+    ),
+    "DocumentListRepository.list_page": lambda uow, _: uow.document_lists.list_page(
+        DocumentFilter(customer="c-1"), before=None, limit=1
     ),
     "DocumentRepository.count_versions": lambda uow, ids: uow.documents.count_versions(
         ids.customer, "contract"

@@ -29,6 +29,7 @@ SEEDS = range(6)
 CUSTOMERS, TYPES, REQUIRED = 90, 3, 0
 QUESTIONS = 60
 BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
+TAGS = ("new", "shop", "it's", "")
 NAMES = ("Jan", "jansen", "Ja", "Anna", "\U0010ffff", "Zoë", None)
 
 
@@ -40,14 +41,19 @@ class Person:
     name: str | None
     email: str | None
     created_at: datetime
+    documents_changed_at: datetime
+    tags: tuple[str, ...]
     held: frozenset[int]
     is_erased: bool
 
     def place(self, sort: CustomerSort) -> tuple[str, str]:
         """Return the sort value and the id."""
-        by_name = sort in {CustomerSort.NAME, CustomerSort.NAME_DESC}
-        value = (self.name or "").lower() if by_name else self.created_at.isoformat()
-        return value, self.external_id
+        match sort.removeprefix("-"):
+            case "name":
+                return (self.name or "").lower(), self.external_id
+            case "created_at":
+                return self.created_at.isoformat(), self.external_id
+        return self.documents_changed_at.isoformat(), self.external_id
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Population:
             and all(has[id_] for id_ in filter_.uploaded)
             and not any(has[id_] for id_ in filter_.not_uploaded)
             and (filter_.gate is None or (filter_.gate is GateDecision.OPEN) is is_open)
+            and set(filter_.tags) <= set(person.tags)
             and any(text.lower().startswith(begin) for text in texts)
         )
 
@@ -145,8 +152,9 @@ async def populate(uow: UnitOfWork, rng: random.Random) -> Population:
                 "external_id": person.external_id,
                 "name": person.name,
                 "email": person.email,
-                "tags": [],
+                "tags": list(person.tags),
                 "created_at": person.created_at,
+                "documents_changed_at": person.documents_changed_at,
                 "fact_set_id": fact_sets[person.held],
                 "erasure_id": erasure_id if person.is_erased else None,
             }
@@ -164,6 +172,8 @@ def random_person(rng: random.Random, number: int, fact_sets: list[frozenset[int
         name=name,
         email=rng.choice((None, f"{name}{number}@example.org", "jan@example.org")),
         created_at=BEGINNING + timedelta(days=rng.randrange(30)),
+        documents_changed_at=BEGINNING + timedelta(days=rng.randrange(30)),
+        tags=tuple(rng.sample(TAGS, rng.choice((0, 1, 2)))),
         held=rng.choice(fact_sets),
         is_erased=rng.random() < 0.1,
     )
@@ -178,6 +188,7 @@ def random_request(rng: random.Random, population: Population) -> PageRequest:
             not_uploaded=tuple(rng.sample(population.type_ids, rng.choice((0, 0, 1)))),
             gate=rng.choice((None, None, *GateDecision)),
             gate_enforced=rng.random() < 0.7,
+            tags=tuple(rng.sample(TAGS, rng.choice((0, 0, 0, 1, 1, 2)))),
             search=rng.choice((None, "j", "Jan", "c-1", "nobody", "\U0010ffff")),
         ),
         sort,
@@ -205,6 +216,7 @@ def few_scanned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Limit SCAN_NEXT to a few customers, as if there were many."""
     monkeypatch.setattr(customer_pages, "SCANNED", 7)
     monkeypatch.setattr(customer_pages, "SCANNED_WITH_SEARCH", 9)
+    monkeypatch.setattr(customer_pages, "SCANNED_WITH_TAGS", 8)
     customer_pages._page_statement.cache_clear()
     yield
     customer_pages._page_statement.cache_clear()
@@ -234,6 +246,23 @@ class TestPlans:
             assert is_whole or plan is SearchPlan.SCAN_NEXT, (tried, question)
         assert min(whole.values()) > 0
         assert whole[SearchPlan.SCAN_NEXT] < QUESTIONS
+
+    async def test_tags_in_fact_sets_of_too_many_customers_find_nobody_and_say_so(
+        self, uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        population = await populate(uow, random.Random(0))
+        question = PageRequest(
+            CustomerFilter(has_documents=True, tags=("shop",)), CustomerSort.NAME, None, 5
+        )
+        expected = population.response(question)
+        assert await ask(uow, SearchPlan.BY_FACT_SET, question) == (expected, True)
+        few = "(SELECT count(*) FROM candidates) <= 5"
+        monkeypatch.setattr(customer_pages, "_HAS_FEW_CANDIDATES", few)
+        customer_pages._page_statement.cache_clear()
+        assert await ask(uow, SearchPlan.BY_FACT_SET, question) == ([], False)
+        found, _ = await ask(uow, SearchPlan.BY_TAG, question)
+        assert found == expected
+        customer_pages._page_statement.cache_clear()
 
     async def test_a_search_in_too_many_fact_sets_finds_nobody_and_says_so(
         self, uow: UnitOfWork

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -86,13 +87,14 @@ async def fill_document(
     await session.execute(insert(DocumentRow).values(document))
     if last == 0 or rng.random() < 0.1:
         return
-    version_id = new_id()
+    version_id, kind = new_id(), rng.choice(("admin", "customer", "customer", "integration"))
     await session.execute(
         insert(DocumentVersionRow).values(
             id=version_id,
             document_id=document["id"],
             number=last,
-            uploaded_by_kind="admin",
+            uploaded_at=datetime.now(UTC) - timedelta(hours=rng.randrange(48)),
+            uploaded_by_kind=kind,
             uploaded_by_id="staff-1",
             field_values={},
         )
@@ -100,7 +102,7 @@ async def fill_document(
     await session.execute(
         update(DocumentRow)
         .where(DocumentRow.id == document["id"])
-        .values(current_version_id=version_id)
+        .values(current_version_id=version_id, uploaded_by_kind=kind)
     )
 
 
@@ -160,7 +162,7 @@ class TestFilters:
     async def test_has_documents_and_counts_match_domain(self, uow: UnitOfWork, seed: int) -> None:
         setup = await random_setup(uow, seed)
         documents = await documents_of(uow, setup)
-        counts = await uow.customers.counts(list(setup.customers.values()))
+        counts = await uow.customers.progress(list(setup.customers.values()))
         has = {
             id_
             for id_, of_one in documents.items()

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -11,10 +13,14 @@ from tests.repositories.test_sql import statements
 import docvault.repositories.unit_of_work  # noqa: F401 - loads every statement
 from docvault.db.migrate import migrate
 from docvault.db.prepared_statements import PreparedStatement
+from docvault.domain.document_lists import DocumentFilter
+from docvault.domain.document_status import Status
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.repositories.customer_pages import ListedCustomer
+from docvault.repositories.document_lists import page_statement
 
 CUSTOMERS, TYPES = 50_000, 1
+SOME_ID = UUID(int=1)
 # Tables with a row for each customer, document or request. Others stay small.
 GROWING = {
     *("customers", "documents", "document_versions", "document_files", "blobs", "previews"),
@@ -117,6 +123,30 @@ def test_no_hot_statement_scans_a_growing_table(connection: psycopg.Connection[A
     assert len(hot) > 15
     scans = {one.sql[:80]: scanned_tables(plan(connection, one.sql)) & GROWING for one in hot}
     assert {sql: tables for sql, tables in scans.items() if tables} == {}
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        DocumentFilter(with_archived=True),
+        DocumentFilter(),
+        DocumentFilter(document_type_id=SOME_ID),
+        DocumentFilter(status=Status.INCOMPLETE),
+        DocumentFilter(uploaded_by="admin", uploaded_since=datetime(2024, 1, 1, tzinfo=UTC)),
+        DocumentFilter(customer="c-1", status=Status.ACCEPTED),
+    ],
+)
+def test_no_list_of_documents_scans_a_growing_table(
+    connection: psycopg.Connection[Any], filter_: DocumentFilter
+) -> None:
+    statement = page_statement(filter_, 26)
+    assert scanned_tables(plan(connection, statement.sql)) & GROWING == set()
+
+
+def test_deletion_of_a_version_finds_its_document(connection: psycopg.Connection[Any]) -> None:
+    # What the foreign key executes for each deleted version.
+    check = "SELECT 1 FROM ONLY documents WHERE %(id)s::uuid = current_version_id FOR KEY SHARE"
+    assert scanned_tables(plan(connection, check)) == set()
 
 
 def test_scan_of_a_growing_table_is_noticed(connection: psycopg.Connection[Any]) -> None:

@@ -42,8 +42,10 @@ class TestReadSql:
     """read_sql()."""
 
     def test_placeholder_is_part_or_fragment(self) -> None:
-        sql = read_sql("count_matching_customers", matches_documents="A", matches_search="B")
-        assert "AND A AND B" in sql
+        sql = read_sql(
+            "count_matching_customers", matches_documents="A", matches_search="B", matches_tags="C"
+        )
+        assert "AND A AND B AND C" in sql
         assert "document_types.key AS type_key" in read_sql("list_document_types")
 
     def test_unknown_placeholder_is_rejected(self) -> None:

@@ -16,6 +16,8 @@ class CustomerSort(StrEnum):
     CREATED_AT_DESC = "-created_at"
     NAME = "name"
     NAME_DESC = "-name"
+    DOCUMENTS_CHANGED_AT = "documents_changed_at"
+    DOCUMENTS_CHANGED_AT_DESC = "-documents_changed_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class CustomerFilter:
     gate_enforced: bool = False
     search: str | None = None
     searches_email: bool = True
+    tags: tuple[str, ...] = ()
 
     @property
     def is_by_documents(self) -> bool:
@@ -69,8 +72,11 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
-class CustomerCounts:
-    """Whether a customer has any document, and the totals over the active types."""
+class CustomerProgress:
+    """What became of a customer's documents; the totals are over the active types."""
 
     has_documents: bool
     totals: Totals
+    # The creation of the customer if nothing changed since.
+    documents_changed_at: datetime
+    last_uploaded_at: datetime | None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from docvault.domain.customers import Customer, CustomerCounts
+from docvault.domain.customers import Customer, CustomerProgress
 from docvault.domain.document_status import Totals, status, totals, upload_state
 from docvault.domain.documents import Document
 from docvault.domain.gate import evaluate_gate
@@ -16,15 +16,17 @@ from docvault.schemas.customers import (
 )
 
 
-def present_customer(customer: Customer, counts: CustomerCounts) -> CustomerRead:
+def present_customer(customer: Customer, progress: CustomerProgress) -> CustomerRead:
     """Present a customer for staff and integrations."""
     return CustomerRead(
         id=customer.external_id,
         name=customer.data.name,
         email=customer.data.email,
         tags=list(customer.data.tags),
-        has_documents=counts.has_documents,
-        documents=present_totals(counts.totals),
+        has_documents=progress.has_documents,
+        documents=present_totals(progress.totals),
+        documents_changed_at=progress.documents_changed_at,
+        last_uploaded_at=progress.last_uploaded_at,
         created_at=customer.created_at,
         updated_at=customer.updated_at,
     )

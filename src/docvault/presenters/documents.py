@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from docvault.context import RequestContext
 from docvault.domain.actors import Staff
+from docvault.domain.document_lists import ListedDocument
 from docvault.domain.document_status import status, upload_state
 from docvault.domain.documents import Document, DocumentVersion, StoredFile
 from docvault.domain.permissions import may_delete, may_edit_fields, may_write
@@ -13,11 +14,15 @@ from docvault.presenters.document_types import present_requested_type
 from docvault.schemas.documents import (
     AdminDocumentPage,
     AdminDocumentRead,
+    AdminListedDocumentPage,
+    AdminListedDocumentRead,
     AdminUploader,
     DocumentPage,
     DocumentRead,
     DocumentVersionRead,
     FileRead,
+    ListedDocumentPage,
+    ListedDocumentRead,
     Uploader,
     UploaderKind,
 )
@@ -34,9 +39,7 @@ def present_document(
 
 def present_public_document(document: Document, context: RequestContext) -> DocumentRead:
     """Present a document for customers and integrations."""
-    version = document.version
-    uploader = Uploader(kind=_kind(version)) if version else None
-    return DocumentRead(**_common_members(document, context), uploaded_by=uploader)
+    return DocumentRead(**_public_members(document, context))
 
 
 def present_document_page(
@@ -48,6 +51,25 @@ def present_document_page(
         return AdminDocumentPage(items=for_staff, next_cursor=next_cursor)
     items = [present_public_document(document, context) for document in documents]
     return DocumentPage(items=items, next_cursor=next_cursor)
+
+
+def present_listed_documents(
+    listed: Sequence[ListedDocument], context: RequestContext, next_cursor: str | None
+) -> ListedDocumentPage | AdminListedDocumentPage:
+    """Present one page of the documents of all customers for the actor."""
+    if isinstance(context.actor, Staff):
+        for_staff = [
+            AdminListedDocumentRead(
+                **_staff_members(one.document, context), customer_id=one.customer_id
+            )
+            for one in listed
+        ]
+        return AdminListedDocumentPage(items=for_staff, next_cursor=next_cursor)
+    items = [
+        ListedDocumentRead(**_public_members(one.document, context), customer_id=one.customer_id)
+        for one in listed
+    ]
+    return ListedDocumentPage(items=items, next_cursor=next_cursor)
 
 
 def present_version(version: DocumentVersion, current: int) -> DocumentVersionRead:
@@ -63,8 +85,18 @@ def present_version(version: DocumentVersion, current: int) -> DocumentVersionRe
 
 
 def _present_for_staff(document: Document, context: RequestContext) -> AdminDocumentRead:
+    return AdminDocumentRead(**_staff_members(document, context))
+
+
+def _public_members(document: Document, context: RequestContext) -> dict[str, Any]:
+    version = document.version
+    uploader = Uploader(kind=_kind(version)) if version else None
+    return {**_common_members(document, context), "uploaded_by": uploader}
+
+
+def _staff_members(document: Document, context: RequestContext) -> dict[str, Any]:
     uploader = _admin_uploader(document.version) if document.version else None
-    return AdminDocumentRead(**_common_members(document, context), uploaded_by=uploader)
+    return {**_common_members(document, context), "uploaded_by": uploader}
 
 
 def _common_members(document: Document, context: RequestContext) -> dict[str, Any]:

@@ -20,6 +20,11 @@ from docvault.repositories.sql import load_statement, read_sql
 SCANNED: Final = 500
 # With a search, more: the other plans read every match of the search, which costs far more.
 SCANNED_WITH_SEARCH: Final = 2000
+# With tags, still more: the customers with a tag are not kept in any order.
+SCANNED_WITH_TAGS: Final = 5000
+# With tags and a filter by documents, the customers of the matching fact sets are read if there are
+# at most this many. Otherwise all customers with the tags are read.
+MAX_READ_OF_FACT_SETS: Final = 5000
 # With a search, each fact set is searched if at most this many match, which takes a few
 # milliseconds. Otherwise all matches of the search are read (decision 0025).
 MAX_SEARCHED_FACT_SETS: Final = 1000
@@ -31,6 +36,7 @@ class SearchPlan(Enum):
     SCAN_NEXT = auto()
     BY_FACT_SET = auto()
     BY_SEARCH = auto()
+    BY_TAG = auto()
 
 
 @dataclass
@@ -49,6 +55,7 @@ class Count:
 
 
 _FEWER_THAN_LIMIT = "(SELECT count(*) FROM candidates) < {limit}"
+_HAS_FEW_CANDIDATES = f"(SELECT count(*) FROM candidates) <= {MAX_READ_OF_FACT_SETS}"  # noqa: S608 - a constant
 _HAS_FEW_SETS = f"(SELECT count(*) FROM matching) <= {MAX_SEARCHED_FACT_SETS}"  # noqa: S608 - a constant
 
 
@@ -66,11 +73,34 @@ def _order(column: str, type_: str, sign: str, start: str) -> _Order:
     return _Order(column, is_after, "ASC" if sign == ">" else "DESC", CustomerCursor(start, ""))
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the statements of a filter depend on, beside its values."""
+
+    is_by_documents: bool
+    # The columns that a search looks into; none without a search.
+    searched: tuple[str, ...]
+    has_tags: bool
+
+    @classmethod
+    def of(cls, filter_: CustomerFilter) -> "_Shape":
+        """Return the shape of a filter."""
+        columns = ("lower_external_id", "lower_name", "lower_email")
+        searched = () if filter_.search is None else columns[: 2 + filter_.searches_email]
+        return cls(filter_.is_by_documents, searched, bool(filter_.tags))
+
+
 _ORDERS = {
     CustomerSort.CREATED_AT: _order("created_at", "timestamptz", ">", "-infinity"),
     CustomerSort.CREATED_AT_DESC: _order("created_at", "timestamptz", "<", "infinity"),
     CustomerSort.NAME: _order("lower_name", "text", ">", ""),
     CustomerSort.NAME_DESC: _order("lower_name", "text", "<", "\U0010ffff" * 1000),
+    CustomerSort.DOCUMENTS_CHANGED_AT: _order(
+        "documents_changed_at", "timestamptz", ">", "-infinity"
+    ),
+    CustomerSort.DOCUMENTS_CHANGED_AT_DESC: _order(
+        "documents_changed_at", "timestamptz", "<", "infinity"
+    ),
 }
 
 _BY_NAME = {CustomerSort.NAME, CustomerSort.NAME_DESC}
@@ -83,9 +113,11 @@ def plans(
     # On page one sorted by name the next rows are unlikely to match the search: skip the scan.
     is_scan_futile = filter_.search is not None and sort in _BY_NAME and after is None
     found = [] if is_scan_futile else [SearchPlan.SCAN_NEXT]
-    if filter_.is_by_documents:
+    if filter_.is_by_documents and not (filter_.tags and filter_.search is not None):
         found.append(SearchPlan.BY_FACT_SET)
-    if filter_.search is not None:
+    if filter_.tags:
+        found.append(SearchPlan.BY_TAG)
+    elif filter_.search is not None:
         found.append(SearchPlan.BY_SEARCH)
     return found
 
@@ -97,12 +129,12 @@ def page_statement(
 
     It returns at least one row: `is_last` says whether no customers follow.
     """
-    return _page_statement(plan, sort, filter_.is_by_documents, _searched_columns(filter_))
+    return _page_statement(plan, sort, _Shape.of(filter_))
 
 
 def count_statement(filter_: CustomerFilter) -> PreparedStatement[Count]:
     """Return the statement that counts the customers a filter matches."""
-    return _count_statement(filter_.is_by_documents, _searched_columns(filter_))
+    return _count_statement(_Shape.of(filter_))
 
 
 def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
@@ -114,6 +146,7 @@ def filter_parameters(filter_: CustomerFilter) -> dict[str, Any]:
         "is_open": None if filter_.gate is None else filter_.gate is GateDecision.OPEN,
         "gate_enforced": filter_.gate_enforced,
         "search": filter_.search,
+        "tags": list(filter_.tags),
     }
 
 
@@ -125,22 +158,26 @@ def cursor_parameters(after: CustomerCursor | None, sort: CustomerSort) -> dict[
 
 @cache
 def _page_statement(
-    plan: SearchPlan, sort: CustomerSort, is_by_documents: bool, searched: tuple[str, ...]
+    plan: SearchPlan, sort: CustomerSort, shape: _Shape
 ) -> PreparedStatement[ListedCustomer]:
     order = _ORDERS[sort]
     parts = {
         "sort_column": order.column,
         "direction": order.direction,
         "is_after_cursor": order.is_after_cursor,
-        **_condition_parts(is_by_documents, searched),
+        **_condition_parts(shape),
         "is_last": _FEWER_THAN_LIMIT.format(limit="%(limit)s::integer"),
     }
     if plan is SearchPlan.SCAN_NEXT:
-        parts |= _scan_parts(searched, parts)
+        parts |= _scan_parts(shape, parts)
     elif plan is SearchPlan.BY_SEARCH:
-        parts["candidates"] = _read_for_each("by_search", searched, parts)
-    elif searched:
-        parts |= _set_search_parts(searched, parts)
+        parts["candidates"] = _read_for_each("by_search", shape.searched, parts)
+    elif plan is SearchPlan.BY_TAG:
+        parts["candidates"] = read_sql("candidates/by_tag", **parts)
+    elif shape.has_tags:
+        parts |= _set_and_tag_parts(parts)
+    elif shape.searched:
+        parts |= _set_search_parts(shape.searched, parts)
     else:
         parts["candidates"] = read_sql("candidates/by_fact_set", **parts)
     return load_statement("list_customers", ListedCustomer, **_DEFAULTS | parts)
@@ -149,16 +186,37 @@ def _page_statement(
 _DEFAULTS = {"before_candidates": "", "conditions": "true"}
 
 
-def _scan_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[str, str]:
-    scanned = str(SCANNED_WITH_SEARCH if searched else SCANNED)
-    columns = "".join(f", {column}" for column in searched)
+def _scan_parts(shape: _Shape, parts: dict[str, str]) -> dict[str, str]:
+    scanned = str(SCANNED_WITH_SEARCH if shape.searched else SCANNED)
+    columns = shape.searched
+    if shape.has_tags:
+        scanned, columns = str(SCANNED_WITH_TAGS), (*columns, "tags")
     return {
         "candidates": read_sql(
-            "candidates/scan_next", **parts, scanned=scanned, searched_columns=columns
+            "candidates/scan_next",
+            **parts,
+            scanned=scanned,
+            filtered_columns="".join(f", {column}" for column in columns),
         ),
-        "conditions": f"{parts['matches_documents']} AND {parts['matches_search']}",
+        "conditions": " AND ".join(
+            parts[name] for name in ("matches_documents", "matches_search", "matches_tags")
+        ),
         "is_last": _FEWER_THAN_LIMIT.format(limit=scanned),
     }
+
+
+def _set_and_tag_parts(parts: dict[str, str]) -> dict[str, str]:
+    has_tags = f"(SELECT {parts['matches_tags']} FROM customers WHERE {_IS_CANDIDATE})"  # noqa: S608 - constants
+    return {
+        "candidates": read_sql(
+            "candidates/by_fact_set_and_tag", **parts, max_read=str(MAX_READ_OF_FACT_SETS)
+        ),
+        "conditions": f"{_HAS_FEW_CANDIDATES} AND {has_tags}",
+        "is_last": _HAS_FEW_CANDIDATES,
+    }
+
+
+_IS_CANDIDATE = "customers.external_id = candidates.external_id"
 
 
 def _set_search_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[str, str]:
@@ -174,26 +232,20 @@ def _set_search_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[
 
 
 @cache
-def _count_statement(is_by_documents: bool, searched: tuple[str, ...]) -> PreparedStatement[Count]:
-    parts = _condition_parts(is_by_documents, searched)
-    return load_statement("count_matching_customers", Count, **parts)
+def _count_statement(shape: _Shape) -> PreparedStatement[Count]:
+    return load_statement("count_matching_customers", Count, **_condition_parts(shape))
 
 
-def _searched_columns(filter_: CustomerFilter) -> tuple[str, ...]:
-    """Return the columns that a search looks into; none without a search."""
-    if filter_.search is None:
-        return ()
-    columns = ("lower_external_id", "lower_name")
-    return (*columns, "lower_email") if filter_.searches_email else columns
-
-
-def _condition_parts(is_by_documents: bool, searched: tuple[str, ...]) -> dict[str, str]:
+def _condition_parts(shape: _Shape) -> dict[str, str]:
     begins = " OR ".join(
-        read_sql("fragments/begins_with_search", searched_column=column) for column in searched
+        read_sql("fragments/begins_with_search", searched_column=column)
+        for column in shape.searched
     )
+    by_documents = shape.is_by_documents
     return {
-        "matches_documents": read_sql("fragments/matches_documents") if is_by_documents else "true",
-        "matches_search": f"({begins})" if searched else "true",
+        "matches_documents": read_sql("fragments/matches_documents") if by_documents else "true",
+        "matches_search": f"({begins})" if shape.searched else "true",
+        "matches_tags": "tags @> %(tags)s::text[]" if shape.has_tags else "true",
     }
 
 

@@ -13,10 +13,10 @@ from docvault.db.prepared_statements import NoRow, json_rows
 from docvault.db.tables import CustomerRow, ErasureRow, new_id
 from docvault.domain.customers import (
     Customer,
-    CustomerCounts,
     CustomerCursor,
     CustomerData,
     CustomerFilter,
+    CustomerProgress,
     CustomerSort,
 )
 from docvault.domain.document_status import Totals
@@ -42,15 +42,17 @@ class NewCustomer:
 
 
 @dataclass(slots=True)
-class _DocumentCounts:
+class _ProgressRecord:
     customer_id: UUID
     has_documents: bool
     types: int
     uploaded: int
     required_missing: int
+    documents_changed_at: datetime
+    last_uploaded_at: datetime | None
 
 
-_COUNT_DOCUMENTS = load_statement("count_customer_documents", _DocumentCounts)
+_FIND_PROGRESS = load_statement("find_customer_progress", _ProgressRecord)
 _INSERT_MANY = load_statement("insert_customers", CustomerRecord)
 _LOCK_MANY = load_statement("lock_customers", CustomerRecord)
 _UPDATE_MANY = load_statement("update_customers", NoRow)
@@ -103,13 +105,15 @@ class CustomerRepository(Repository):
         parameters = filter_parameters(filter_) | {"reachable_id": self._access.customer_id}
         return (await self._rows(count_statement(filter_), parameters))[0].number
 
-    async def counts(self, customer_ids: Sequence[UUID]) -> dict[UUID, CustomerCounts]:
-        """Return the document counts of each customer, in one statement."""
-        rows = await self._rows(_COUNT_DOCUMENTS, {"customer_ids": list(customer_ids)})
+    async def progress(self, customer_ids: Sequence[UUID]) -> dict[UUID, CustomerProgress]:
+        """Return what became of the documents of each customer, in one statement."""
+        rows = await self._rows(_FIND_PROGRESS, {"customer_ids": list(customer_ids)})
         return {
-            row.customer_id: CustomerCounts(
+            row.customer_id: CustomerProgress(
                 row.has_documents,
                 Totals(row.uploaded, row.types - row.uploaded, row.required_missing),
+                row.documents_changed_at,
+                row.last_uploaded_at,
             )
             for row in rows
         }

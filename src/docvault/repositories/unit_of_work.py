@@ -11,6 +11,7 @@ from docvault.repositories.audit_events import AuditEventRepository
 from docvault.repositories.blobs import BlobRepository
 from docvault.repositories.customer_documents import CustomerDocumentsRepository
 from docvault.repositories.customers import CustomerRepository
+from docvault.repositories.document_lists import DocumentListRepository
 from docvault.repositories.document_types import DocumentTypeRepository
 from docvault.repositories.documents import DocumentRepository
 from docvault.repositories.erasures import ErasureRepository
@@ -43,6 +44,7 @@ class UnitOfWork:
         self.blobs = BlobRepository(connection, access)
         self.customer_documents = CustomerDocumentsRepository(connection, access)
         self.customers = CustomerRepository(connection, access)
+        self.document_lists = DocumentListRepository(connection, access)
         self.document_types = DocumentTypeRepository(connection, access)
         self.documents = DocumentRepository(connection, access)
         self.erasures = ErasureRepository(connection, access)

@@ -89,6 +89,20 @@ class CustomerRead(OutputModel):
         bool, Field(description="Whether at least one document of any type is uploaded.")
     ]
     documents: DocumentTotals
+    documents_changed_at: Annotated[
+        UtcTime,
+        Field(
+            description="When a document of the customer was last uploaded, changed or deleted; "
+            "the creation of the customer if none ever was."
+        ),
+    ]
+    last_uploaded_at: Annotated[
+        UtcTime | None,
+        Field(
+            description="When a version of any document was last uploaded; null if none ever was.",
+            examples=[None],
+        ),
+    ]
     created_at: UtcTime
     updated_at: UtcTime
 

@@ -8,6 +8,7 @@ from docvault.domain.document_status import Status, UploadState
 from docvault.domain.field_values import MAX_FIELDS, MAX_VALUE_LENGTH
 from docvault.domain.scans import ScanState
 from docvault.schemas.base import (
+    CustomerId,
     InputModel,
     OutputModel,
     Page,
@@ -220,6 +221,34 @@ class DocumentPage(Page[DocumentRead]):
 
 class AdminDocumentPage(Page[AdminDocumentRead]):
     """A page of a customer's documents, in the order of their types."""
+
+
+class ListedDocumentRead(DocumentRead):
+    """A document with a file, in a list across customers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"customer_id": "c-1042", **DOCUMENT_EXAMPLE}]}
+    )
+
+    customer_id: CustomerId
+
+
+class AdminListedDocumentRead(AdminDocumentRead):
+    """A document with a file, in a list across customers, as staff see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"customer_id": "c-1042", **ADMIN_DOCUMENT_EXAMPLE}]}
+    )
+
+    customer_id: CustomerId
+
+
+class ListedDocumentPage(Page[ListedDocumentRead]):
+    """A page of the documents of all customers, newest upload first."""
+
+
+class AdminListedDocumentPage(Page[AdminListedDocumentRead]):
+    """A page of the documents of all customers, newest upload first."""
 
 
 class DocumentUpdate(PatchModel):

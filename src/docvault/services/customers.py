@@ -8,10 +8,10 @@ from docvault.domain.audit import AuditAction, difference
 from docvault.domain.customer_documents import CustomerDocuments, DocumentSelection
 from docvault.domain.customers import (
     Customer,
-    CustomerCounts,
     CustomerCursor,
     CustomerData,
     CustomerFilter,
+    CustomerProgress,
     CustomerSort,
 )
 from docvault.domain.gate import GateDecision
@@ -53,14 +53,15 @@ class CustomerQuery:
     gate: GateDecision | None = None
     search: str | None = None
     searches_email: bool = True
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerListing:
-    """One page of customers with the counts of each, and the total if it was requested."""
+    """One page of customers with the progress of each, and the total if it was requested."""
 
     customers: Sequence[Customer]
-    counts: Mapping[UUID, CustomerCounts]
+    progress: Mapping[UUID, CustomerProgress]
     has_more: bool
     total: int | None
 
@@ -84,23 +85,24 @@ async def list_customers(
         gate_enforced=portal.gate_enabled,
         search=query.search,
         searches_email=query.searches_email,
+        tags=tuple(dict.fromkeys(query.tags)),
     )
     # One more than requested shows whether another page follows.
     found = await uow.customers.list_page(filter_, sort, after, limit + 1)
     customers = found[:limit]
     return CustomerListing(
         customers,
-        await count_documents(uow, customers),
+        await find_progress(uow, customers),
         has_more=len(found) > limit,
         total=await uow.customers.count(filter_) if include_total else None,
     )
 
 
-async def count_documents(
+async def find_progress(
     uow: UnitOfWork, customers: Sequence[Customer]
-) -> dict[UUID, CustomerCounts]:
-    """Return the document counts of each customer, in one query (R-097)."""
-    return await uow.customers.counts([customer.id for customer in customers])
+) -> dict[UUID, CustomerProgress]:
+    """Return what became of the documents of each customer, in one query (R-097)."""
+    return await uow.customers.progress([customer.id for customer in customers])
 
 
 async def create_customer(uow: UnitOfWork, data: CustomerCreate) -> Customer:

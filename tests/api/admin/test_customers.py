@@ -50,8 +50,9 @@ class TestCreate:
     async def test_id_is_sufficient(self, admin: httpx.AsyncClient) -> None:
         response = await admin.post(CUSTOMERS, json={"id": "c-1"})
         created = response.json()
-        del created["created_at"], created["updated_at"]
         assert response.status_code == 201
+        assert created.pop("documents_changed_at") == created.pop("created_at")
+        del created["updated_at"]
         assert created == {
             "id": "c-1",
             "name": None,
@@ -59,6 +60,7 @@ class TestCreate:
             "tags": [],
             "has_documents": False,
             "documents": {"uploaded": 0, "missing": 0, "required_missing": 0},
+            "last_uploaded_at": None,
         }
 
     async def test_location_header_points_to_customer(self, admin: httpx.AsyncClient) -> None:

@@ -25,6 +25,7 @@ OPERATIONS: list[tuple[Scope, str, str, Callable[[], dict[str, Any]], int]] = [
     (Scope.CUSTOMERS_WRITE, "PUT", CUSTOMER, lambda: {"json": {}}, 200),
     (Scope.CUSTOMERS_WRITE, "PATCH", CUSTOMER, lambda: {"json": {}}, 200),
     (Scope.CUSTOMERS_WRITE, "POST", BATCHES, lambda: {"json": {"items": [{"id": "c-2"}]}}, 207),
+    (Scope.DOCUMENTS_READ, "GET", f"{BASE}/documents", dict, 200),
     (Scope.DOCUMENTS_READ, "GET", f"{CUSTOMER}/documents", dict, 200),
     (Scope.DOCUMENTS_READ, "GET", f"{CUSTOMER}/documents/t", dict, 200),
     (Scope.DOCUMENTS_WRITE, "PUT", f"{CUSTOMER}/documents/t", upload_of, 200),
@@ -115,7 +116,7 @@ class TestList:
     async def customers(self, admin: httpx.AsyncClient) -> None:
         """Anna with a file for type T, and Bert without."""
         await make_type(admin, "T", upload_mode="required")
-        await make_customer(admin, "c-1", name="Anna", email="first@example.org")
+        await make_customer(admin, "c-1", name="Anna", email="first@example.org", tags=["new"])
         await make_customer(admin, "c-2", name="Bert", email="second@example.org")
         await admin.put("/v1/admin/customers/c-1/documents/t", **upload_of())
         await patch_portal(admin, gate_enabled=True)
@@ -125,7 +126,8 @@ class TestList:
         "parameters",
         [
             {}, {"sort": "-name"}, {"limit": 1}, {"include_total": True}, {"q": "Anna"},
-            {"has_documents": False}, {"uploaded": "t"}, {"not_uploaded": "t"}, {"gate": "open"},
+            {"has_documents": False}, {"uploaded": "t"}, {"tag": "new"},
+            {"sort": "-documents_changed_at"}, {"not_uploaded": "t"}, {"gate": "open"},
         ],
         ids=str,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from docvault.api.shared.customer_pages import (
     NotUploadedQuery,
     SearchQuery,
     SortQuery,
+    TagQuery,
     UploadedQuery,
     customer_page,
 )
@@ -73,6 +74,7 @@ async def admin_list_customers(
     uploaded: UploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     not_uploaded: NotUploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     gate: GateQuery = None,
+    tag: TagQuery = [],  # noqa: B006 - FastAPI copies defaults
     q: SearchQuery = None,
     sort: SortQuery = CustomerSort.CREATED_AT,
     limit: LimitQuery = DEFAULT_LIMIT,
@@ -80,7 +82,7 @@ async def admin_list_customers(
     include_total: IncludeTotalQuery = False,
 ) -> Response:
     """List customers. Filters and search are combined with AND."""
-    query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q)
+    query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q, tags=tag)
     return await customer_page(
         request, query, sort, limit=limit, cursor=cursor, include_total=include_total
     )

@@ -19,6 +19,7 @@ from docvault.api.shared.customer_pages import (
     NameSearchQuery,
     NotUploadedQuery,
     SortQuery,
+    TagQuery,
     UploadedQuery,
     customer_page,
 )
@@ -76,6 +77,7 @@ async def integration_list_customers(
     uploaded: UploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     not_uploaded: NotUploadedQuery = [],  # noqa: B006 - FastAPI copies defaults
     gate: GateQuery = None,
+    tag: TagQuery = [],  # noqa: B006 - FastAPI copies defaults
     q: NameSearchQuery = None,
     sort: SortQuery = CustomerSort.CREATED_AT,
     limit: LimitQuery = DEFAULT_LIMIT,
@@ -90,7 +92,9 @@ async def integration_list_customers(
         require_scope(request.context.actor, Scope.DOCUMENTS_READ)
     if gate is not None:
         require_scope(request.context.actor, Scope.GATE_READ)
-    query = CustomerQuery(has_documents, uploaded, not_uploaded, gate, q, searches_email=False)
+    query = CustomerQuery(
+        has_documents, uploaded, not_uploaded, gate, q, searches_email=False, tags=tag
+    )
     return await customer_page(
         request, query, sort, limit=limit, cursor=cursor, include_total=include_total
     )

@@ -50,6 +50,10 @@ NameSearchQuery = Annotated[
         description="A prefix of the id or name, case-insensitive.",
     ),
 ]
+TagQuery = Annotated[
+    list[str],
+    Query(max_length=MAX_FILTERS, description="Only customers with this tag, exactly as written."),
+]
 SortQuery = Annotated[CustomerSort, Query(description="The sort order; ties are broken by id.")]
 
 
@@ -77,7 +81,7 @@ async def customer_page(
         last = listing.customers[-1]
         next_cursor = cursors.encode([last.sort_value, last.external_id])
     page = CustomerPage(
-        items=[present_customer(one, listing.counts[one.id]) for one in listing.customers],
+        items=[present_customer(one, listing.progress[one.id]) for one in listing.customers],
         next_cursor=next_cursor,
     )
     return list_response(request, with_total(page, listing.total))

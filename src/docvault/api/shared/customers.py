@@ -14,9 +14,9 @@ from docvault.services import customers, erasures
 
 
 async def _present(request: ApiRequest, customer: Customer) -> CustomerRead:
-    """Present a customer with the current document counts."""
-    counts = await customers.count_documents(request.uow, [customer])
-    return present_customer(customer, counts[customer.id])
+    """Present a customer with the current progress of the documents."""
+    progress = await customers.find_progress(request.uow, [customer])
+    return present_customer(customer, progress[customer.id])
 
 
 async def customer_response(

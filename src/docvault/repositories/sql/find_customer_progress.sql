@@ -1,4 +1,5 @@
--- For each customer of a page: how many of the requested documents are uploaded or missing.
+-- For each customer of a page: how many of the requested documents are uploaded or missing, and when
+-- documents changed.
 WITH requested AS MATERIALIZED ({requested_types})
 SELECT
     customers.id AS customer_id,
@@ -6,7 +7,9 @@ SELECT
     count(requested.number) AS types,
     count(*) FILTER (WHERE numbers @> ARRAY[requested.number]) AS uploaded,
     count(*) FILTER (WHERE requested.required AND NOT numbers @> requested.needed)
-        AS required_missing
+        AS required_missing,
+    customers.documents_changed_at,
+    customers.last_uploaded_at
 FROM customers
 JOIN fact_sets ON fact_sets.id = customers.fact_set_id
 LEFT JOIN requested ON true
