@@ -61,11 +61,13 @@ def numbers(results: list[Result | BaseException]) -> list[int]:
     return [result.n for result in results if isinstance(result, Result)]
 
 
+@pytest.mark.req("B-133")
 async def test_each_request_has_the_rows_of_its_own_statement(database: Database) -> None:
     results = await send_all(database, *[PLAIN] * 40)
     assert numbers(results) == list(range(40))
 
 
+@pytest.mark.req("B-133")
 async def test_statements_that_wait_share_a_transaction(database: Database) -> None:
     results = await send_all(database, *[PLAIN] * 9)
     first, *others = [result.began for result in results if isinstance(result, Result)]
@@ -79,6 +81,7 @@ async def test_statement_outside_a_lane_is_alone(database: Database) -> None:
     assert len({result.began for result in results if isinstance(result, Result)}) == 5
 
 
+@pytest.mark.req("B-133")
 async def test_failing_statement_fails_alone(database: Database) -> None:
     # The one with number 0 is alone; of the others, the third divides by nothing but itself.
     zero = statement("1 / (%(n)s - %(n)s)")
@@ -87,6 +90,7 @@ async def test_failing_statement_fails_alone(database: Database) -> None:
     assert isinstance(results[3], psycopg.errors.DivisionByZero)
 
 
+@pytest.mark.req("B-133")
 async def test_statement_that_waits_for_a_lock_delays_no_other(
     database: Database, database_url: str
 ) -> None:
@@ -101,6 +105,7 @@ async def test_statement_that_waits_for_a_lock_delays_no_other(
     assert numbers(await locked) == [0, 1, 2]
 
 
+@pytest.mark.req("B-133")
 async def test_slow_statement_delays_no_other(database: Database) -> None:
     slow = asyncio.create_task(send(database, SLOW, 1))
     await asyncio.sleep(0)
@@ -109,6 +114,7 @@ async def test_slow_statement_delays_no_other(database: Database) -> None:
     assert (await slow).n == 1
 
 
+@pytest.mark.req("B-133")
 async def test_cancelled_request_takes_nothing_from_the_others(database: Database) -> None:
     tasks = [asyncio.create_task(send(database, PLAIN, number)) for number in range(4)]
     await asyncio.sleep(0)
