@@ -34,7 +34,7 @@ def follower(folder: Path, url: str, key: str) -> Iterator[None]:
     """Run the program; it is killed at the end."""
     match = re.search(r"^```python follow\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert match is not None
-    environment = {**os.environ, "DOCVAULT_URL": url, "DOCVAULT_KEY": key}
+    environment = {**os.environ, "API_URL": url, "API_KEY": key}
     process = subprocess.Popen([sys.executable, "-c", match[1]], cwd=folder, env=environment)
     try:
         yield

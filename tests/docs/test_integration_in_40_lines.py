@@ -45,7 +45,7 @@ def test_program_registers_and_sends_once(data_dir: Path) -> None:
             for _ in range(2):
                 printed = subprocess.check_output(
                     [sys.executable, "-c", program()],
-                    env={**os.environ, "DOCVAULT_URL": server.url, "DOCVAULT_KEY": key},
+                    env={**os.environ, "API_URL": server.url, "API_KEY": key},
                     text=True,
                 )
                 assert printed.splitlines() == ["c-1 open", "c-2 open"]

@@ -22,7 +22,7 @@ const shown = async (text) => {
   while (!document.body.innerText.includes(text)) await new Promise((go) => setTimeout(go, 50));
 };
 const choose = (name, bytes) => {
-  const input = document.querySelector("#passport input");
+  const input = document.querySelector("#passport input[type=file]");
   const transfer = new DataTransfer();
   transfer.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
   input.files = transfer.files;
@@ -30,6 +30,9 @@ const choose = (name, bytes) => {
 };
 await shown("1 still needed");
 choose("passport.pdf", "PDF");
+await shown("incomplete");
+document.querySelector("#passport [name=number]").value = "NL-1";
+document.querySelector("#passport form").requestSubmit();
 await shown("nothing is missing");
 choose("other.pdf", "AAEC");
 while (!document.querySelector("[role=alert]").textContent)
@@ -63,12 +66,18 @@ def test_page_has_at_most_70_lines() -> None:
 
 
 @pytest.mark.req("B-261")
-def test_customer_sends_a_file_and_reads_why_another_is_refused(
+def test_customer_sends_a_file_with_its_data_and_reads_why_another_is_refused(
     server: RunningServer, tmp_path: Path
 ) -> None:
     headers = {"Authorization": f"Bearer {token(server, 'admin')}"}
     with httpx.Client(base_url=f"{server.url}/v1/admin", headers=headers, timeout=60) as admin:
-        passport = {"name": "Passport", "upload_mode": "required", "max_files": 2}
+        passport = {
+            "name": "Passport",
+            "upload_mode": "required",
+            "max_files": 2,
+            "collects_fields": True,
+            "fields": [{"label": "Number", "required": True}],
+        }
         assert admin.post("/document-types", json=passport).status_code == 201
         assert admin.put("/customers/c-1", json={"name": "Ada"}).status_code == 201
         end = FrontEnd(server.url, {})
@@ -81,5 +90,6 @@ def test_customer_sends_a_file_and_reads_why_another_is_refused(
             visit(f"{end.url}/portal.html#{own}", tmp_path)
         document = admin.get("/customers/c-1/documents/passport").json()
     assert [file["filename"] for file in document["files"]] == ["passport.pdf"]
+    assert document["field_values"] == {"number": "NL-1"}
     assert len(end.ran) == 1
     assert "Ada" in end.ran[0]

@@ -88,7 +88,9 @@ async def send_upload(request: Request, token: UploadToken) -> Response:
     require_upload_capacity(resources)
     check_parameters(request, {})
     session = await expected_bytes(resources, token)
-    too_large = FileTooLarge(members={"limit_bytes": session.size_bytes})
+    too_large = FileTooLarge(
+        "The file is larger than its session says.", members={"limit_bytes": session.size_bytes}
+    )
     _check_content_length(content_length(request), session.size_bytes, too_large)
     if session.created_by_kind == CustomerActor.kind:
         # Creating the session was counted as the upload; this is one more request.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from docvault.domain.document_types import DocumentType, PasswordPolicy
+from docvault.domain.file_extensions import extensions_of
 from docvault.domain.media_type_names import describe_media_type
 from docvault.domain.media_types import DEFAULT_MEDIA_TYPES
 from docvault.errors import FileTooLarge, PasswordProtected, TooManyFiles, UnsupportedMediaType
@@ -69,7 +70,7 @@ def check_size(
     """Raise `FileTooLarge` if the type accepts only smaller files."""
     limit = max_file_bytes(document_type, settings)
     if size_bytes > limit:
-        raise FileTooLarge(pointer=pointer, params={"max": limit}, members={"limit_bytes": limit})
+        raise FileTooLarge.above(limit, pointer=pointer)
 
 
 def allowed_media_types(document_type: DocumentType) -> tuple[str, ...]:
@@ -92,10 +93,13 @@ def not_allowed(
     pointer: str | None = "/file",
 ) -> UnsupportedMediaType:
     """Return the error for a file whose content is of no accepted media type."""
+    allowed = allowed_media_types(document_type)
     if detail is None and detected is not None:
-        detail = f"Files of this kind are not accepted here: {describe_media_type(detected)}."
+        endings = ", ".join(f".{extensions_of(media_type)[0]}" for media_type in allowed)
+        detail = (
+            f"Files of this kind are not accepted here: {describe_media_type(detected)}."
+            f" Accepted are {endings}."
+        )
     return UnsupportedMediaType(
-        detail,
-        pointer=pointer,
-        members={"allowed": list(allowed_media_types(document_type)), "detected": detected},
+        detail, pointer=pointer, members={"allowed": list(allowed), "detected": detected}
     )

@@ -1,6 +1,10 @@
 """Errors of the HTTP request itself: 400, 405, 408, 411 to 413, 415, 416, 428, 431."""
 
+from typing import Self
+
 from docvault.errors.base import DocvaultError
+
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 
 
 class BadRequest(DocvaultError):
@@ -81,6 +85,20 @@ class FileTooLarge(ContentTooLarge):
     """File too large"""
 
     code = "file-too-large"
+
+    @classmethod
+    def above(cls, limit_bytes: int, *, pointer: str | None) -> Self:
+        """Return the error for a file that is larger than a limit."""
+        # Rounded down: a file of the size that is named must not be refused.
+        number, unit = next(
+            (limit_bytes * 10 // size / 10, unit) for size, unit in _UNITS if limit_bytes >= size
+        )
+        return cls(
+            f"Files of at most {number:g} {unit} are accepted here.",
+            pointer=pointer,
+            params={"max": limit_bytes},
+            members={"limit_bytes": limit_bytes},
+        )
 
 
 class UnsupportedMediaType(DocvaultError):

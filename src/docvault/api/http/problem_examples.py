@@ -36,9 +36,7 @@ EXAMPLES: Mapping[type[DocvaultError], Callable[[], DocvaultError]] = {
     EventsExpired: lambda: EventsExpired(members={"oldest": 1}),
     FieldsNotEnabled: lambda: FieldsNotEnabled(pointer="/field_values"),
     FileRequired: lambda: FileRequired(pointer="/file"),
-    FileTooLarge: lambda: FileTooLarge(
-        pointer="/file", params={"max": _LIMIT}, members={"limit_bytes": _LIMIT}
-    ),
+    FileTooLarge: lambda: FileTooLarge.above(_LIMIT, pointer="/file"),
     IdempotencyKeyReused: lambda: IdempotencyKeyReused(parameter="Idempotency-Key"),
     InvalidCursor: lambda: InvalidCursor(parameter="cursor"),
     QuotaExceeded: lambda: QuotaExceeded(members={"quota": "files", "limit": 1000, "used": 1000}),

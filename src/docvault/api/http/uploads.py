@@ -174,11 +174,7 @@ class _Receiver:
         self._request = request
         self._limits = limits
         self._parts = parts
-        self._too_large = FileTooLarge(
-            pointer=f"/{FILE_PART}",
-            params={"max": limits.max_file_bytes},
-            members={"limit_bytes": limits.max_file_bytes},
-        )
+        self._too_large = FileTooLarge.above(limits.max_file_bytes, pointer=f"/{FILE_PART}")
 
     async def receive(self) -> None:
         events = read_parts(self._request, self._limits.body_bytes, self._too_large)
@@ -235,10 +231,7 @@ class _Receiver:
     async def _append(self, spooled: SpoolFile, data: bytes, pointer: str) -> None:
         metrics.UPLOAD_BYTES.inc(len(data))
         if spooled.size_bytes + len(data) > self._limits.max_file_bytes:
-            limit = {"limit_bytes": self._limits.max_file_bytes}
-            raise FileTooLarge(
-                pointer=pointer, params={"max": self._limits.max_file_bytes}, members=limit
-            )
+            raise FileTooLarge.above(self._limits.max_file_bytes, pointer=pointer)
         await spooled.write(data)
         if self._request.claim is not None:
             await self._request.claim.renew_lease(self._request.resources, self._request.context)

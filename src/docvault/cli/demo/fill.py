@@ -35,7 +35,8 @@ def fill_service(url: str, issuer: LocalIssuer) -> list[FilledCustomer]:
             return [demo.fill_customer(customer) for customer in CUSTOMERS]
         except httpx.TransportError as error:
             raise CommandFailed(
-                f"no service responds at {url}; start one with `make run` ({error})"
+                f"no service responds at {url}; start one with `make run`, or say which port it has:"
+                f" `make demo PORT=…` ({error})"
             ) from None
 
 
