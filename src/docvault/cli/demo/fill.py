@@ -35,7 +35,7 @@ def fill_service(url: str, issuer: LocalIssuer) -> list[FilledCustomer]:
             return [demo.fill_customer(customer) for customer in CUSTOMERS]
         except httpx.TransportError as error:
             raise CommandFailed(
-                f"no service responds at {url}; start one with `make run`, or say which port it has:"
+                f"no service responds at {url}; start one with `make run`, or name its port:"
                 f" `make demo PORT=…` ({error})"
             ) from None
 
