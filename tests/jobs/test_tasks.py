@@ -256,6 +256,7 @@ class TestTasks:
         assert (await admin.get(location)).json()["state"] == "completed"
         assert await sql(resources, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
 
+    @pytest.mark.req("B-213")
     async def test_failed_step_of_reaper_does_not_stop_others(
         self,
         queue: App,
@@ -264,12 +265,12 @@ class TestTasks:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        async def fail(_: object) -> None:
+        async def fail() -> None:
             raise StorageUnavailable(cause="S3 responded AccessDenied (403)")
 
         location = (await admin.delete("/v1/admin/customers/c-1")).headers["location"]
         await sql(resources, "DELETE FROM procrastinate_jobs")
-        monkeypatch.setattr(tasks, "reap", fail)
+        monkeypatch.setattr(tasks, "reap_steps", lambda _: [fail])
         await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
         await run_due_jobs(queue)
         assert (await admin.get(location)).json()["state"] == "completed"

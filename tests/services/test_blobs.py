@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
@@ -56,6 +56,19 @@ class FailingStore:
         raise StorageUnavailable(f"no deletion of {key}")
 
 
+class LockingStore(FailingStore):
+    """A store that has one object under a lock."""
+
+    def __init__(self, inner: BlobStore, locked: str) -> None:
+        super().__init__(inner)
+        self._locked = locked
+
+    async def delete(self, key: str) -> None:
+        if key == self._locked:
+            await super().delete(key)
+        await self._inner.delete(key)
+
+
 class TestDeleteQueuedBlobs:
     """delete_queued_blobs()."""
 
@@ -95,6 +108,21 @@ class TestDeleteQueuedBlobs:
         await admin.delete(PATH)
         await asyncio.gather(*(delete_queued_blobs(resources) for _ in range(4)))
         assert (await states(resources), await keys(resources)) == ([], set())
+
+    @pytest.mark.req("B-213")
+    @pytest.mark.parametrize("position", [0, 60, 119])
+    async def test_undeletable_blob_does_not_stop_others(
+        self, resources: Resources, position: int
+    ) -> None:
+        await leave_bytes(resources, number=120)
+        await sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
+        locked = (await sql(resources, "SELECT key FROM blobs ORDER BY id"))[position][0]
+        locking = dataclasses.replace(
+            resources, store=cast("BlobStore", LockingStore(resources.store, locked))
+        )
+        with pytest.raises(StorageUnavailable):
+            await delete_queued_blobs(locking)
+        assert (await states(resources), await keys(resources)) == (["delete_queued"], {locked})
 
     async def test_more_than_one_batch_is_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources, number=120)

@@ -1,8 +1,10 @@
 """The ledger of erasures: erased customers stay erased after a restore."""
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,10 +17,20 @@ from tests.factories.stored import overwrite, stored_bytes, stored_keys
 from docvault.domain.erasures import Erasure
 from docvault.errors import StorageUnavailable
 from docvault.services.erasure_ledger import recorded_customers, write_record
-from docvault.services.erasures import finish_erasures, reapply_erasures
+from docvault.services.erasures import (
+    erased_customers,
+    finish_erasures,
+    reapply_erasures,
+)
 from docvault.services.resources import Resources
 from docvault.services.verification import Findings, verify
-from docvault.storage.base import LEDGER_FOLDER, BlobExists, BlobMissing, BlobStore
+from docvault.storage.base import (
+    LEDGER_FOLDER,
+    BlobExists,
+    BlobMissing,
+    BlobStore,
+    StoredBlob,
+)
 
 pytestmark = pytest.mark.req("R-101")
 
@@ -156,6 +168,45 @@ class BusyStore(ReadOnlyStore):
         raise BlobExists(key)
 
 
+class KeepingStore(ReadOnlyStore):
+    """A store that writes, but has the objects of one customer under a lock."""
+
+    def __init__(self, inner: BlobStore, customer_id: UUID) -> None:
+        super().__init__(inner)
+        self._customer_id = customer_id
+
+    async def put(self, key: str, source: object) -> None:
+        await self._inner.put(key, cast("Path", source))
+
+    async def delete(self, key: str) -> None:
+        if key.startswith(str(self._customer_id)):
+            raise StorageUnavailable(cause="S3 responded AccessDenied (403)")
+        await self._inner.delete(key)
+
+
+class InterruptedStore(ReadOnlyStore):
+    """A store where something happens before the first listing of a kind."""
+
+    def __init__(self, inner: BlobStore) -> None:
+        super().__init__(inner)
+        self.before: dict[str, Callable[[], Awaitable[object]]] = {}
+
+    async def list_blobs(self) -> AsyncIterator[StoredBlob]:
+        await self._interrupt("list_blobs")
+        async for blob in self._inner.list_blobs():
+            yield blob
+
+    async def list_folder(self, folder: str) -> AsyncIterator[StoredBlob]:
+        await self._interrupt("list_folder")
+        async for blob in self._inner.list_folder(folder):
+            yield blob
+
+    async def _interrupt(self, listing: str) -> None:
+        happen = self.before.pop(listing, None)
+        if happen is not None:
+            await happen()
+
+
 class TestVerify:
     """The findings of verify() about erased customers."""
 
@@ -171,6 +222,16 @@ class TestVerify:
         await admin.delete(f"{CUSTOMERS}/c-1")
         assert (await check(resources)).is_clean
 
+    @pytest.mark.parametrize("listing", ["list_folder", "list_blobs"])
+    async def test_erasure_that_runs_meanwhile_is_no_finding(
+        self, admin: httpx.AsyncClient, resources: Resources, listing: str
+    ) -> None:
+        store = InterruptedStore(resources.store)
+        store.before[listing] = lambda: erase(admin, resources)
+        busy = replace(resources, store=cast("BlobStore", store))
+        assert (await erased_customers(busy)).unapplied == set()
+        assert (await admin.get(f"{CUSTOMERS}/c-1")).status_code == 404
+
     async def test_restored_customer_is_named_by_internal_id(self, resources: Resources) -> None:
         customer_id = await record_as_erased(resources, "c-1")
         findings = await check(resources)
@@ -183,6 +244,24 @@ class TestVerify:
         await overwrite(resources, f"{customer_id}/{uuid4().hex}", b"back")
         findings = await check(resources)
         assert (findings.unapplied, findings.orphaned) == ([customer_id], [])
+
+
+class TestFinishErasures:
+    """finish_erasures()."""
+
+    @pytest.mark.req("B-213")
+    @pytest.mark.parametrize(("locked", "other"), [("c-1", "c-2"), ("c-2", "c-1")])
+    async def test_failing_erasure_does_not_stop_others(
+        self, admin: httpx.AsyncClient, resources: Resources, locked: str, other: str
+    ) -> None:
+        customer_id = await internal_id(resources, locked)
+        location = (await admin.delete(f"{CUSTOMERS}/{other}")).headers["location"]
+        assert (await admin.delete(f"{CUSTOMERS}/{locked}")).status_code == 202
+        store = KeepingStore(resources.store, customer_id)
+        with pytest.raises(StorageUnavailable):
+            await finish_erasures(replace(resources, store=cast("BlobStore", store)))
+        assert {key.partition("/")[0] for key in await stored_keys(resources)} == {str(customer_id)}
+        assert (await admin.get(location)).json()["state"] == "completed"
 
 
 class TestReapply:

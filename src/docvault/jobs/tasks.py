@@ -1,7 +1,6 @@
 """The tasks of the worker. Arguments are internal ids; everything else is read when a job runs."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -15,12 +14,17 @@ from docvault.db.engine import POOL_WAIT_SECONDS
 from docvault.db.sessions import SessionSettings
 from docvault.observability import metrics
 from docvault.repositories.jobs import JobName
-from docvault.services.blobs import abort_stale_uploads, delete_queued_blobs, reap
+from docvault.services.blobs import (
+    abort_stale_uploads,
+    delete_queued_blobs,
+    reap_steps,
+)
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.event_log import check_log
 from docvault.services.events import prune_events
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
+from docvault.services.steps import STEP_FAILED, attempt_all
 from docvault.services.webhook_deliveries import drop_deliveries, prune_deliveries
 from docvault.services.webhooks import seal_secrets
 
@@ -79,9 +83,9 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
     del timestamp
     resources = _resources(context)
     with metrics.observe_duration(metrics.JOB_SECONDS, JobName.REAP):
-        await _attempt_all(
+        await attempt_all(
             partial(retry_stalled_jobs, context.app, STALLED_SECONDS),
-            partial(reap, resources),
+            *reap_steps(resources),
             partial(finish_erasures, resources),
             partial(prune_events, resources),
             partial(drop_deliveries, resources),
@@ -89,21 +93,9 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
             partial(seal_secrets, resources),
             partial(check_log, resources),
             partial(abort_stale_uploads, resources),
+            failure=STEP_FAILED,
         )
     metrics.REAPER_SUCCEEDED.set_to_current_time()
-
-
-async def _attempt_all(*steps: Callable[[], Awaitable[None]]) -> None:
-    """Run every step, whatever happens to the others; raise the first error at the end."""
-    errors = []
-    for step in steps:
-        try:
-            await step()
-        except Exception as error:
-            log.warning("a step of the clean-up failed", exc_info=error)
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 async def rescan_files(context: JobContext, timestamp: int) -> None:

@@ -1,10 +1,11 @@
 """Blobs: bytes in the store, and the rows that account for them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -16,8 +17,10 @@ from docvault.errors import DatabaseUnavailable, FileNotFound, StorageUnavailabl
 from docvault.observability import metrics
 from docvault.repositories.blobs import BlobKind, BlobReservation, blob_key, new_blob_name
 from docvault.repositories.jobs import JobName
+from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services import quotas
 from docvault.services.resources import Resources
+from docvault.services.steps import STEP_FAILED, Step, attempt_all
 from docvault.storage.base import BlobExists, BlobMissing, BlobReader
 
 log = logging.getLogger(__name__)
@@ -98,35 +101,79 @@ async def abandon_blobs(resources: Resources, blob_ids: Sequence[UUID]) -> None:
 async def delete_queued_blobs(resources: Resources, *, customer_id: UUID | None = None) -> None:
     """Delete the bytes of queued blobs, then their rows; of one customer or of all.
 
-    Two workers may do this at once: deleting twice is harmless.
+    One that cannot be deleted, such as an object under a lock, does not stop the others. Two
+    workers may do this at once: deleting twice is harmless. Raises `StorageUnavailable`.
     """
     while True:
         async with resources.transaction(resources.system_context()) as uow:
             batch = await uow.blobs.queued(limit=DELETE_BATCH, customer_id=customer_id)
         if not batch:
             return
-        for _, key in batch:
-            await resources.store.delete(key)
+        deleted, failure = await _delete_bytes(resources, batch)
+        if failure is not None and not deleted:
+            raise failure
         async with resources.transaction(resources.system_context()) as uow:
-            deleted = {blob_id for blob_id, _ in batch}
             if not resources.store.supports_presigned_urls:
                 deleted -= await uow.blobs.keep_refused(list(deleted))
             await uow.blobs.delete_rows(deleted)
 
 
+async def _delete_bytes(
+    resources: Resources, blobs: Sequence[tuple[UUID, str]]
+) -> tuple[set[UUID], StorageUnavailable | None]:
+    """Return the ids of the blobs whose bytes are deleted, and the last failure."""
+    deleted: set[UUID] = set()
+    failure = None
+    for blob_id, key in blobs:
+        try:
+            await resources.store.delete(key)
+        except StorageUnavailable as error:
+            failure = error
+        else:
+            deleted.add(blob_id)
+    return deleted, failure
+
+
 async def reap(resources: Resources) -> None:
     """Delete expired reservations, sessions, keys and counters, and their blobs and spool files."""
+    await attempt_all(*reap_steps(resources), failure=STEP_FAILED)
+
+
+def reap_steps(resources: Resources) -> list[Step]:
+    """Return the steps of `reap`, which do not depend on each other."""
+    return [
+        partial(_expire_blobs, resources),
+        *(partial(_transact, resources, clean_up) for clean_up in _CLEAN_UPS),
+        partial(delete_queued_blobs, resources),
+        partial(_remove_leftovers, resources),
+    ]
+
+
+_CLEAN_UPS: tuple[Callable[[UnitOfWork], Awaitable[object]], ...] = (
+    lambda uow: uow.idempotency_keys.delete_expired(),
+    lambda uow: uow.upload_sessions.delete_old(),
+    lambda uow: uow.rate_limits.delete_over(),
+    lambda uow: uow.fact_sets.delete_unused(),
+    lambda uow: uow.audit_events.delete_late_details(),
+)
+
+
+async def _expire_blobs(resources: Resources) -> None:
     async with resources.transaction(resources.system_context()) as uow:
         if not resources.store.supports_presigned_urls:
             await uow.blobs.expire_abandoned_sooner()
         expired = await uow.blobs.queue_expired()
-        await uow.idempotency_keys.delete_expired()
-        await uow.upload_sessions.delete_old()
-        await uow.rate_limits.delete_over()
-        await uow.fact_sets.delete_unused()
-        await uow.audit_events.delete_late_details()
     metrics.REAPED.labels("blobs").inc(expired)
-    await delete_queued_blobs(resources)
+
+
+async def _transact(
+    resources: Resources, statements: Callable[[UnitOfWork], Awaitable[object]]
+) -> None:
+    async with resources.transaction(resources.system_context()) as uow:
+        await statements(uow)
+
+
+async def _remove_leftovers(resources: Resources) -> None:
     resources.spool.remove_leftovers()
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from docvault.db.tables import new_id
@@ -14,6 +15,7 @@ from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services.blobs import delete_queued_blobs, owner_of
 from docvault.services.erasure_ledger import read_record, recorded_customers, write_record
 from docvault.services.resources import Resources
+from docvault.services.steps import attempt_all
 
 
 async def erase_customer(uow: UnitOfWork, customer: Customer) -> UUID:
@@ -122,12 +124,18 @@ async def erased_customers(resources: Resources) -> ErasedCustomers:
     An erasure was undone if only one of ledger and database knows it as completed, or if it is
     completed but bytes exist.
     """
-    async with resources.transaction(resources.system_context()) as uow:
-        pending, completed = await uow.erasures.customers()
+    began, completed = await _read_erasures(resources)
     recorded = await recorded_customers(resources)
-    erased = recorded | completed
     owners = {owner_of(blob.key) async for blob in resources.store.list_blobs()}
-    return ErasedCustomers(pending, ((recorded ^ completed) | (erased & owners)) - pending)
+    # Read again: erasures begin and end meanwhile.
+    running, completed_since = await _read_erasures(resources)
+    undone = (recorded - completed_since) | (completed - recorded) | (completed & owners)
+    return ErasedCustomers(began | running, undone - began - running)
+
+
+async def _read_erasures(resources: Resources) -> tuple[set[UUID], set[UUID]]:
+    async with resources.transaction(resources.system_context()) as uow:
+        return await uow.erasures.customers()
 
 
 async def reapply_erasures(resources: Resources) -> int:
@@ -150,8 +158,11 @@ async def reapply_erasures(resources: Resources) -> int:
 
 
 async def finish_erasures(resources: Resources) -> None:
-    """Continue every pending erasure, in case a job was lost (R-103)."""
+    """Continue every pending erasure, in case a job was lost (R-103).
+
+    One that fails does not stop the others.
+    """
     async with resources.transaction(resources.system_context()) as uow:
         pending = await uow.erasures.pending_ids()
-    for erasure_id in pending:
-        await finish_erasure(resources, erasure_id)
+    steps = (partial(finish_erasure, resources, erasure_id) for erasure_id in pending)
+    await attempt_all(*steps, failure="an erasure could not be finished, will be tried again")
