@@ -1,13 +1,9 @@
 """The command line, run in this process against the test's own database and store."""
 
 import asyncio
-import gc
-import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
@@ -15,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories import files
-from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.setups import upload_of
 from tests.factories.stored import (
     delete_stored_bytes,
     flipped,
@@ -24,10 +20,9 @@ from tests.factories.stored import (
     stored_keys,
 )
 from tests.fixtures.callers import with_headers
+from tests.fixtures.commands import Run
 from tests.fixtures.server import DOCVAULT
 
-from docvault.auth.keyring import read_or_create, secrets_dir
-from docvault.cli import main as command_line
 from docvault.domain.scopes import Scope, StaffRole
 from docvault.services.erasures import finish_erasures
 from docvault.services.resources import Resources
@@ -35,80 +30,6 @@ from docvault.settings import SECRET_BYTES, Settings
 
 ROOT = Path(__file__).parents[2]
 PATH = "/v1/admin/customers/c-1/documents/contract"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of a command."""
-
-    status: int
-    output: str
-    errors: str
-
-    @property
-    def last_line(self) -> str:
-        return self.output.splitlines()[-1]
-
-
-Run = Callable[..., Awaitable[Outcome]]
-
-
-@pytest.fixture
-def quiet_logging() -> Iterator[None]:
-    """Commands configure the logging of their process; restore it."""
-    root, ours = logging.getLogger(), logging.getLogger("docvault")
-    before = root.handlers, root.level, ours.level
-    yield
-    root.handlers, level, our_level = before
-    root.setLevel(level)
-    ours.setLevel(our_level)
-
-
-@pytest.fixture
-def run(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    quiet_logging: None,
-) -> Run:
-    """Run a command like `docvault …`, on the data directory of the test."""
-    del quiet_logging
-    monkeypatch.setenv("DOCVAULT_DATA_DIR", str(settings.data_dir))
-
-    def main() -> int:
-        try:
-            command_line.main()
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 0
-        finally:
-            # A command that ends with its process may have disabled it.
-            gc.enable()
-        return 0
-
-    async def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["docvault", *arguments])
-        capsys.readouterr()
-        status = await asyncio.to_thread(main)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def on_database(monkeypatch: pytest.MonkeyPatch, database_url: str, settings: Settings) -> None:
-    """Commands use the database of the test, and the secret of its service."""
-    path = secrets_dir(settings.data_dir) / "secret-key"
-    monkeypatch.setenv("DOCVAULT_SECRET_KEY", read_or_create(path, lambda: token_hex(SECRET_BYTES)))
-    monkeypatch.setenv("DOCVAULT_DATABASE_URL", database_url)
-
-
-@pytest.fixture
-async def stored(admin: httpx.AsyncClient) -> None:
-    """A customer with a document."""
-    await make_type(admin, "Contract")
-    await make_customer(admin, "c-1")
-    assert (await admin.put(PATH, **upload_of())).status_code == 201
 
 
 class TestToken:

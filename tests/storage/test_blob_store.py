@@ -4,38 +4,55 @@ import asyncio
 import hashlib
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from tests.fixtures.memory_store import MemoryBlobStore
 
 from docvault.storage.base import (
     CHUNK_BYTES,
     LEDGER_FOLDER,
+    OTHER_FOLDERS,
     BlobExists,
     BlobMissing,
     BlobReader,
     BlobStore,
 )
 from docvault.storage.filesystem import FilesystemBlobStore
-from docvault.storage.s3 import S3BlobStore
+from docvault.storage.s3 import PART_BYTES, S3BlobStore
 
 MEBIBYTE = 1024 * 1024
 
 
-@pytest.fixture(params=["filesystem", "memory", "s3"])
+S3_STORES = ["s3_store", "moto_store", "rclone_store"]
+# What they do not do. The tests fail if one begins to do it.
+IGNORED_CONDITIONS = {
+    "moto_store": ["checksums"],
+    "rclone_store": ["checksums", "If-None-Match"],
+}
+
+
+@pytest.fixture(params=["filesystem", "memory", *S3_STORES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     """An empty store of each backend."""
     if request.param == "filesystem":
         return FilesystemBlobStore(tmp_path / "blobs")
-    if request.param == "s3":
-        s3_store: BlobStore = request.getfixturevalue("s3_store")
+    if request.param in S3_STORES:
+        s3_store: BlobStore = request.getfixturevalue(request.param)
         return s3_store
     spool = tmp_path / "spool"
     spool.mkdir()
     return MemoryBlobStore(spool)
+
+
+@pytest.fixture
+def ignored(request: pytest.FixtureRequest) -> list[str]:
+    """The conditions that the store of the test ignores."""
+    return IGNORED_CONDITIONS.get(request.node.callspec.params["store"], [])
 
 
 def new_key(customer: UUID | None = None) -> str:
@@ -81,13 +98,21 @@ class TestPut:
         key = await put(store, b"")
         assert (await store.open(key)).size_bytes == 0
 
-    async def test_key_is_never_overwritten(self, store: BlobStore) -> None:
+    async def test_key_is_never_overwritten(self, store: BlobStore, ignored: list[str]) -> None:
         key = await put(store, b"first")
+        if "If-None-Match" in ignored:
+            await put(store, b"second", key)
+            assert await content(store, key) == b"second"
+            return
         with pytest.raises(BlobExists):
             await put(store, b"second", key)
         assert await content(store, key) == b"first"
 
-    async def test_one_concurrent_put_of_same_key_succeeds(self, store: BlobStore) -> None:
+    async def test_one_concurrent_put_of_same_key_succeeds(
+        self, store: BlobStore, ignored: list[str]
+    ) -> None:
+        if "If-None-Match" in ignored:
+            pytest.skip("the last one wins")
         key, bodies = new_key(), [bytes([n]) * 1000 for n in range(8)]
         results = await asyncio.gather(
             *(put(store, body, key) for body in bodies), return_exceptions=True
@@ -187,7 +212,11 @@ class TestDelete:
         await asyncio.gather(*(store.delete(key) for key in keys * 3))
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_put_during_deletion_of_last_blob_succeeds(self, store: BlobStore) -> None:
+    async def test_put_during_deletion_of_last_blob_succeeds(
+        self, store: BlobStore, request: pytest.FixtureRequest
+    ) -> None:
+        if request.node.callspec.params["store"] == "rclone_store":
+            pytest.skip("rclone loses the new object (docs/how-to/object-stores.md)")
         customer = uuid4()
         for _ in range(30):
             old = await put(store, b"old", new_key(customer))
@@ -247,15 +276,56 @@ class TestCheck:
     async def test_working_store_passes_check(self, store: BlobStore) -> None:
         await store.check()
 
+    @pytest.mark.req("B-211")
+    async def test_what_store_ignores_is_found(self, store: BlobStore, ignored: list[str]) -> None:
+        flaws = [flaw.problem for flaw in await store.find_flaws()]
+        expected = [f"it ignores {' and '.join(ignored)}"] if ignored else []
+        assert [flaw for flaw in flaws if "in memory" not in flaw] == expected
+        for folder in OTHER_FOLDERS:
+            assert [blob async for blob in store.list_folder(folder)] == []
+
+
+class TestParts:
+    """S3BlobStore.put() of large files, and abort_stale_uploads()."""
+
+    @pytest.fixture(params=S3_STORES)
+    def in_parts(self, request: pytest.FixtureRequest) -> S3BlobStore:
+        """An empty store of each kind that takes files in parts."""
+        store: S3BlobStore = request.getfixturevalue(request.param)
+        return store
+
+    @pytest.mark.req("B-211")
+    async def test_large_file_round_trips(self, in_parts: S3BlobStore) -> None:
+        body = os.urandom(2 * PART_BYTES + 7)
+        key = await put(in_parts, body)
+        reader = await in_parts.open(key)
+        assert await read(reader, PART_BYTES - 1, 2) == body[PART_BYTES - 1 : PART_BYTES + 1]
+        assert await content(in_parts, key) == body
+        await in_parts.delete(key)
+        assert [blob async for blob in in_parts.list_blobs()] == []
+
+    @pytest.mark.req("B-211")
+    async def test_interrupted_upload_is_aborted(self, in_parts: S3BlobStore) -> None:
+        names = in_parts._object(new_key())
+        upload = (await in_parts._client.create_multipart_upload(**names))["UploadId"]
+        # Once more: there is none any more, and some stores call that an error.
+        for _ in range(2):
+            await in_parts.abort_stale_uploads(timedelta(seconds=-60))
+        with pytest.raises(ClientError, match="NoSuchUpload"):
+            await in_parts._client.list_parts(**names, UploadId=upload)
+
 
 class TestPresign:
     """BlobStore.presign_put() and presign_get()."""
 
-    async def test_signed_put_accepts_exact_bytes_once(self, store: BlobStore) -> None:
+    @pytest.mark.req("B-210")
+    async def test_signed_put_accepts_exact_bytes_once(
+        self, store: BlobStore, ignored: list[str]
+    ) -> None:
         key, body = new_key(), os.urandom(1000)
         digest = hashlib.sha256(body).hexdigest()
         signed = await store.presign_put(key, len(body), digest, 60)
-        if not isinstance(store, S3BlobStore):
+        if ignored or not isinstance(store, S3BlobStore):
             assert signed is None
             return
         assert signed is not None

@@ -10,7 +10,9 @@ from typing import Protocol
 LEDGER_FOLDER = ".erasures"
 # The folder that records the last position of the event log (decision 0088). No blobs, either.
 EVENTS_FOLDER = ".events"
-OTHER_FOLDERS = frozenset({LEDGER_FOLDER, EVENTS_FOLDER})
+# Where checks write, read and delete. What a killed process leaves there, the next check deletes.
+PROBE_FOLDER = ".probes"
+OTHER_FOLDERS = frozenset({LEDGER_FOLDER, EVENTS_FOLDER, PROBE_FOLDER})
 # The content coding of bytes without any encoding (RFC 9110, section 12.5.3).
 IDENTITY = "identity"
 # The largest chunk a reader yields. A slow download holds one chunk and at most 64 KiB in its
@@ -44,6 +46,14 @@ class SignedRequest:
 
     url: str
     headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFlaw:
+    """What a backend does not do as it should, and what to do about it."""
+
+    problem: str
+    advice: str
 
 
 class BlobReader(Protocol):
@@ -80,6 +90,8 @@ class BlobStore(Protocol):
     spool_dir: Path
     # Presigned URLs cannot be revoked.
     supports_presigned_urls: bool
+    # How much memory of a process its writes may take at once.
+    write_memory_bytes: int
 
     async def put(self, key: str, source: Path) -> None:
         """Store the file's bytes durably; raises `BlobExists` instead of replacing any.
@@ -132,4 +144,8 @@ class BlobStore(Protocol):
 
     async def check(self) -> None:
         """Raise `StorageUnavailable` unless the backend can be read and written now."""
+        ...
+
+    async def find_flaws(self) -> list[StoreFlaw]:
+        """Return what this kind of backend may not do: some behave differently, none fails."""
         ...

@@ -25,7 +25,9 @@ from docvault.storage.base import (
     BlobMissing,
     SignedRequest,
     StoredBlob,
+    StoreFlaw,
 )
+from docvault.storage.mounts import is_in_memory
 from docvault.storage.threads import run_in_thread
 
 # How far one call in a thread reads ahead. Such a call costs ten times as much as reading a chunk
@@ -44,6 +46,8 @@ class FilesystemBlobStore:
     """See `BlobStore`. The spool is on the same filesystem, so that a file is stored by a link."""
 
     supports_presigned_urls = False
+    # The spool bounds it.
+    write_memory_bytes = 0
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -104,6 +108,17 @@ class FilesystemBlobStore:
     async def check(self) -> None:
         """Check that the spool is writable."""
         await _run_in_thread(self._check)
+
+    async def find_flaws(self) -> list[StoreFlaw]:
+        """Look where the folder is; see `BlobStore`."""
+        if not is_in_memory(self._root):
+            return []
+        return [
+            StoreFlaw(
+                "it is in memory, and lost with a restart of the machine",
+                "choose a folder on a disk (DOCVAULT_STORAGE_URL)",
+            )
+        ]
 
     def _path(self, key: str) -> Path:
         folder, _, name = key.partition("/")

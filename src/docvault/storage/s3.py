@@ -23,18 +23,21 @@ from docvault.observability.metrics import store_operation
 from docvault.storage.base import (
     IDENTITY,
     OTHER_FOLDERS,
+    PROBE_FOLDER,
     SignedRequest,
     StoredBlob,
+    StoreFlaw,
 )
-from docvault.storage.s3_conditions import enforces_conditions
 from docvault.storage.s3_errors import (
     FAILURES,
     call_store,
+    ignore_missing_upload,
     is_refusal,
     map_exists,
     map_failures,
     map_missing,
 )
+from docvault.storage.s3_probes import find_flaws, find_ignored_conditions, is_versioned
 from docvault.storage.s3_reader import S3Reader, parse_digest
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ PARTS_IN_FLIGHT = 2
 # Of the whole process. While a part is sent it is in memory up to three times: here, joined with
 # the head of its request, and in the buffer of the connection.
 LARGE_BODIES_IN_FLIGHT = 8
+COPIES_IN_FLIGHT = 3
 # Smaller ones are not counted: there are at most as many as concurrent uploads.
 SMALL_BODY_BYTES = 1024 * 1024
 
@@ -110,6 +114,7 @@ class S3BlobStore:
     """See `BlobStore`. Every write is create-only, and the store verifies its checksum."""
 
     supports_presigned_urls = True
+    write_memory_bytes = LARGE_BODIES_IN_FLIGHT * COPIES_IN_FLIGHT * PART_BYTES
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class S3BlobStore:
         self._prefix = location.prefix
         self._encryption = _build_encryption_arguments(location)
         self._is_versioned: bool | None = None
-        self._enforces_conditions: bool | None = None
+        self._ignored_conditions: list[str] | None = None
         self._breaker = CircuitBreaker(StorageUnavailable)
         self._cannot_list_uploads = False
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES_IN_FLIGHT)
@@ -208,7 +213,7 @@ class S3BlobStore:
         try:
             await self._abort_uploads_before(limit)
         except StorageUnavailable as error:
-            if not is_refusal(error):
+            if not is_refusal(error.__cause__):
                 raise
             # Said once: the key may never list them, or the store does not know the operation.
             self._cannot_list_uploads = True
@@ -221,12 +226,13 @@ class S3BlobStore:
     async def _abort_uploads_before(self, limit: datetime) -> None:
         pages = self._client.get_paginator("list_multipart_uploads")
         async with call_store(self._breaker, seconds=None):
-            async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
-                for upload in page.get("Uploads", []):
-                    if upload["Initiated"] < limit:
-                        await self._client.abort_multipart_upload(
-                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
+            with ignore_missing_upload():
+                async for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+                    for upload in page.get("Uploads", []):
+                        if upload["Initiated"] < limit:
+                            await self._client.abort_multipart_upload(
+                                Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                            )
 
     @store_operation
     async def presign_put(
@@ -237,7 +243,7 @@ class S3BlobStore:
         Length, checksum and `If-None-Match: *` are signed: the store rejects a request that lacks
         any of them, other bytes, and a second PUT. None if the store does not (decision 0079).
         """
-        if not await self._check_conditions():
+        if await self._find_ignored_conditions():
             return None
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
@@ -292,20 +298,21 @@ class S3BlobStore:
         async with call_store(self._breaker):
             await self._client.head_bucket(Bucket=self._bucket)
 
-    async def _check_conditions(self) -> bool:
-        """Return whether the store enforces conditions; it is probed once."""
-        if self._enforces_conditions is None:
-            key = f"{uuid4()}/{uuid4().hex}"
+    async def find_flaws(self) -> list[StoreFlaw]:
+        """Ask for the bucket, and try conditional writes; see `BlobStore`."""
+        ignored = await self._find_ignored_conditions()
+        async with call_store(self._breaker):
+            return await find_flaws(self._client, self._bucket, self._prefix, ignored)
+
+    async def _find_ignored_conditions(self) -> list[str]:
+        """Return which conditions of writes the store ignores; it is probed once."""
+        if self._ignored_conditions is None:
+            key = f"{PROBE_FOLDER}/{uuid4().hex}"
             async with call_store(self._breaker):
-                self._enforces_conditions = await enforces_conditions(
-                    self._client, self._object(key)
-                )
+                ignored = await find_ignored_conditions(self._client, self._object(key))
             await self.delete(key)
-            if not self._enforces_conditions:
-                log.warning(
-                    "uploads go through docvault: the store ignores If-None-Match or checksums"
-                )
-        return self._enforces_conditions
+            self._ignored_conditions = ignored
+        return self._ignored_conditions
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
@@ -368,8 +375,7 @@ class S3BlobStore:
 
     async def _check_versioning(self) -> bool:
         if self._is_versioned is None:
-            response = await self._client.get_bucket_versioning(Bucket=self._bucket)
-            self._is_versioned = response.get("Status") in {"Enabled", "Suspended"}
+            self._is_versioned = await is_versioned(self._client, self._bucket)
         return self._is_versioned
 
 

@@ -25,7 +25,7 @@ TOTAL_SECONDS = 60
 FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
-_REFUSED = {"AccessDenied", "NotImplemented", "MethodNotAllowed", "405", "501"}
+_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "405", "501"}
 # HEAD has no body, so that only the status of its errors is known.
 _HINTS = {
     "404": ": the bucket does not exist",
@@ -96,10 +96,26 @@ def map_exists(key: str) -> Iterator[None]:
         raise
 
 
-def is_refusal(error: StorageUnavailable) -> bool:
-    """Return whether the store works, but will never allow or does not know the operation."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and _get_code(cause) in _REFUSED
+@contextmanager
+def ignore_missing_upload() -> Iterator[None]:
+    """Continue if another process has ended an upload in parts; some stores also say so of none."""
+    try:
+        yield
+    except ClientError as error:
+        if _get_code(error) != "NoSuchUpload":
+            raise
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Return whether the store works, but does not allow or does not know the operation."""
+    return isinstance(error, ClientError) and (
+        _get_code(error) == "AccessDenied" or is_unknown_operation(error)
+    )
+
+
+def is_unknown_operation(error: ClientError) -> bool:
+    """Return whether the store does not have the operation."""
+    return _get_code(error) in _UNKNOWN
 
 
 def describe(error: Exception) -> str:

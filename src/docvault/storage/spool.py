@@ -26,6 +26,11 @@ class Spool:
             raise StorageUnavailable from error
         self._folder = self._directory.path
 
+    @property
+    def folder(self) -> Path:
+        """The folder of this process."""
+        return self._folder
+
     def create(self) -> "SpoolFile":
         """Create an empty file."""
         try:
