@@ -1,6 +1,7 @@
 """The access log, and requests during shutdown."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import logging
@@ -15,7 +16,9 @@ from tests.factories import files
 from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
+from docvault.db.engine import Database
 from docvault.observability.logs import JsonFormatter
+from docvault.services.resources import Resources
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ class TestAccessLog:
             (admin, "/v1/admin/document-types"),
             (customer_of("c-1"), "/v1/customer/gate"),
             (integration, "/v1/integration/document-types"),
-            (http, "/livez"),
+            (http, "/openapi.json"),
         ):
             assert (await client.get(path)).status_code == 200
             kinds.append(last(lines)["caller"])
@@ -119,9 +122,29 @@ class TestAccessLog:
     async def test_head_response_counts_no_bytes(
         self, lines: io.StringIO, http: httpx.AsyncClient
     ) -> None:
-        await http.head("/livez")
+        await http.head("/openapi.json")
         line = last(lines)
         assert (line["method"], line["bytes_out"]) == ("HEAD", 0)
+
+    @pytest.mark.req("B-227")
+    async def test_successful_health_checks_are_not_logged(
+        self, lines: io.StringIO, http: httpx.AsyncClient
+    ) -> None:
+        for path in ("/livez", "/readyz"):
+            assert (await http.get(path)).status_code == 200
+        assert lines.getvalue() == ""
+
+    @pytest.mark.req("B-227")
+    async def test_failed_health_check_is_logged_with_its_cause(
+        self, app: FastAPI, resources: Resources, lines: io.StringIO, http: httpx.AsyncClient
+    ) -> None:
+        database = Database("postgresql://nobody@127.0.0.1:9/none")
+        app.state.resources = dataclasses.replace(resources, database=database)
+        assert (await http.get("/readyz")).status_code == 503
+        await database.close()
+        line = last(lines)
+        assert (line["operation"], line["status"]) == ("read_readiness", 503)
+        assert line["cause"] == "nothing listens at its address"
 
 
 class TestShutdown:

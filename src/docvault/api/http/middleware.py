@@ -27,6 +27,10 @@ log = logging.getLogger(ACCESS_LOGGER)
 # Other method names are arbitrary client input, which stays out of logs and metrics.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+# Load balancers and orchestrators send one every few seconds.
+_PROBES = {"read_liveness", "read_readiness"}
+_FIRST_ERROR = 400
+
 _POLICY = b"content-security-policy"
 # Stored files and the reference have policies of their own.
 NO_FRAMES = (_POLICY, b"frame-ancestors 'none'")
@@ -201,14 +205,19 @@ class _Exchange:
         return headers
 
     def finish(self) -> None:
-        """Write the access log line and the metrics, without personal data."""
+        """Write the access log line and the metrics, without personal data.
+
+        A health check that succeeds is logged at the level debug only.
+        """
         self._held.close()
         state, route = self.scope["state"], self.scope.get("route")
         operation, problem = self._operation, state.get("problem")
         request: ApiRequest | None = state.get("request")
         seconds = time.perf_counter() - self._started
         observe_request(operation, self._method, self._status, seconds, problem)
-        log.info(
+        is_probe = operation in _PROBES and self._status < _FIRST_ERROR
+        log.log(
+            logging.DEBUG if is_probe else logging.INFO,
             "request",
             extra={
                 "request_id": str(self.request_id),
