@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
 from joserfc.jwk import Key
@@ -75,6 +76,21 @@ class TestReadiness:
         assert "issuer-0: connection refused" in response.json()["detail"]
         self.replace_keys(app, resources, FailingKeys(is_usable=True))
         assert (await http.get("/readyz")).status_code == 200
+
+    @pytest.mark.req("B-229")
+    @pytest.mark.parametrize(("revision", "status"), [("9999", 200), ("0001", 503)])
+    async def test_database_of_newer_version_is_ready_and_of_older_is_not(
+        self, http: httpx.AsyncClient, database_url: str, revision: str, status: int
+    ) -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            before = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            assert before is not None
+            change = "UPDATE alembic_version SET version_num = %s"
+            connection.execute(change, (revision,))
+            try:
+                assert (await http.get("/readyz")).status_code == status
+            finally:
+                connection.execute(change, before)
 
     async def test_readiness_does_not_wait_for_silent_store(
         self,

@@ -1,113 +1,126 @@
-"""The checks of `docvault doctor`."""
+"""The checks of `docvault doctor` and of every start."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import cast
 
 import httpx
+import psycopg
 import pytest
 
 from docvault.auth.jwks import RemoteKeys
 from docvault.auth.tokens import TokenVerifier
 from docvault.db.engine import Database
-from docvault.db.health import DatabaseState
+from docvault.db.health import DatabaseSetup, DatabaseState
+from docvault.domain.findings import Finding, Severity
 from docvault.embedded.postgres import EmbeddedPostgres
+from docvault.scanning.clamd import Scanner
 from docvault.services.diagnosis import (
-    MIN_MEMORY_BYTES,
-    _check_memory,
-    _judge_database,
-    _probe_store,
+    _judge_clock,
+    _judge_setup,
+    _judge_state,
+    check_database,
+    check_surroundings,
     diagnose,
 )
 from docvault.services.resources import Resources
-from docvault.storage.base import BlobStore
-from docvault.storage.filesystem import FilesystemBlobStore
 
 SOUND = DatabaseState(
-    is_migrated=True, is_read_only=False, now=datetime.now(UTC), free_connections=50
+    is_migrated=True,
+    is_newer=False,
+    is_read_only=False,
+    now=datetime.now(UTC),
+    free_connections=50,
 )
-
-
-class ReplacingStore:
-    """A store that ignores `If-None-Match`."""
-
-    def __init__(self, store: FilesystemBlobStore) -> None:
-        self._store = store
-        self.spool_dir = store.spool_dir
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def put(self, key: str, source: Path) -> None:
-        await self._store.delete(key)
-        await self._store.put(key, source)
-
-
-class KeepingStore(ReplacingStore):
-    """A store that locks its objects."""
-
-    async def put(self, key: str, source: Path) -> None:
-        await self._store.put(key, source)
-
-    async def delete(self, key: str) -> None:
-        pass
+SOUND_SETUP = DatabaseSetup(has_checksums=True, forbidden=[])
 
 
 async def test_sound_deployment_passes_every_check(resources: Resources) -> None:
-    # The machine of the tests may limit memory.
-    findings = [one async for one in diagnose(resources) if one.check != "memory"]
-    assert {one.check for one in findings} == {
-        "database",
-        "clock",
-        "store",
-        "spool",
-        "issuer default",
-    }
-    assert [str(one) for one in findings if one.problem is not None] == []
+    # The machine of the tests may limit memory, and hold its files in it.
+    findings = [one async for one in diagnose(resources) if one.check not in {"memory", "spool"}]
+    assert {one.check for one in findings} == {"database", "clock", "store", "issuer default"}
+    wrong = [str(one) for one in findings if one.severity >= Severity.PROBLEM]
+    assert [line for line in wrong if "in memory" not in line] == []
 
 
-async def test_probe_leaves_nothing_in_store(resources: Resources) -> None:
-    await _probe_store(resources)
-    assert [blob async for blob in resources.store.list_blobs()] == []
-
-
-@pytest.mark.own_store("it wraps a filesystem store")
-@pytest.mark.parametrize(
-    ("store", "problem"),
-    [
-        (ReplacingStore, "it replaces objects in spite of If-None-Match"),
-        (KeepingStore, "deleted objects remain"),
-    ],
-)
-async def test_unsuitable_store_is_reported(
-    resources: Resources,
-    blob_store: FilesystemBlobStore,
-    store: type[ReplacingStore],
-    problem: str,
-) -> None:
-    unsuitable = dataclasses.replace(resources, store=cast("BlobStore", store(blob_store)))
-    assert (await _probe_store(unsuitable)).problem == problem
-
-
-async def test_unreachable_database_is_reported(resources: Resources) -> None:
+async def test_unreachable_database_does_not_stop_other_checks(resources: Resources) -> None:
     database = Database("postgresql://nobody@127.0.0.1:9/none")
     broken = dataclasses.replace(resources, database=database)
-    findings = {one.check: one.problem async for one in diagnose(broken)}
+    findings = {one.check: one async for one in diagnose(broken)}
     await database.close()
-    assert findings["database"] == "nothing listens at its address"
-    assert findings["store"] is None
+    assert findings["database"].problem == "nothing listens at its address"
+    assert findings["database"].severity is Severity.FATAL
+    assert findings["issuer default"].severity is Severity.OK
 
 
-async def test_unmigrated_database_is_reported(
+async def test_unmigrated_database_is_fatal(
     resources: Resources, postgres: EmbeddedPostgres
 ) -> None:
     database = Database(postgres.create_database("doctor_unmigrated"))
-    findings = [
-        str(one) async for one in diagnose(dataclasses.replace(resources, database=database))
-    ]
+    findings = await check_database(dataclasses.replace(resources, database=database))
     await database.close()
-    assert "database: it is not at this version; run `docvault migrate`" in findings
+    assert (
+        Finding(
+            "database",
+            "it is not at this version",
+            "run `docvault migrate`",
+            Severity.FATAL,
+        )
+        in findings
+    )
+
+
+async def test_database_of_newer_version_is_reported(
+    resources: Resources, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert revision is not None
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        try:
+            findings = await check_database(resources)
+        finally:
+            connection.execute("UPDATE alembic_version SET version_num = %s", revision)
+    (finding,) = [one for one in findings if one.severity >= Severity.PROBLEM]
+    assert (finding.problem, finding.severity) == (
+        "it was migrated by a newer version",
+        Severity.PROBLEM,
+    )
+
+
+@pytest.mark.req("B-225")
+async def test_missing_rights_are_fatal_and_named(resources: Resources, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE nearly")
+        try:
+            connection.execute("GRANT USAGE ON SCHEMA public TO nearly")
+            connection.execute(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO nearly"
+            )
+            connection.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO nearly")
+            connection.execute("REVOKE UPDATE ON customers FROM nearly")
+            connection.execute("REVOKE USAGE ON SEQUENCE fact_numbers FROM nearly")
+            mark = "&" if "?" in database_url else "?"
+            database = Database(f"{database_url}{mark}options=-crole%3Dnearly")
+            findings = await check_database(dataclasses.replace(resources, database=database))
+            await database.close()
+        finally:
+            connection.execute("DROP OWNED BY nearly")
+            connection.execute("DROP ROLE nearly")
+    (finding,) = [one for one in findings if one.severity is Severity.FATAL]
+    assert finding.problem == "the role may not use customers, fact_numbers"
+
+
+def test_many_missing_rights_are_counted() -> None:
+    setup = dataclasses.replace(SOUND_SETUP, forbidden=["a", "b", "c", "d", "e"])
+    (finding,) = _judge_setup(setup)
+    assert finding.problem == "the role may not use a, b, c and 2 more"
+
+
+def test_missing_checksums_are_a_hint() -> None:
+    setup = dataclasses.replace(SOUND_SETUP, has_checksums=False)
+    (finding,) = _judge_setup(setup)
+    assert finding.severity is Severity.HINT
+    assert str(finding).startswith("database: hint: data checksums are off")
 
 
 @pytest.mark.parametrize(
@@ -127,12 +140,12 @@ async def test_unmigrated_database_is_reported(
     ],
 )
 def test_problem_of_database_has_advice(state: DatabaseState, line: str) -> None:
-    assert [str(one) for one in _judge_database(state, 10) if one.check == "database"] == [line]
+    assert list(map(str, _judge_state(state, 10))) == [line]
 
 
-def test_wrong_clock_is_reported() -> None:
-    state = dataclasses.replace(SOUND, now=datetime.now(UTC) - timedelta(minutes=2))
-    (clock,) = [one for one in _judge_database(state, 10) if one.check == "clock"]
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_wrong_clock_is_reported(minutes: int) -> None:
+    clock = _judge_clock(datetime.now(UTC) + timedelta(minutes=minutes))
     assert clock.problem == "it differs by 120 seconds from the database's"
 
 
@@ -142,21 +155,13 @@ async def test_unreachable_issuer_is_reported(resources: Resources) -> None:
         keys = RemoteKeys("http://127.0.0.1:9/jwks", client)
         tokens = TokenVerifier([dataclasses.replace(trusted, keys=keys)])
         broken = dataclasses.replace(resources, tokens=tokens)
-        findings = {one.check: one.problem async for one in diagnose(broken)}
-    assert findings["issuer default"] == "its keys cannot be fetched: connection refused"
+        findings = {one.check: one async for one in diagnose(broken)}
+    assert findings["issuer default"].problem == "its keys cannot be fetched: connection refused"
 
 
-@pytest.mark.parametrize(
-    ("limit", "is_sufficient"),
-    [
-        ("max\n", True),
-        (f"{MIN_MEMORY_BYTES}\n", True),
-        (f"{MIN_MEMORY_BYTES - 1}\n", False),
-        (None, True),
-    ],
-)
-def test_memory_limit_is_compared(tmp_path: Path, limit: str | None, is_sufficient: bool) -> None:
-    file = tmp_path / "memory.max"
-    if limit is not None:
-        file.write_text(limit)
-    assert (_check_memory(file).problem is None) == is_sufficient
+async def test_unreachable_scanner_is_reported(resources: Resources) -> None:
+    broken = dataclasses.replace(resources, scanner=Scanner("tcp://127.0.0.1:9"))
+    findings = {
+        one.check: one async for one in check_surroundings(broken, processes=1, is_worker=False)
+    }
+    assert findings["scanner"].severity is Severity.PROBLEM

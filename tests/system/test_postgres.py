@@ -192,7 +192,8 @@ class TestRoles:
         ):
             connection.execute("CREATE TABLE docvault.x ()")
 
-    def test_missing_grant_is_unavailable_with_its_cause(
+    @pytest.mark.req("B-225")
+    def test_missing_grant_ends_start_in_one_line_or_is_unavailable_with_its_cause(
         self, oldest: NetworkPostgres, data_dir: Path, settings: dict[str, str]
     ) -> None:
         oldest.run("CREATE DATABASE grants", "postgres")
@@ -202,10 +203,21 @@ class TestRoles:
             == 0
         )
         oldest.run("GRANT SELECT ON alembic_version TO poor", "grants")
-        poor = {**settings, "DOCVAULT_WORKER": "external"}
-        with staff_of(
-            data_dir, **poor, DOCVAULT_DATABASE_URL=oldest.url("grants", "poor")
-        ) as staff:
+        poor = {
+            **settings,
+            "DOCVAULT_WORKER": "external",
+            "DOCVAULT_DATABASE_URL": oldest.url("grants", "poor"),
+        }
+        for arguments in (["serve", "--port", "0"], ["worker"]):
+            refused = command(*arguments, **poor)
+            assert refused.returncode == 1
+            (line,) = refused.stderr.splitlines()
+            assert line.startswith("docvault: database: the role may not use api_keys, ")
+        for kind, rights in (("TABLES", "SELECT, INSERT, UPDATE, DELETE"), ("SEQUENCES", "USAGE")):
+            oldest.run(f"GRANT {rights} ON ALL {kind} IN SCHEMA public TO poor", "grants")
+        with staff_of(data_dir, **poor) as staff:
+            assert staff.get("/v1/admin/document-types").status_code == 200
+            oldest.run("REVOKE SELECT ON document_types FROM poor", "grants")
             response = staff.get("/v1/admin/document-types")
         assert (response.status_code, response.json()["code"]) == (503, "database-unavailable")
         assert "the role lacks a privilege" in data_dir.with_suffix(".log").read_text()

@@ -6,6 +6,7 @@ import typer
 
 from docvault.cli.failures import CommandFailed
 from docvault.cli.folders import require_folders
+from docvault.domain.findings import Severity
 from docvault.embedded.deployment import connect_or_start_database, has_database
 from docvault.observability.logs import configure_logging
 from docvault.server.startup import open_resources
@@ -31,5 +32,5 @@ async def _print_findings(settings: Settings, url: str) -> bool:
     async with open_resources(settings, url) as resources:
         async for finding in diagnose(resources):
             typer.echo(str(finding))
-            passed = passed and finding.problem is None
+            passed = passed and finding.severity < Severity.PROBLEM
     return passed

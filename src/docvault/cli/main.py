@@ -35,6 +35,9 @@ _SupervisorOption = Annotated[
 _HeartbeatOption = Annotated[
     int | None, typer.Option("--heartbeat", hidden=True, help="Descriptor to write heartbeats to.")
 ]
+_CheckedOption = Annotated[
+    int | None, typer.Option("--checked", hidden=True, help="Check for this many processes.")
+]
 _ReplacesOption = Annotated[
     str | None, typer.Option("--replaces", hidden=True, help="Why the previous process ended.")
 ]
@@ -71,13 +74,15 @@ def serve_process(
     descriptor: int,
     supervisor: _SupervisorOption = None,
     heartbeat: _HeartbeatOption = None,
+    checked: _CheckedOption = None,
     replaces: _ReplacesOption = None,
 ) -> None:
     """Serve on a socket opened by the supervisor."""
     from docvault.cli.serve import begin_supervised, serve_on_socket
 
     begin_supervised(supervisor, replaces)
-    serve_on_socket(descriptor, heartbeat)
+    # A process that replaces another one would find the same.
+    serve_on_socket(descriptor, heartbeat, None if replaces else checked)
 
 
 @app.command("worker")
@@ -87,6 +92,7 @@ def worker(
     ] = False,
     supervisor: _SupervisorOption = None,
     heartbeat: _HeartbeatOption = None,
+    checked: _CheckedOption = None,
     replaces: _ReplacesOption = None,
 ) -> None:
     """Run jobs: deletions, erasures, previews, clean-up. Any number can run beside the API."""
@@ -96,7 +102,7 @@ def worker(
         supervise_worker()
         return
     begin_supervised(supervisor, replaces)
-    run_jobs(heartbeat)
+    run_jobs(heartbeat, checked=supervisor is None or (checked is not None and not replaces))
 
 
 @app.command("migrate")

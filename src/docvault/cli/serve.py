@@ -5,10 +5,9 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
-import psycopg
 import typer
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -17,7 +16,6 @@ from docvault.cli.banner import startup_banner
 from docvault.cli.failures import CommandFailed
 from docvault.cli.folders import require_folders
 from docvault.db.migrate import migrate
-from docvault.db.sessions import SessionSettings, require_sessions
 from docvault.embedded.deployment import exclusive_data_dir, running_database
 from docvault.jobs.worker import recover as recover_jobs
 from docvault.jobs.worker import run_worker
@@ -26,6 +24,7 @@ from docvault.observability.metrics import PROCESSES_REPLACED
 from docvault.observability.multiprocess_metrics import DIRECTORY_VARIABLE, metrics_directory
 from docvault.server.heartbeat import send_heartbeats
 from docvault.server.serve import bind, create_served_app, run_server
+from docvault.server.start_checks import require_database, surroundings_checked
 from docvault.server.startup import metrics_server, open_resources
 from docvault.server.supervisor import Supervisor, exit_when_parent_dies
 from docvault.settings import Settings
@@ -50,27 +49,34 @@ def serve_api(host: str, port: int, workers: int) -> None:
         raise SystemExit(1)
 
 
-def serve_on_socket(descriptor: int, heartbeat: int | None) -> None:
-    """Serve on the socket with this descriptor, as a process of the supervisor."""
+def serve_on_socket(descriptor: int, heartbeat: int | None, checked: int | None) -> None:
+    """Serve on the socket with this descriptor, as a process of the supervisor.
+
+    `checked` is the number of processes whose surroundings this one checks, None for no check.
+    """
     settings = Settings()
     configure_logging(settings.log_level)
     url = settings.external_database_url
     if url is None:
         raise CommandFailed("this command is only for `docvault serve`")
     listener = socket.socket(fileno=descriptor)
-    api = create_served_app(settings, url, with_worker=False, heartbeat=heartbeat)
+    api = create_served_app(
+        settings, url, with_worker=False, heartbeat=heartbeat, checked_processes=checked
+    )
     if not run_server(api, listener, trusted_proxies=settings.trusted_proxies):
         raise SystemExit(1)
 
 
 def supervise_worker() -> None:
     """Run a worker in a process of its own, which is replaced if it dies or hangs."""
-    _load_worker_settings()
-    Supervisor([], [["worker", "--supervisor", str(os.getpid())]], {}, None).run()
+    settings, url = _load_worker_settings()
+    asyncio.run(_check_dependencies(settings, url))
+    command = ["worker", "--supervisor", str(os.getpid()), "--checked", "1"]
+    Supervisor([], [command], {}, None).run()
 
 
-def run_jobs(heartbeat: int | None) -> None:
-    """Run jobs in this process until stopped by a signal."""
+def run_jobs(heartbeat: int | None, *, checked: bool) -> None:
+    """Run jobs in this process until stopped by a signal; check its surroundings if told to."""
     settings, url = _load_worker_settings()
 
     async def work() -> None:
@@ -79,7 +85,14 @@ def run_jobs(heartbeat: int | None) -> None:
             metrics_server(resources),
             send_heartbeats(heartbeat),
         ):
-            await run_worker(url, resources)
+            await require_database(resources)
+            checks = (
+                surroundings_checked(resources, processes=1, is_worker=True)
+                if checked
+                else nullcontext()
+            )
+            async with checks:
+                await run_worker(url, resources)
 
     asyncio.run(work())
 
@@ -101,9 +114,6 @@ def _load_worker_settings() -> tuple[Settings, str]:
             "the worker needs DOCVAULT_DATABASE_URL; without it, `docvault serve` runs the jobs"
         )
     require_folders(settings)
-    # A database that is down is reported by what connects next.
-    with suppress(psycopg.OperationalError):
-        require_sessions(SessionSettings(url))
     return settings, url
 
 
@@ -119,22 +129,24 @@ def _bind(host: str, port: int) -> socket.socket:
 def _serve(
     settings: Settings, url: str, listener: socket.socket, workers: int, banner: str
 ) -> bool:
-    asyncio.run(
-        _check_dependencies(settings, url, recover=workers > 1 and settings.has_embedded_worker)
-    )
+    recover = workers > 1 and settings.has_embedded_worker
+    asyncio.run(_check_dependencies(settings, url, recover=recover))
     if workers > 1:
         _supervise(settings, url, listener, workers, banner)
         return True
-    api = create_served_app(settings, url, with_worker=settings.has_embedded_worker)
+    api = create_served_app(
+        settings, url, with_worker=settings.has_embedded_worker, checked_processes=1
+    )
     return run_server(api, listener, trusted_proxies=settings.trusted_proxies, banner=banner)
 
 
-async def _check_dependencies(settings: Settings, url: str, *, recover: bool) -> None:
+async def _check_dependencies(settings: Settings, url: str, *, recover: bool = False) -> None:
     """Open every dependency once before serving, to fail fast.
 
     So a misconfiguration is printed on the console instead of logged by each process.
     """
     async with open_resources(settings, url) as resources:
+        await require_database(resources)
         if recover:
             await recover_jobs(url, resources)
 
@@ -145,6 +157,8 @@ def _supervise(
     """Run several API processes on one socket and, unless it is external, the worker."""
     supervised = ["--supervisor", str(os.getpid())]
     serving = [["serve-process", str(listener.fileno()), *supervised]] * workers
+    # One checks for all, which share its control group, store and spool.
+    serving[0] = [*serving[0], "--checked", str(workers)]
     others = [["worker", *supervised]] if settings.has_embedded_worker else []
     environment = {
         "DOCVAULT_DATABASE_URL": url,

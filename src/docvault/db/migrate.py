@@ -61,12 +61,10 @@ def migrate_to(database_url: str, revision: str) -> None:
 
     Raises `UnknownRevision`.
     """
+    if not is_known(revision):
+        raise UnknownRevision
     config = _config()
     config.attributes["url"] = database_url
-    try:
-        ScriptDirectory.from_config(config).get_revision(revision)
-    except CommandError:
-        raise UnknownRevision from None
     command.upgrade(config, "head")
     command.downgrade(config, revision)
 
@@ -77,6 +75,15 @@ def head_revision() -> str:
     if head is None:
         raise RuntimeError("there are no migrations")
     return head
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this version has the revision; otherwise it is of a newer one."""
+    try:
+        ScriptDirectory.from_config(_config()).get_revision(revision)
+    except CommandError:
+        return False
+    return True
 
 
 async def current_revision(session: AsyncSession) -> str | None:

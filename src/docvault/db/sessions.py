@@ -14,6 +14,7 @@ from docvault.database_url import parse_database_url, split_options
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 LOCK_SECONDS = 5
+OLDEST_VERSION = 15
 # A pooler that shares sessions may give two connections different ones by chance.
 POOLER_ROUNDS = 5
 
@@ -84,12 +85,17 @@ def _set_all(settings: dict[str, str]) -> sql.Composed:
 
 
 def require_sessions(settings: SessionSettings) -> None:
-    """Raise `UnsuitableDatabase` if a pooler shares sessions between connections.
+    """Raise `UnsuitableDatabase` if the server is too old or a pooler shares sessions.
 
     Prepared statements, limits, locks of migrations and notifications of the job queue belong to
     a session: with shared ones they fail or mix, but only under load.
     """
     with _opened(settings) as one, _opened(settings) as other:
+        version = one.info.server_version // 10_000
+        if version < OLDEST_VERSION:
+            raise UnsuitableDatabase(
+                f"docvault needs PostgreSQL {OLDEST_VERSION} or newer, and this server is {version}"
+            )
         if _share_sessions(one, other):
             raise UnsuitableDatabase(
                 "the connection pooler of DOCVAULT_DATABASE_URL does not keep sessions; set its"

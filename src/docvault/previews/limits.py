@@ -18,6 +18,7 @@ _SMALL_SIDE = 800
 # WebP and 512 for HEIC with transparency. `images` refuses others that would not fit.
 _ADDRESS_SPACE = {"WEBP": 896, "HEIF": 640}
 _ADDRESS_SPACE_OTHERWISE = 512
+LARGEST_CHILD_BYTES = max(_ADDRESS_SPACE.values()) * 1024 * 1024
 
 
 def limit_resources(kind: str, side: int) -> None:

@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from ipaddress import ip_network
 from types import FrameType
 
@@ -19,6 +19,7 @@ from docvault.jobs.worker import worker_inside
 from docvault.observability.tracing import configure_tracing
 from docvault.server.heartbeat import send_heartbeats
 from docvault.server.http_protocol import BoundedProtocol
+from docvault.server.start_checks import surroundings_checked
 from docvault.server.startup import metrics_server, open_resources
 from docvault.server.supervisor import DRAIN_SECONDS
 from docvault.services.resources import Resources
@@ -31,11 +32,17 @@ IPV4 = 4
 
 
 def create_served_app(
-    settings: Settings, database_url: str, *, with_worker: bool, heartbeat: int | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    with_worker: bool,
+    heartbeat: int | None = None,
+    checked_processes: int | None = None,
 ) -> FastAPI:
     """Create the application, which opens and closes its resources itself.
 
-    `heartbeat` is the descriptor of the pipe to the supervisor.
+    `heartbeat` is the descriptor of the pipe to the supervisor. With `checked_processes` this
+    process checks the surroundings of that many once it serves.
     """
 
     @asynccontextmanager
@@ -43,7 +50,12 @@ def create_served_app(
         async with open_resources(settings, database_url) as resources, metrics_server(resources):
             # Fail at the start rather than at the first upload.
             await resources.inspectors.start()
-            async with keys_fetched(resources.tokens):
+            checks = (
+                surroundings_checked(resources, processes=checked_processes)
+                if checked_processes is not None
+                else nullcontext()
+            )
+            async with keys_fetched(resources.tokens), checks:
                 if not with_worker:
                     async with send_heartbeats(heartbeat):
                         yield resources
