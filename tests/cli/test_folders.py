@@ -1,5 +1,6 @@
 """Folders of the settings that cannot be written: one line, before anything starts."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,12 @@ def test_folder_that_is_not_needed_is_not_touched(tmp_path: Path) -> None:
     )
     require_folders(settings)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.req("B-209")
+def test_spool_on_another_file_system_than_file_store_is_refused(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as spool:
+        assert Path(spool).stat().st_dev != tmp_path.stat().st_dev
+        settings = Settings(data_dir=tmp_path / "data", spool_dir=Path(spool))
+        with pytest.raises(SettingsError, match="DOCVAULT_SPOOL_DIR must be on the file system"):
+            require_folders(settings)
