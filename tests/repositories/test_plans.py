@@ -1,5 +1,6 @@
 """Plans of the hot statements, on tables of the size of a large installation."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,10 +18,11 @@ from docvault.domain.document_lists import DocumentFilter
 from docvault.domain.document_status import Status
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.repositories.customer_pages import ListedCustomer
-from docvault.repositories.document_lists import page_statement
+from docvault.repositories.document_lists import page_parameters, page_statement
 
 CUSTOMERS, TYPES = 50_000, 1
 SOME_ID = UUID(int=1)
+FIRST_TYPE = UUID(hashlib.md5(b"type 1", usedforsecurity=False).hexdigest())
 # Tables with a row for each customer, document or request. Others stay small.
 GROWING = {
     *("customers", "documents", "document_versions", "document_files", "blobs", "previews"),
@@ -141,6 +143,29 @@ def test_no_list_of_documents_scans_a_growing_table(
 ) -> None:
     statement = page_statement(filter_, 26)
     assert scanned_tables(plan(connection, statement.sql)) & GROWING == set()
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        DocumentFilter(),
+        DocumentFilter(document_type_id=FIRST_TYPE),
+        DocumentFilter(document_type_id=FIRST_TYPE, status=Status.INCOMPLETE),
+        DocumentFilter(uploaded_by="integration"),
+    ],
+)
+def test_groups_of_documents_are_found_without_reading_all(
+    connection: psycopg.Connection[Any], filter_: DocumentFilter
+) -> None:
+    sql = page_statement(filter_, 26).sql
+    parameters = page_parameters(filter_, None, 26) | {"reachable_id": None}
+    row = connection.execute(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}".encode(), parameters
+    ).fetchone()
+    assert row is not None
+    whole = row[0][0]["Plan"]
+    # About two thousand for a page; a hundred thousand if every document is read.
+    assert whole["Shared Hit Blocks"] + whole["Shared Read Blocks"] < 5_000
 
 
 def test_deletion_of_a_version_finds_its_document(connection: psycopg.Connection[Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from docvault.db.prepared_statements import PreparedStatement
@@ -41,21 +41,9 @@ class DocumentListRepository(Repository):
         self, filter_: DocumentFilter, *, before: UUID | None, limit: int
     ) -> Sequence[ListedDocument]:
         """Return up to `limit` documents, at most 101, newest first."""
-        since = filter_.uploaded_since
-        rows = await self._rows(
-            page_statement(filter_, limit),
-            {
-                "document_type_id": filter_.document_type_id,
-                "is_incomplete": filter_.status is Status.INCOMPLETE,
-                "uploaded_by": filter_.uploaded_by,
-                "uploaded_since": since,
-                "first_id": _first_id(since),
-                "customer": filter_.customer,
-                "before": before or _LAST_ID,
-                "limit": limit,
-                "reachable_id": self._access.customer_id,
-            },
-        )
+        parameters = page_parameters(filter_, before, limit)
+        parameters["reachable_id"] = self._access.customer_id
+        rows = await self._rows(page_statement(filter_, limit), parameters)
         return [ListedDocument(row.external_id, to_document(row), row.version_id) for row in rows]
 
 
@@ -64,6 +52,20 @@ def page_statement(filter_: DocumentFilter, limit: int) -> PreparedStatement[_Li
     page_size = next(size for size in _PAGE_SIZES if limit <= size)
     has_start = filter_.uploaded_since is not None
     return _statement(_conditions(filter_), _plan(filter_), page_size, has_start)
+
+
+def page_parameters(filter_: DocumentFilter, before: UUID | None, limit: int) -> dict[str, Any]:
+    """Return the parameters of `page_statement`, except for the access."""
+    return {
+        "document_type_id": filter_.document_type_id,
+        "is_incomplete": filter_.status is Status.INCOMPLETE,
+        "uploaded_by": filter_.uploaded_by,
+        "uploaded_since": filter_.uploaded_since,
+        "first_id": _first_id(filter_.uploaded_since),
+        "customer": filter_.customer,
+        "before": before or _LAST_ID,
+        "limit": limit,
+    }
 
 
 def _plan(filter_: DocumentFilter) -> str:
@@ -95,6 +97,7 @@ def _statement(
     parts = {
         "conditions": " AND ".join(_CONDITIONS[name] for name in conditions) or "true",
         "of_type": _CONDITIONS["of_type"] if "of_type" in conditions else "true",
+        "is_next_group": _NEXT_OF_TYPE if "of_type" in conditions else _NEXT_GROUP,
         "is_since": _IS_SINCE if has_start else "true",
         "page_size": str(page_size),
         "max_groups": str(MAX_GROUPS),
@@ -109,6 +112,14 @@ def _statement(
     )
 
 
+# With a condition for the type beside it, the comparison of all three would not limit the scan of
+# the index: it would read all documents of the type.
+_NEXT_OF_TYPE = """documents.document_type_id = %(document_type_id)s::uuid
+    AND (uploaded_by_kind, filled_fields(field_values)) > (groups.uploaded_by_kind, groups.filled)
+"""
+_NEXT_GROUP = """(document_type_id, uploaded_by_kind, filled_fields(field_values))
+    > (groups.document_type_id, groups.uploaded_by_kind, groups.filled)
+"""
 # Sub-selects: a join could be planned to read whole tables.
 _IS_SINCE = """(
     SELECT uploaded_at >= %(uploaded_since)s::timestamptz FROM document_versions

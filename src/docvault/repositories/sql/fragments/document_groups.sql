@@ -10,9 +10,7 @@ groups AS (
     UNION ALL
     SELECT following.* FROM groups CROSS JOIN LATERAL (
         SELECT {group_columns} FROM documents
-        WHERE current_version_id IS NOT NULL AND {of_type}
-            AND (document_type_id, uploaded_by_kind, filled_fields(field_values))
-            > (groups.document_type_id, groups.uploaded_by_kind, groups.filled)
+        WHERE current_version_id IS NOT NULL AND {is_next_group}
         ORDER BY document_type_id, uploaded_by_kind, filled_fields(field_values)
         LIMIT 1
     ) AS following
