@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, select, update
 
-from docvault.db.prepared_statements import NoRow, json_rows, jsonb
+from docvault.db.prepared_statements import Lane, NoRow, json_rows, jsonb
 from docvault.db.tables import EventRow, WebhookDeliveryRow
 from docvault.domain.events import Event, EventType
 from docvault.domain.webhooks import (
@@ -62,7 +62,7 @@ class WaitingDeliveries:
 
 
 _CLAIM = load_statement("claim_deliveries", _Claimed)
-_COMPLETE = load_statement("complete_delivery", NoRow)
+_COMPLETE = load_statement("complete_delivery", NoRow).in_lane(Lane.WRITES)
 _FAIL = load_statement("fail_delivery", Failures)
 _DROP_EVENTS = load_statement("drop_events", NoRow)
 _DROP_DISABLED = load_statement("drop_disabled_deliveries", _Changed)
