@@ -173,7 +173,9 @@ def _page_statement(
     elif plan is SearchPlan.BY_SEARCH:
         parts["candidates"] = _read_for_each("by_search", shape.searched, parts)
     elif plan is SearchPlan.BY_TAG:
-        parts["candidates"] = read_sql("candidates/by_tag", **parts)
+        is_tag_alone = not shape.is_by_documents and not shape.searched
+        found_first = "" if is_tag_alone else "OFFSET 0"
+        parts["candidates"] = read_sql("candidates/by_tag", **parts, found_first=found_first)
     elif shape.has_tags:
         parts |= _set_and_tag_parts(parts)
     elif shape.searched:
