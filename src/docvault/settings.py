@@ -53,13 +53,7 @@ SECRET_CHARACTERS = 8
 PREFIX = "DOCVAULT_"
 # Read by docker-compose.yml itself; the shell that runs it may export them.
 _COMPOSE_ONLY = frozenset(
-    {
-        "DOCVAULT_BACKUP",
-        "DOCVAULT_DOMAIN",
-        "DOCVAULT_IMAGE",
-        "DOCVAULT_PUBLISH",
-        "DOCVAULT_SECRETS",
-    }
+    PREFIX + name for name in ("BACKUP", "DOMAIN", "IMAGE", "PUBLISH", "SECRETS", "VOLUMES")
 )
 
 # Where container engines mount secrets: a file docvault_secret_key is DOCVAULT_SECRET_KEY.
