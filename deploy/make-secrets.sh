@@ -52,15 +52,21 @@ credentials bucket "$bucket_secret_key" | keep bucket_credentials
 printf '{"identities": [%s, %s]}\n' \
     "$(identity docvault "$store_secret_key" '"Read", "Write", "List", "Tagging"')" \
     "$(identity bucket "$bucket_secret_key" '"Admin"')" | keep store_config
+certificate() { # NAME HOST: one that signs itself, for a host and for this machine
+    if [ -s "$folder/$1_key" ]; then
+        return
+    fi
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj "/CN=$2" \
+        -addext "subjectAltName=DNS:$2,DNS:localhost,IP:127.0.0.1" \
+        -keyout "$folder/.key" -out "$folder/.certificate" 2>/dev/null
+    keep "$1_certificate" <"$folder/.certificate"
+    keep "$1_key" <"$folder/.key"
+    rm "$folder/.certificate" "$folder/.key"
+}
+
 # The gRPC port of the store administers it. It takes only clients with this certificate, and the
 # store itself is the only one that has it.
-if ! [ -s "$folder/store_key" ]; then
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=store \
-        -keyout "$folder/.key" -out "$folder/.certificate" 2>/dev/null
-    keep store_certificate <"$folder/.certificate"
-    keep store_key <"$folder/.key"
-    rm "$folder/.certificate" "$folder/.key"
-fi
+certificate store store
 keep store_security <<'SECURITY'
 [grpc]
 ca = "/run/secrets/store_certificate"
@@ -68,8 +74,13 @@ ca = "/run/secrets/store_certificate"
 cert = "/run/secrets/store_certificate"
 key = "/run/secrets/store_key"
 SECURITY
+# Of docker-compose.monitoring.yml and docker-compose.idp.yml.
+random | keep grafana_password
+random | keep identity_password
+certificate identity keycloak
 # Containers read these files under accounts of their own, whatever the umask of the clone was.
-chmod a+r "$(dirname "$0")"/*.conf "$(dirname "$0")/Caddyfile"
+here=$(dirname "$0")
+chmod a+r "$here"/*.conf "$here/Caddyfile" "$here"/prometheus/* "$here"/grafana/* "$here"/keycloak/*
 # Where SELinux is on, they may read the secrets with this label only.
 if command -v selinuxenabled >/dev/null && selinuxenabled; then
     chcon -R -t container_file_t "$folder"
