@@ -7,6 +7,7 @@ PORT ?= 8000
 # Each process of a test run starts its own servers, so more than four bring no gain.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SHARE ?= 1
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # The tests that depend on the store or the database; pure rules and parsers are left out.
 BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
@@ -17,7 +18,7 @@ BACKENDS := tests/api tests/jobs tests/db tests/repositories tests/services \
 	openapi routing/test_authentication.py routing/test_guard.py routing/test_isolation.py \
 	routing/test_key_guessing.py)
 
-.PHONY: help engine install run demo test test-backends test-system test-torture torture coverage lint \
+.PHONY: help engine publish pin install run demo test test-backends test-system test-torture torture coverage lint \
 	format openapi reference requirements lock bench walk clients
 
 help:
@@ -39,6 +40,8 @@ help:
 	@echo "make bench         measure against the peers; writes docs/benchmarks.md (ONLY=p1,p4 for some)"
 	@echo "make clients       build the client packages for TypeScript and Python into dist/"
 	@echo "make walk          print the files that a request enters, for four requests"
+	@echo "make publish       build the image for two platforms and push it: IMAGE=registry/name"
+	@echo "make pin           pin the images of other projects by their digests"
 	@echo "make lock          pin the dependencies anew (needs uv)"
 
 install: $(VENV)/installed
@@ -74,9 +77,10 @@ test-backends: install
 test-system: install
 	$(BIN)/pytest -m "system and not torture"
 
-# The compose deployment on the engine of `docker`; writes docs/guarantees.md.
+# The compose deployment on the engine of `docker`; writes docs/guarantees.md. ONLY=memory,upgrade runs
+# these parts.
 engine: install
-	$(BIN)/python -m tests.system.engine
+	$(BIN)/python -m tests.system.engine $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python -m tests.torture.guarantees
 
 test-torture: install
@@ -122,6 +126,19 @@ lock:
 	$(LOCK) --extra embedded --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) --group clients/python/pyproject.toml:build clients/python/pyproject.toml \
 		-o clients/python/requirements-build.lock
+
+# The image for a registry: make publish IMAGE=registry.example.org/docvault. Needs a buildx builder for
+# both platforms, and a login. Equal commits make images with equal times.
+publish:
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build --push \
+		--platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
+		--label org.opencontainers.image.created=$$(git log -1 --format=%cI) \
+		--label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
+		--label org.opencontainers.image.source=$(SOURCE) \
+		--tag $(IMAGE):$(VERSION) .
+
+pin:
+	deploy/pin-images.sh
 
 # Needs npm, and Node.js 18 or later.
 clients: $(VENV)/runtime

@@ -63,3 +63,33 @@ def test_long_commit_subject_is_rejected(message: str, status: int, tmp_path: Pa
     path.write_text(f"{message}\n")
     done = subprocess.run([ROOT / ".ci" / "check-commit-subject", path], check=False)
     assert done.returncode == status
+
+
+class TestPublishing:
+    """The image of a release."""
+
+    PUBLISH = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())["jobs"]
+    ENGINE = yaml.safe_load((ROOT / ".github" / "workflows" / "engine.yml").read_text())["jobs"]
+    RECIPE = re.search(r"^publish:\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    def test_image_is_published_after_the_deployment_has_run(self) -> None:
+        assert self.PUBLISH["engine"] == {"uses": "./.github/workflows/engine.yml"}
+        assert self.PUBLISH["image"]["needs"] == "engine"
+        assert self.PUBLISH["image"]["permissions"] == {"contents": "read", "packages": "write"}
+        assert any(step.get("run") == "make engine" for step in self.ENGINE["engine"]["steps"])
+
+    @pytest.mark.req("B-266")
+    def test_image_has_labels_contents_and_two_platforms(self) -> None:
+        steps = [step.get("run", "") for step in self.PUBLISH["image"]["steps"]]
+        assert steps[-1].startswith("make publish IMAGE=")
+        assert self.RECIPE is not None
+        recipe = self.RECIPE[1]
+        for part in (
+            "--platform linux/amd64,linux/arm64",
+            "--sbom=true",
+            "--provenance=mode=max",
+            "org.opencontainers.image.revision=",
+            "org.opencontainers.image.source=",
+            "--tag $(IMAGE):$(VERSION)",
+        ):
+            assert part in recipe
