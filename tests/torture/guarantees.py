@@ -16,9 +16,9 @@ _HEAD = """\
 # Guarantees
 
 What docvault guarantees under failure, how each guarantee was tested, and the results. Written by
-`make torture` from the figures of its tests; CI runs the same tests at smaller sizes. A run without
-a failure does not prove their absence: after N attempts without one, the probability of a failure
-per attempt is below 3/N (at 95 % confidence).
+`make torture` from the figures of its tests, which CI runs at smaller sizes, and by `make engine`
+from runs of the compose deployment. A run without a failure does not prove their absence: after N
+attempts without one, the probability of a failure per attempt is below 3/N (at 95 % confidence).
 """
 
 
