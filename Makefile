@@ -124,7 +124,8 @@ lock:
 	$(LOCK) --extra embedded --extra tracing pyproject.toml -o requirements.lock
 	$(LOCK) --group build -o requirements-build.lock
 	$(LOCK) --extra embedded --group dev pyproject.toml -o requirements-dev.lock
-	$(LOCK) --group clients/python/pyproject.toml:build clients/python/pyproject.toml \
+	$(LOCK) --group clients/python/pyproject.toml:build --extra ed25519 \
+		clients/python/pyproject.toml \
 		-o clients/python/requirements-build.lock
 
 # The image for a registry: make publish IMAGE=registry.example.org/docvault. Needs a buildx builder for

@@ -9,6 +9,19 @@ export {
   type KeyOptions,
   type TokenOptions,
 } from "./clients.js";
+export {
+  EventsExpiredError,
+  followEvents,
+  type FeedQuery,
+  type FollowOptions,
+} from "./events.js";
+export { ProblemError, type Problem } from "./problems.js";
+export {
+  verifyWebhook,
+  WebhookVerificationError,
+  type WebhookHeaders,
+  type WebhookMessage,
+} from "./webhooks.js";
 export { fetchWithProgress, type Progress } from "./progress.js";
 export type * as admin from "./generated/admin.js";
 export type * as customer from "./generated/customer.js";

@@ -1,7 +1,7 @@
 // What the programs are given, and checks.
 declare const process: { env: Record<string, string | undefined> };
 
-function given(name: string): string {
+export function given(name: string): string {
   const value = process.env[name];
   check(value, `${name} is set`);
   return value;

@@ -13,6 +13,8 @@ for (const ref of process.argv.slice(2)) {
 }
 for (const { ruleId, location, message } of problems) {
   const place = location[0]?.pointer ?? "";
+  // Webhooks are named after types of events, which are no paths.
+  if (ruleId === "paths-kebab-case" && place.startsWith("#/webhooks/")) continue;
   const file = location[0]?.source.absoluteRef.split("/").at(-1);
   console.log(`${ruleId} ${file} ${place} ${message.replaceAll("\n", " ")}`);
 }

@@ -27,6 +27,8 @@ _GROUPS = (
     ("customer-batches", "Customers", ""),
     ("customers", "Customers", "The people and companies that documents are collected from."),
 )
+# The group of the messages, which have no path.
+_MESSAGES = "Webhook messages"
 
 
 def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
@@ -35,13 +37,20 @@ def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
         path: {method: {**operation, "tags": [_group(path)]} for method, operation in item.items()}
         for path, item in contract["paths"].items()
     }
-    names = sorted({operation["tags"][0] for item in paths.values() for operation in item.values()})
+    webhooks = {
+        name: {"post": {**item["post"], "tags": [_MESSAGES]}}
+        for name, item in contract.get("webhooks", {}).items()
+    }
+    operations = [one for item in (*paths.values(), *webhooks.values()) for one in item.values()]
+    names = sorted({operation["tags"][0] for operation in operations})
     introductions = {name: text for _, name, text in _GROUPS if text}
+    introductions[_MESSAGES] = "What webhooks receive, one message for each event."
     return {
         **contract,
         "info": {**contract["info"], "description": _GUIDES.read_text()},
         "tags": [{"name": name, "description": introductions.get(name, "")} for name in names],
         "paths": paths,
+        **({"webhooks": webhooks} if webhooks else {}),
     }
 
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from docvault.api.http.parameters import CustomerIdPath, DocumentTypeKey
 from docvault.api.http.problems import problem_examples
 from docvault.api.openapi.examples import add_examples
+from docvault.api.openapi.messages import message_schemas, message_webhooks
 from docvault.api.openapi.problem_schemas import add_item_problems, problem_schemas
 from docvault.schemas.document_batches import DocumentBatchResult, DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload, FileUpload
@@ -79,6 +80,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     schemas.update(_unrouted_schemas())
     schemas.update(problem_schemas())
+    schemas.update(message_schemas() | schemas)
     add_item_problems(schemas)
     components["examples"] = problem_examples()
     for name in ("HTTPValidationError", "ValidationError"):
@@ -94,15 +96,18 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
             if response["description"] == "Successful Response":
                 response["description"] = "Success."
     add_examples(document)
+    document["webhooks"] = message_webhooks()
     return _used_only(_sorted(document))
 
 
 def extract_api(full: dict[str, Any], api: str) -> dict[str, Any]:
     """Return the part of the full document that describes one API."""
     prefix = f"/v1/{api}/"
+    # Only staff manage webhooks.
+    kept = full if api == "admin" else {key: full[key] for key in full if key != "webhooks"}
     return _used_only(
         {
-            **full,
+            **kept,
             "info": {**full["info"], "title": f"docvault: {api}"},
             "tags": [tag for tag in full["tags"] if tag["name"] == api],
             "paths": {
@@ -162,7 +167,7 @@ def _used_only(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document without unused components."""
     components = document["components"]
     used: set[tuple[str, str]] = set(_security_schemes(document))
-    waiting = set(_references(document["paths"]))
+    waiting = set(_references([document["paths"], document.get("webhooks", {})]))
     while waiting:
         kind, name = waiting.pop()
         used.add((kind, name))
