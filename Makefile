@@ -105,7 +105,7 @@ openapi: install
 	$(BIN)/docvault openapi
 
 reference: install
-	@$(BIN)/python -m tests.docs.reference
+	@$(BIN)/python -m tools.reference.pages
 
 requirements: install
 	@$(BIN)/python tests/requirements.py

@@ -5,7 +5,7 @@ import re
 import tomllib
 
 import pytest
-from tests.docs.reference import FOLDER, PAGES, ROOT, error_classes, metric_rows
+from tools.reference.pages import FOLDER, PAGES, ROOT, error_classes, metric_rows
 
 from docvault.domain.media_type_names import REFUSED_NAMES
 from docvault.domain.media_types import KNOWN_MEDIA_TYPES

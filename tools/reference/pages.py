@@ -1,6 +1,6 @@
 """Writes docs/reference from the code: `make reference`. A test checks that it was run.
 
-Texts that are not in the code, such as the meaning of a setting, are in `reference_settings.py`.
+Texts that are not in the code, such as the meaning of a setting, are in `settings.py`.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ import typer
 import yaml
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
-from tests.docs.reference_kinds import RECOGNIZED, REFUSED
-from tests.docs.reference_settings import NOTES, SETTINGS
 
 from docvault import errors
 from docvault.cli.main import app
@@ -30,6 +28,8 @@ from docvault.observability.backlog import Backlog
 from docvault.observability.metrics import REGISTRY
 from docvault.schemas.problems import PROBLEM_MEMBERS
 from docvault.settings import Settings, variable_of
+from tools.reference.kinds import RECOGNIZED, REFUSED
+from tools.reference.settings import NOTES, SETTINGS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -89,7 +89,9 @@ def configuration() -> str:
     described = {field for topic in SETTINGS.values() for field in topic}
     difference = described ^ set(Settings.model_fields)
     if difference:
-        raise ValueError(f"reference_settings.py and settings.py differ: {sorted(difference)}")
+        raise ValueError(
+            f"tools/reference/settings.py and docvault/settings.py differ: {sorted(difference)}"
+        )
     sections = []
     for topic in SETTINGS:
         rows = table("variable", "default", "meaning", rows=list(settings_rows(topic)))
@@ -319,7 +321,7 @@ def kinds() -> str:
     grouped = [kind for group, _ in REFUSED.values() for kind in group]
     for described in (sorted(RECOGNIZED), sorted(grouped)):
         if described != sorted(KNOWN_MEDIA_TYPES):
-            raise ValueError("reference_kinds.py and domain/media_types.py differ")
+            raise ValueError("tools/reference/kinds.py and domain/media_types.py differ")
     columns = ("kind", "media type", "extensions", "inline", "preview", "recognized by")
     refused = [(name, reason) for name, (_, reason) in REFUSED.items()]
     named = sorted((name, f"`{kind}`") for kind, name in REFUSED_NAMES.items())
