@@ -107,9 +107,7 @@ async def _run_jobs(app: App, shutdown_seconds: float) -> None:
     The library's worker ends, with or without an exception, at the first statement that fails:
     it has to be restarted when the database was.
     """
-    task = asyncio.current_task()
-    # Not `except CancelledError`: a worker that stops without a database raises another error.
-    while task is not None and not task.cancelling():
+    while not _is_stopping():
         try:
             await app.run_worker_async(
                 concurrency=CONCURRENT_JOBS,
@@ -122,10 +120,19 @@ async def _run_jobs(app: App, shutdown_seconds: float) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
+def _is_stopping() -> bool:
+    """Return whether this task was cancelled.
+
+    Not `except CancelledError`: what is stopped without a database raises another error.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 async def _render_previews(resources: Resources) -> None:
     """Render due previews one after another until cancelled, so that no job waits for one."""
     has_more = False
-    while True:
+    while not _is_stopping():
         if not has_more:
             await asyncio.sleep(PREVIEWS_SECONDS)
         try:
@@ -138,7 +145,7 @@ async def _render_previews(resources: Resources) -> None:
 async def _publish_events(resources: Resources) -> None:
     """Publish events until cancelled, after a check whether the database was restored."""
     is_checked = False
-    while True:
+    while not _is_stopping():
         await asyncio.sleep(EVENTS_SECONDS)
         try:
             if not is_checked:
@@ -153,7 +160,7 @@ async def _send_webhooks(resources: Resources, shutdown_seconds: float) -> None:
     """Send due deliveries until cancelled, then wait for those in flight."""
     deliverer = Deliverer(resources)
     try:
-        while True:
+        while not _is_stopping():
             try:
                 await deliverer.start_due()
             except Exception:
