@@ -16,13 +16,13 @@ import httpcore
 import httpx
 
 from docvault.causes import list_causes
+from docvault.domain.webhooks import MAX_RETRY_AFTER
 from docvault.webhooks.destinations import Destination, DestinationRefused, Destinations
 
 TOTAL_SECONDS = 15
 # For each address of a host, so that one that does not answer leaves time for the next.
 CONNECT_SECONDS = 5
 MAX_RESPONSE_BYTES = 64 * 1024
-MAX_RETRY_AFTER = timedelta(hours=24)
 # Names that are resolved at the same time. A resolver can hold a thread longer than a delivery.
 RESOLVER_THREADS = 50
 
