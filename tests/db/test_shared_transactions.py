@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from docvault.db.engine import Database
-from docvault.db.prepared_statements import Lane, PreparedStatement
+from docvault.db.prepared_statements import Lane, NoRow, PreparedStatement
 from docvault.db.shared_transactions import PATIENCE_SECONDS
 from docvault.errors import DatabaseUnavailable
 
@@ -73,6 +73,17 @@ async def test_statements_that_wait_share_a_transaction(database: Database) -> N
     first, *others = [result.began for result in results if isinstance(result, Result)]
     assert set(others) == {others[0]}
     assert others[0] != first
+
+
+async def test_statement_without_rows_shares_too(database: Database) -> None:
+    sql = "UPDATE portal_settings SET gate_enabled = gate_enabled WHERE %(n)s > 0"
+    silent = PreparedStatement(sql, NoRow).in_lane(Lane.WRITES)
+
+    async def change(number: int) -> list[NoRow]:
+        async with database.autocommit() as connection:
+            return await connection.rows(silent, {"n": number})
+
+    assert await asyncio.gather(*map(change, range(4))) == [[]] * 4
 
 
 async def test_statement_outside_a_lane_is_alone(database: Database) -> None:

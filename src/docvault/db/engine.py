@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import psycopg
 import pydantic_core
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc
 from sqlalchemy.engine import AdaptedConnection, Connection
 from sqlalchemy.ext.asyncio import (
@@ -21,7 +21,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from docvault.db.failures import UNAVAILABLE, describe_failure
-from docvault.db.prepared_statements import Lane, PreparedStatement, Record
+from docvault.db.prepared_statements import Lane, PreparedStatement, Record, fetch_rows
 from docvault.db.sessions import Driver, SessionSettings, UnsuitableDatabase, require_sessions
 from docvault.db.shared_transactions import NoFreeConnection, SharedTransactions
 from docvault.errors import DatabaseUnavailable
@@ -146,9 +146,7 @@ async def _fetch(
 ) -> list[Record]:
     with metrics.STATEMENT_SECONDS.time():
         cursor = driver.cursor(row_factory=statement.row_factory)
-        await cursor.execute(statement.sql, parameters)
-        is_read = cursor.pgresult and cursor.pgresult.status == ExecStatus.TUPLES_OK
-        return await cursor.fetchall() if is_read else []
+        return await fetch_rows(await cursor.execute(statement.sql, parameters))
 
 
 class Database:

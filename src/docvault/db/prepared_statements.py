@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pydantic_core
 from psycopg import AsyncCursor
+from psycopg.pq import ExecStatus
 from psycopg.types.json import Json, Jsonb
 
 if TYPE_CHECKING:
@@ -74,3 +75,9 @@ class PreparedStatement(Generic[Record]):
         if columns != names:
             raise TypeError(f"{self._record.__name__} has {names}, the statement returns {columns}")
         self._is_checked = True
+
+
+async def fetch_rows(cursor: AsyncCursor[Record]) -> list[Record]:
+    """Return the rows of a statement that was executed; none if it has no result."""
+    is_read = cursor.pgresult and cursor.pgresult.status == ExecStatus.TUPLES_OK
+    return await cursor.fetchall() if is_read else []

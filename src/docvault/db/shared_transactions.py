@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from docvault.db.prepared_statements import PreparedStatement
+from docvault.db.prepared_statements import PreparedStatement, fetch_rows
 from docvault.db.sessions import Driver
 from docvault.observability import metrics
 
@@ -144,4 +144,4 @@ async def _transact(connection: Driver, batch: list[_Waiting]) -> list[Rows]:
         raise _RolledBack from error
     for _ in batch:
         metrics.STATEMENT_SECONDS.observe(time.perf_counter() - began)
-    return [await cursor.fetchall() for cursor in cursors]
+    return [await fetch_rows(cursor) for cursor in cursors]
