@@ -29,6 +29,10 @@ MEBIBYTE = 1024 * 1024
 
 
 S3_STORES = ["s3_store", "moto_store", "rclone_store"]
+STORES = ["filesystem", "memory", *S3_STORES]
+# rclone keeps no promise about concurrent changes: two writes of one key, or a write while the last
+# object beside it is deleted. docs/how-to/object-stores.md calls it unsuited for that reason.
+SAFE_STORES = [store for store in STORES if store != "rclone_store"]
 # What they do not do. The tests fail if one begins to do it.
 IGNORED_CONDITIONS = {
     "moto_store": ["checksums"],
@@ -36,7 +40,7 @@ IGNORED_CONDITIONS = {
 }
 
 
-@pytest.fixture(params=["filesystem", "memory", *S3_STORES])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     """An empty store of each backend."""
     if request.param == "filesystem":
@@ -108,11 +112,8 @@ class TestPut:
             await put(store, b"second", key)
         assert await content(store, key) == b"first"
 
-    async def test_one_concurrent_put_of_same_key_succeeds(
-        self, store: BlobStore, ignored: list[str]
-    ) -> None:
-        if "If-None-Match" in ignored:
-            pytest.skip("the last one wins")
+    @pytest.mark.parametrize("store", SAFE_STORES, indirect=True)
+    async def test_one_concurrent_put_of_same_key_succeeds(self, store: BlobStore) -> None:
         key, bodies = new_key(), [bytes([n]) * 1000 for n in range(8)]
         results = await asyncio.gather(
             *(put(store, body, key) for body in bodies), return_exceptions=True
@@ -212,11 +213,8 @@ class TestDelete:
         await asyncio.gather(*(store.delete(key) for key in keys * 3))
         assert [blob async for blob in store.list_blobs()] == []
 
-    async def test_put_during_deletion_of_last_blob_succeeds(
-        self, store: BlobStore, request: pytest.FixtureRequest
-    ) -> None:
-        if request.node.callspec.params["store"] == "rclone_store":
-            pytest.skip("rclone loses the new object (docs/how-to/object-stores.md)")
+    @pytest.mark.parametrize("store", SAFE_STORES, indirect=True)
+    async def test_put_during_deletion_of_last_blob_succeeds(self, store: BlobStore) -> None:
         customer = uuid4()
         for _ in range(30):
             old = await put(store, b"old", new_key(customer))
