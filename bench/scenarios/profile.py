@@ -33,7 +33,7 @@ NOTES = (
         "**P1.** An upload takes two statements: one authorises, counts and reserves, the other "
         "attaches the version with audit and event. Concurrent ones share transactions and their "
         "flushes (decision 66); between the two, the file and its directory are flushed. The file "
-        "is inspected in a child process, about a seventh of the CPU of the table. What is left is "
+        "is inspected in a child process, whose CPU time is part of the table. What is left is "
         "spread: receiving multipart, the guard, waking up threads and a child, two "
         "statements with sixty parameters. PocketBase is compiled and has its database in its own "
         "process; tus-server has no database: its whole upload takes less CPU time than docvault's "

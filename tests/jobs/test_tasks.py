@@ -22,12 +22,11 @@ from tests.fixtures.clamd import FakeClamd
 
 from docvault.embedded.postgres import EmbeddedPostgres
 from docvault.errors import StorageUnavailable
-from docvault.jobs import tasks
 from docvault.jobs.tasks import MAX_WAIT_SECONDS, RetryForever, queue_app, retry_stalled_jobs
 from docvault.jobs.worker import recover, worker_inside
 from docvault.observability.metrics import REGISTRY
 from docvault.repositories.jobs import JobName
-from docvault.services import scans
+from docvault.services import blobs, scans
 from docvault.services.blobs import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
@@ -265,12 +264,12 @@ class TestTasks:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        async def fail() -> None:
+        async def fail(_: Resources) -> None:
             raise StorageUnavailable(cause="S3 responded AccessDenied (403)")
 
         location = (await admin.delete("/v1/admin/customers/c-1")).headers["location"]
         await sql(resources, "DELETE FROM procrastinate_jobs")
-        monkeypatch.setattr(tasks, "reap_steps", lambda _: [fail])
+        monkeypatch.setattr(blobs, "delete_queued_blobs", fail)
         await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
         await run_due_jobs(queue)
         assert (await admin.get(location)).json()["state"] == "completed"

@@ -49,7 +49,7 @@ class SessionSettings:
     async def connect(self) -> Driver:
         """Open a connection for requests, in autocommit."""
         connection = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
-        # Of the CPU of a gate or a list of documents, the standard library's would be 6 %.
+        # Parsing with the standard library took 7 % of the CPU of a request for the gate.
         set_json_loads(pydantic_core.from_json, connection)
         try:
             await self.prepare(connection)

@@ -19,7 +19,7 @@ from docvault.observability import metrics
 Rows = list[Any]
 Parameters = Mapping[str, Any]
 
-# Others wait for the slowest: no statement of a request takes much longer.
+# How many statements share a transaction at most; each waits until all of them are committed.
 MOST_STATEMENTS = 16
 # How long the next statements wait for those before. A slow one delays others no longer.
 PATIENCE_SECONDS = 0.05

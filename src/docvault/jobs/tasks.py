@@ -17,14 +17,13 @@ from docvault.repositories.jobs import JobName
 from docvault.services.blobs import (
     abort_stale_uploads,
     delete_queued_blobs,
-    reap_steps,
+    reap,
 )
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.event_log import check_log
 from docvault.services.events import prune_events
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
-from docvault.services.steps import STEP_FAILED, attempt_all
 from docvault.services.webhook_deliveries import drop_deliveries, prune_deliveries
 from docvault.services.webhooks import seal_secrets
 
@@ -83,9 +82,9 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
     del timestamp
     resources = _resources(context)
     with metrics.observe_duration(metrics.JOB_SECONDS, JobName.REAP):
-        await attempt_all(
+        await reap(
+            resources,
             partial(retry_stalled_jobs, context.app, STALLED_SECONDS),
-            *reap_steps(resources),
             partial(finish_erasures, resources),
             partial(prune_events, resources),
             partial(drop_deliveries, resources),
@@ -93,7 +92,6 @@ async def reap_leftovers(context: JobContext, timestamp: int) -> None:
             partial(seal_secrets, resources),
             partial(check_log, resources),
             partial(abort_stale_uploads, resources),
-            failure=STEP_FAILED,
         )
     metrics.REAPER_SUCCEEDED.set_to_current_time()
 

@@ -20,7 +20,7 @@ from docvault.repositories.jobs import JobName
 from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services import quotas
 from docvault.services.resources import Resources
-from docvault.services.steps import STEP_FAILED, Step, attempt_all
+from docvault.services.steps import Step, attempt_all
 from docvault.storage.base import BlobExists, BlobMissing, BlobReader
 
 log = logging.getLogger(__name__)
@@ -134,19 +134,19 @@ async def _delete_bytes(
     return deleted, failure
 
 
-async def reap(resources: Resources) -> None:
-    """Delete expired reservations, sessions, keys and counters, and their blobs and spool files."""
-    await attempt_all(*reap_steps(resources), failure=STEP_FAILED)
+async def reap(resources: Resources, *others: Step) -> None:
+    """Delete expired reservations, sessions, keys and counters, and their blobs and spool files.
 
-
-def reap_steps(resources: Resources) -> list[Step]:
-    """Return the steps of `reap`, which do not depend on each other."""
-    return [
+    `others` are further steps of a clean-up. No step depends on another one.
+    """
+    await attempt_all(
         partial(_expire_blobs, resources),
         *(partial(_transact, resources, clean_up) for clean_up in _CLEAN_UPS),
         partial(delete_queued_blobs, resources),
         partial(_remove_leftovers, resources),
-    ]
+        *others,
+        failure="a step of the clean-up failed",
+    )
 
 
 _CLEAN_UPS: tuple[Callable[[UnitOfWork], Awaitable[object]], ...] = (

@@ -16,6 +16,7 @@ from docvault.db.health import (
 )
 from docvault.domain.findings import Finding, Severity, passed
 from docvault.errors import DocvaultError, ServiceUnavailable
+from docvault.scanning.clamd import Scanner
 from docvault.services.machine_checks import check_memory, check_spool, read_memory_limit
 from docvault.services.resources import Resources
 from docvault.services.store_checks import check_store
@@ -62,8 +63,8 @@ async def check_surroundings(
         yield finding
     for finding in await _attempt("spool", lambda: check_spool(resources)):
         yield finding
-    if resources.scanner is not None:
-        for finding in await _attempt("scanner", lambda: _check_scanner(resources)):
+    if (scanner := resources.scanner) is not None:
+        for finding in await _attempt("scanner", lambda: _check_scanner(scanner)):
             yield finding
     yield check_memory(
         processes,
@@ -151,9 +152,8 @@ def _judge_clock(now: datetime) -> Finding:
     return Finding("clock", problem, "synchronize both machines")
 
 
-async def _check_scanner(resources: Resources) -> list[Finding]:
-    if resources.scanner is not None:
-        await resources.scanner.version()
+async def _check_scanner(scanner: Scanner) -> list[Finding]:
+    await scanner.version()
     return [passed("scanner")]
 
 

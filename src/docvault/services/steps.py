@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
 
-STEP_FAILED = "a step of the clean-up failed"
-
 Step = Callable[[], Awaitable[object]]
 
 

@@ -47,10 +47,7 @@ async def count_deliveries(uow: UnitOfWork, wanted: DeliveryFilter) -> int:
 async def get_delivery(uow: UnitOfWork, webhook_id: UUID, delivery_id: UUID) -> Delivery:
     """Return a delivery; raises `NotFound`."""
     await get_webhook(uow, webhook_id)
-    delivery = await uow.webhook_deliveries.get(webhook_id, delivery_id)
-    if delivery is None:
-        raise NotFound
-    return delivery
+    return await _find(uow, webhook_id, delivery_id)
 
 
 async def retry_delivery(uow: UnitOfWork, webhook_id: UUID, delivery_id: UUID) -> Delivery:
@@ -59,11 +56,11 @@ async def retry_delivery(uow: UnitOfWork, webhook_id: UUID, delivery_id: UUID) -
     Raises `NotFound`, `WebhookDisabled` and `EventNotKept`.
     """
     webhook = await _get_enabled(uow, webhook_id)
-    delivery = await get_delivery(uow, webhook_id, delivery_id)
+    delivery = await _find(uow, webhook_id, delivery_id)
     if not await uow.webhook_deliveries.retry(delivery_id):
         raise EventNotKept
     await _audit(uow, webhook, {"delivery": str(delivery_id), "event": str(delivery.event_id)})
-    return await get_delivery(uow, webhook_id, delivery_id)
+    return await _find(uow, webhook_id, delivery_id)
 
 
 async def replay_events(uow: UnitOfWork, webhook_id: UUID, data: ReplayCreate) -> int:
@@ -102,6 +99,13 @@ async def prune_deliveries(resources: Resources) -> None:
         for _ in range(PRUNED_IN_RUN // PRUNED):
             if not await uow.webhook_deliveries.prune(DELIVERY_AGE, PRUNED):
                 return
+
+
+async def _find(uow: UnitOfWork, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+    delivery = await uow.webhook_deliveries.get(webhook_id, delivery_id)
+    if delivery is None:
+        raise NotFound
+    return delivery
 
 
 async def _get_enabled(uow: UnitOfWork, webhook_id: UUID) -> Webhook:
