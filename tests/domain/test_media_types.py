@@ -2,7 +2,7 @@ import pytest
 
 from docvault.domain.media_type_names import REFUSED_NAMES, describe_media_type
 from docvault.domain.media_types import DEFAULT_MEDIA_TYPES, KINDS, Inline, may_be_inline
-from docvault.inspection import containers, images, office, ole, signatures, text, xml
+from docvault.inspection import containers, images, office, ole, rejected_formats, text, xml
 
 
 @pytest.mark.req("B-085")
@@ -33,7 +33,7 @@ def test_only_kinds_that_browsers_show_may_be_inline() -> None:
     "media_type",
     sorted(
         {
-            *(media_type for _, _, media_type in signatures._SIGNATURES),
+            *(media_type for _, _, media_type in rejected_formats._SIGNATURES),
             *(media_type for _, media_type in text._SIGNATURES),
             *office._MAIN_PARTS.values(),
             *office._OTHER_ODF,

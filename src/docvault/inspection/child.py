@@ -1,6 +1,6 @@
 """The child process of `inspector`: inspects untrusted files, one after another.
 
-Its standard input is a socket to the server; `messages` defines the protocol. It is run by its
+Its standard input is a socket to the server; `protocol` defines what is sent. It is run by its
 path. It imports everything it will need, then limits itself, and only then reads the first byte of
 a file. It exits when the server closes the socket or is killed.
 """
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path.append(__file__.rsplit(os.sep, 3)[0])
 
 from docvault import inspection, sandbox
-from docvault.inspection.messages import (
+from docvault.inspection.protocol import (
     BLOCK_FOLLOWS,
     MAX_REQUEST_BYTES,
     READY,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from docvault.inspection.child import CPU_SECONDS, EXIT_OUT_OF_MEMORY
-from docvault.inspection.messages import (
+from docvault.inspection.protocol import (
     BLOCK_FOLLOWS,
     MAX_LINE_BYTES,
     NO_BLOCK,

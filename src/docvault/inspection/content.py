@@ -17,13 +17,13 @@ from docvault.inspection.ole import SIGNATURE as OLE_SIGNATURE
 from docvault.inspection.ole import inspect_ole
 from docvault.inspection.pdf import HEADER as PDF_HEADER
 from docvault.inspection.pdf import inspect_pdf
+from docvault.inspection.rejected_formats import detect_rejected_format
 from docvault.inspection.result import (
     Content,
     CorruptContent,
     ExtensionMismatch,
     read_at,
 )
-from docvault.inspection.signatures import detect_binary
 from docvault.inspection.text import inspect_text, is_rejected_type
 
 # A PDF's header may start after 1 KiB of something else.
@@ -81,6 +81,6 @@ def _inspect_signed(head: bytes, file: BinaryIO, size_bytes: int, extension: str
     if content := inspect_cms(head, extension):
         return content
     # Printing systems put commands before the header, web servers blank lines; readers skip both.
-    if PDF_HEADER in head and not detect_binary(head) and not is_rejected_type(head):
+    if PDF_HEADER in head and not detect_rejected_format(head) and not is_rejected_type(head):
         return inspect_pdf(file, size_bytes)
     return None

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from docvault.inspection.child_process import Child, InspectorLost, Source
-from docvault.inspection.messages import Outcome
+from docvault.inspection.protocol import Outcome
 from docvault.observability import metrics
 
 log = logging.getLogger(__name__)

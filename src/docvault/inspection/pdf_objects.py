@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from pikepdf import Dictionary, Object, PasswordError, Pdf, PikepdfError, Stream, settings
 
-from docvault.inspection.pdf_attachments import find_embedded_files, holds_only_xml
+from docvault.inspection.pdf_embedded_files import find_embedded_files, holds_only_xml
 from docvault.inspection.pdf_names import (
     BLANK,
     REGULAR,

@@ -10,7 +10,7 @@ from docvault.fair_lock import FairLock
 from docvault.inspection import child
 from docvault.inspection.child_process import InspectorLost, ReadBlock, Source
 from docvault.inspection.inspector import InspectionUnavailable, Inspector
-from docvault.inspection.messages import Failed, Request
+from docvault.inspection.protocol import Failed, Request
 from docvault.inspection.result import Content, CorruptContent, ExtensionMismatch, UnknownContent
 from docvault.observability import metrics
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from docvault.domain.media_types import EML, RTF, XML
+from docvault.inspection.rejected_formats import detect_rejected_format
 from docvault.inspection.result import Content, CorruptContent, UnknownContent, read_at, uninspected
-from docvault.inspection.signatures import detect_binary
 from docvault.inspection.xml import inspect_xml
 
 _CHUNK_BYTES = 256 * 1024
@@ -170,7 +170,9 @@ def _check_characters(head: bytes, text: _Text) -> None:
                 raise UnknownContent(None, "The text is not valid UTF-16.") from None
         kept = len(chunk.translate(None, _CONTROLS))
         if kept < len(chunk):
-            raise UnknownContent(detect_binary(head), _describe_control(chunk, len(chunk) - kept))
+            raise UnknownContent(
+                detect_rejected_format(head), _describe_control(chunk, len(chunk) - kept)
+            )
 
 
 def _describe_control(chunk: bytes, number: int) -> str | None:

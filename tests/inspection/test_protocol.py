@@ -2,8 +2,8 @@
 
 import pytest
 
-from docvault.inspection import images, office, signatures
-from docvault.inspection.messages import (
+from docvault.inspection import images, office, rejected_formats
+from docvault.inspection.protocol import (
     BlockWanted,
     Failed,
     ProtocolViolation,
@@ -16,7 +16,7 @@ from docvault.inspection.result import Content, CorruptContent, ExtensionMismatc
 
 REQUEST = Request(3, "a.pdf")
 REFUSED_TYPES = {
-    *(media_type for _, _, media_type in signatures._SIGNATURES),
+    *(media_type for _, _, media_type in rejected_formats._SIGNATURES),
     *office._MAIN_PARTS.values(),
     *office._OTHER_ODF,
     *images._OTHER_BRANDS.values(),

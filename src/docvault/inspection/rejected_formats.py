@@ -39,7 +39,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def detect_binary(head: bytes) -> str | None:
+def detect_rejected_format(head: bytes) -> str | None:
     """Return the media type of a rejected format by the first 264 bytes, or None."""
     for offset, signature, media_type in _SIGNATURES:
         if head.startswith(signature, offset):
