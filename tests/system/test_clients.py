@@ -23,7 +23,7 @@ from tests.factories import files
 from tests.fixtures.server import DOCVAULT, RunningServer, running_server
 from tests.fixtures.workshop import AUDIENCES, OPENAPI, ROOT, Workshop, run
 
-from docvault.api.openapi.message_examples import example_of_message
+from docvault.api.openapi.webhook_message_examples import example_of_message
 from docvault.domain.events import EventType
 from docvault.webhooks.signatures import new_ed25519_key, new_hmac_secret, public_key_of, sign
 

@@ -12,9 +12,9 @@ from pydantic.json_schema import models_json_schema
 
 from docvault.api.http.parameters import CustomerIdPath, DocumentTypeKey
 from docvault.api.http.problems import problem_examples
-from docvault.api.openapi.examples import add_examples
-from docvault.api.openapi.messages import message_schemas, message_webhooks
+from docvault.api.openapi.example_builder import add_examples
 from docvault.api.openapi.problem_schemas import add_item_problems, problem_schemas
+from docvault.api.openapi.webhook_messages import message_schemas, message_webhooks
 from docvault.schemas.document_batches import DocumentBatchResult, DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload, FileUpload
 

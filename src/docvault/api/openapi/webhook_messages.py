@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from docvault.api.openapi.message_examples import MEANINGS, example_of_message
+from docvault.api.openapi.webhook_message_examples import MEANINGS, example_of_message
 from docvault.domain.events import EventType
 from docvault.presenters.webhooks import TEST_TYPE
 from docvault.schemas.events import EVENT_DATA, EventCustomer

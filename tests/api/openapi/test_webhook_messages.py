@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from docvault.api.app import create_app
-from docvault.api.openapi.message_examples import example_of_message
 from docvault.api.openapi.spec import API_NAMES, build_openapi, extract_api
+from docvault.api.openapi.webhook_message_examples import example_of_message
 from docvault.domain.events import EventType
 from docvault.presenters.webhooks import TEST_TYPE
 from docvault.schemas.events import EVENT_DATA
