@@ -13,7 +13,7 @@ from tests.factories.setups import make_customer, make_type, upload_of
 from tests.factories.stored import flipped, overwrite, stored_bytes
 from tests.fixtures.database import EMPTY, FIRST_ROWS, Tables
 
-from docvault.db.table_copies import DatabaseInUse, check_is_unused, import_tables
+from docvault.db.backups import DatabaseInUse, check_is_unused, import_tables
 from docvault.server.startup import open_resources
 from docvault.services.backups import (
     BackupError,

@@ -8,13 +8,13 @@ from pathlib import Path
 from docvault.auth.keyring import secret_key, secrets_dir
 from docvault.cli.failures import CommandFailed
 from docvault.cli.resources import check_database
-from docvault.db.migrate import UnknownRevision, migrate, migrate_to
-from docvault.db.table_copies import (
+from docvault.db.backups import (
     DatabaseInUse,
     ReferencedBlob,
     check_is_unused,
     import_tables,
 )
+from docvault.db.migrate import UnknownRevision, migrate, migrate_to
 from docvault.embedded.deployment import connect_or_start_database
 from docvault.observability.logs import configure_logging
 from docvault.server.startup import open_resources

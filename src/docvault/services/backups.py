@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from docvault.db.table_copies import DatabaseCopy, ReferencedBlob, damaged_tables, export_tables
+from docvault.db.backups import DatabaseCopy, ReferencedBlob, damaged_tables, export_tables
 from docvault.services.erasures import reapply_erasures
 from docvault.services.event_log import begin_log
 from docvault.services.resources import Resources
