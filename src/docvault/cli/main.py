@@ -226,7 +226,7 @@ def openapi(
     directory: Annotated[Path, typer.Option(help="The folder of the files.")] = Path("openapi"),
 ) -> None:
     """Write the OpenAPI documents, or check that they are current."""
-    from docvault.cli.admin import write_openapi_documents
+    from docvault.cli.openapi import write_openapi_documents
 
     write_openapi_documents(directory, check=check)
 
