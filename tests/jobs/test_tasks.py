@@ -26,8 +26,8 @@ from docvault.jobs.tasks import MAX_WAIT_SECONDS, RetryForever, queue_app, retry
 from docvault.jobs.worker import recover, worker_inside
 from docvault.observability.metrics import REGISTRY
 from docvault.repositories.jobs import JobName
-from docvault.services import blobs, scans
-from docvault.services.blobs import reap
+from docvault.services import reaper, scans
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
@@ -269,7 +269,7 @@ class TestTasks:
 
         location = (await admin.delete("/v1/admin/customers/c-1")).headers["location"]
         await sql(resources, "DELETE FROM procrastinate_jobs")
-        monkeypatch.setattr(blobs, "delete_queued_blobs", fail)
+        monkeypatch.setattr(reaper, "delete_queued_blobs", fail)
         await queue.configure_task(JobName.REAP).defer_async(timestamp=0)
         await run_due_jobs(queue)
         assert (await admin.get(location)).json()["state"] == "completed"

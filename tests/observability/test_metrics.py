@@ -34,9 +34,9 @@ from docvault.observability import metrics
 from docvault.observability.metrics import REGISTRY, metric_names
 from docvault.server.startup import metrics_server
 from docvault.services.backlog import read_backlog
-from docvault.services.blobs import reap
 from docvault.services.events import publish_events
 from docvault.services.previews import render_next_due
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobMissing, BlobStore
 from docvault.storage.filesystem import FilesystemBlobStore

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories.setups import make_customer, make_type, patch_portal, upload_of
 
 from docvault.repositories import fact_sets as fact_sets_module
-from docvault.services.blobs import reap
 from docvault.services.erasures import finish_erasures
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 
 CUSTOMERS = "/v1/admin/customers"

@@ -26,8 +26,8 @@ from docvault.errors import ScannerUnavailable, StorageUnavailable
 from docvault.observability import metrics
 from docvault.scanning import clamd as client
 from docvault.services import scans as module
-from docvault.services.blobs import reap
 from docvault.services.previews import render_version
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
 from docvault.settings import Settings

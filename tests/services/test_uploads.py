@@ -18,7 +18,7 @@ from tests.fixtures.callers import CustomerClients
 
 from docvault.db.engine import Database
 from docvault.errors import DatabaseUnavailable, StorageUnavailable
-from docvault.services.blobs import reap
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.storage.base import BlobStore
 

@@ -22,8 +22,8 @@ from tests.torture.model import (
     stored,
 )
 
-from docvault.services.blobs import reap
 from docvault.services.erasures import finish_erasures
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 

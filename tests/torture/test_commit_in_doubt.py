@@ -28,7 +28,7 @@ from tests.torture.model import (
 
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.server.startup import open_resources
-from docvault.services.blobs import reap
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 

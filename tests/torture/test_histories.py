@@ -31,8 +31,8 @@ from tests.torture.inside import LocalService, acknowledge, put, text, unlimited
 from tests.torture.model import Content, DocumentModel, check_audit, check_store
 
 from docvault.errors import StorageUnavailable
-from docvault.services.blobs import reap
 from docvault.services.erasures import finish_erasures
+from docvault.services.reaper import reap
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 

@@ -17,7 +17,8 @@ from tests.torture.inside import LocalService, acknowledge, put, text, unlimited
 from tests.torture.load import register_customer
 from tests.torture.model import DocumentModel
 
-from docvault.services.blobs import delete_queued_blobs, reap
+from docvault.services.blobs import delete_queued_blobs
+from docvault.services.reaper import reap
 from docvault.settings import Settings
 from docvault.storage.base import BlobStore
 

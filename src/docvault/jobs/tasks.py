@@ -14,14 +14,11 @@ from docvault.db.engine import POOL_WAIT_SECONDS
 from docvault.db.sessions import SessionSettings
 from docvault.observability import metrics
 from docvault.repositories.jobs import JobName
-from docvault.services.blobs import (
-    abort_stale_uploads,
-    delete_queued_blobs,
-    reap,
-)
+from docvault.services.blobs import delete_queued_blobs
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.event_log import check_log
 from docvault.services.events import prune_events
+from docvault.services.reaper import abort_stale_uploads, reap
 from docvault.services.resources import Resources
 from docvault.services.scans import rescan
 from docvault.services.webhook_deliveries import drop_deliveries, prune_deliveries

@@ -1,11 +1,9 @@
 """Blobs: bytes in the store, and the rows that account for them."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -17,17 +15,13 @@ from docvault.errors import DatabaseUnavailable, FileNotFound, StorageUnavailabl
 from docvault.observability import metrics
 from docvault.repositories.blobs import BlobKind, BlobReservation, blob_key, new_blob_name
 from docvault.repositories.jobs import JobName
-from docvault.repositories.unit_of_work import UnitOfWork
 from docvault.services import quotas
 from docvault.services.resources import Resources
-from docvault.services.steps import Step, attempt_all
 from docvault.storage.base import BlobExists, BlobMissing, BlobReader
 
 log = logging.getLogger(__name__)
 
 DELETE_BATCH = 100
-# Longer than any write to the store takes.
-STALE_UPLOAD = timedelta(hours=24)
 
 BlobProblem = Literal["blob missing", "blob is corrupt", "blob has the wrong size"]
 
@@ -132,54 +126,6 @@ async def _delete_bytes(
         else:
             deleted.add(blob_id)
     return deleted, failure
-
-
-async def reap(resources: Resources, *others: Step) -> None:
-    """Delete expired reservations, sessions, keys and counters, and their blobs and spool files.
-
-    `others` are further steps of a clean-up. No step depends on another one.
-    """
-    await attempt_all(
-        partial(_expire_blobs, resources),
-        *(partial(_transact, resources, clean_up) for clean_up in _CLEAN_UPS),
-        partial(delete_queued_blobs, resources),
-        partial(_remove_leftovers, resources),
-        *others,
-        failure="a step of the clean-up failed",
-    )
-
-
-_CLEAN_UPS: tuple[Callable[[UnitOfWork], Awaitable[object]], ...] = (
-    lambda uow: uow.idempotency_keys.delete_expired(),
-    lambda uow: uow.upload_sessions.delete_old(),
-    lambda uow: uow.rate_limits.delete_over(),
-    lambda uow: uow.fact_sets.delete_unused(),
-    lambda uow: uow.audit_events.delete_late_details(),
-)
-
-
-async def _expire_blobs(resources: Resources) -> None:
-    async with resources.transaction(resources.system_context()) as uow:
-        if not resources.store.supports_presigned_urls:
-            await uow.blobs.expire_abandoned_sooner()
-        expired = await uow.blobs.queue_expired()
-    metrics.REAPED.labels("blobs").inc(expired)
-
-
-async def _transact(
-    resources: Resources, statements: Callable[[UnitOfWork], Awaitable[object]]
-) -> None:
-    async with resources.transaction(resources.system_context()) as uow:
-        await statements(uow)
-
-
-async def _remove_leftovers(resources: Resources) -> None:
-    resources.spool.remove_leftovers()
-
-
-async def abort_stale_uploads(resources: Resources) -> None:
-    """Abort uploads into the store that a crash interrupted."""
-    await resources.store.abort_stale_uploads(STALE_UPLOAD)
 
 
 def owner_of(key: str) -> UUID | None:

@@ -17,9 +17,10 @@ from tests.factories.setups import make_customer, make_type, upload_of
 from tests.fixtures.callers import CustomerClients
 
 from docvault.previews.renderer import RenderedPreview
-from docvault.services.blobs import abandon_blobs, reap
+from docvault.services.blobs import abandon_blobs
 from docvault.services.erasures import finish_erasure, finish_erasures
 from docvault.services.previews import render_version
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 from docvault.storage.base import BlobReader

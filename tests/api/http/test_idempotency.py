@@ -21,8 +21,8 @@ from tests.factories.setups import make_customer, make_type, patch_portal, patch
 from tests.fixtures.callers import CustomerClients, with_headers
 
 from docvault.auth.local_tokens import LocalIssuer
-from docvault.services.blobs import reap
 from docvault.services.erasures import finish_erasures
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 
 CARD = "/v1/admin/customers/c-1/documents/identity-card"

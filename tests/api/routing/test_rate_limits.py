@@ -31,7 +31,7 @@ from docvault.domain.scopes import Scope
 from docvault.observability.metrics import REGISTRY
 from docvault.server.serve import Server, bind, make_uvicorn_config
 from docvault.server.startup import open_resources
-from docvault.services.blobs import reap
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 

@@ -21,8 +21,9 @@ from tests.fixtures.storage import use_s3
 
 from docvault.domain.rate_limits import Limit
 from docvault.domain.scopes import Scope
-from docvault.services.blobs import delete_queued_blobs, reap
+from docvault.services.blobs import delete_queued_blobs
 from docvault.services.erasures import finish_erasures
+from docvault.services.reaper import reap
 from docvault.services.resources import Resources
 from docvault.settings import Settings
 
