@@ -1,5 +1,6 @@
--- A page of the candidates that a search plan finds. `is_last` says that no customers follow; the
--- left join returns it even if no candidate matches, with null columns.
+-- The frame of a page: customer_pages.py fills in the candidates, which a plan of `candidates`
+-- finds, and the conditions; see `fragments/matches_documents.sql`. `is_last` says that no customers
+-- follow; the left join returns it even if no candidate matches, with null columns.
 WITH {before_candidates} candidates AS MATERIALIZED ({candidates}),
 page AS (
     SELECT sort_value, external_id FROM candidates

@@ -1,4 +1,5 @@
--- A page of documents with a file, newest first, with the ids of their customers.
+-- A page of documents with a file, newest first, with the ids of their customers. document_lists.py
+-- fills in the candidates, which a plan of `candidates` finds, and the conditions.
 WITH RECURSIVE {before_candidates} candidates AS MATERIALIZED ({candidates}),
 page AS MATERIALIZED (
     SELECT id FROM candidates ORDER BY current_version_id DESC LIMIT %(limit)s::integer
