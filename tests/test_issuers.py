@@ -95,7 +95,7 @@ class TestParseIssuers:
     @pytest.mark.parametrize("member", ["name", "issuer"])
     def test_two_of_the_same_are_refused(self, member: str) -> None:
         other = {"name": "b", "issuer": "https://b.example"} | {member: issuer()[member]}
-        assert f"{member}: {issuer()[member]} is there twice" in refusal(issuer(), issuer(**other))
+        assert f"{member}: {issuer()[member]} appears twice" in refusal(issuer(), issuer(**other))
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", "[", "7", "[1]", "[" * 100_000])
     def test_text_that_is_no_list_of_issuers_is_refused(self, text: str) -> None:

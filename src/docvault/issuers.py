@@ -1,4 +1,4 @@
-"""Trusted issuers of tokens: their keys, what their tokens look like, and whom they may bring.
+"""Trusted issuers of tokens: their keys, what their tokens look like, and who their callers are.
 
 `DOCVAULT_ISSUERS` is a list of these; the `DOCVAULT_JWT_*` settings describe one.
 """
@@ -75,15 +75,15 @@ class _Part(BaseModel):
 
 
 class AccessTokenClaim(_Part):
-    """What says that a token is an access token, for issuers whose tokens have no telling `typ`."""
+    """The claim that marks access tokens, for issuers whose tokens have no distinctive `typ`."""
 
     claim: ClaimPath
-    # Without values the claim only has to be there.
+    # Without values the claim only has to be present.
     values: Texts | None = None
 
 
 class StaffRule(_Part):
-    """Who of an issuer's callers is staff, and in which role."""
+    """Which of an issuer's callers are staff, and in which role."""
 
     claim: Annotated[Paths, BeforeValidator(_to_tuple)]
     admin: Texts | None = None
@@ -98,7 +98,7 @@ class StaffRule(_Part):
 
 
 class CustomerRule(_Part):
-    """Who of an issuer's callers is a customer; everybody, without `claim`."""
+    """Which of an issuer's callers are customers; all of them, without `claim`."""
 
     id: ClaimPath = "sub"
     claim: Annotated[Paths, BeforeValidator(_to_tuple)] | None = None
@@ -155,7 +155,7 @@ class Issuer(_Part):
         if self.staff is None and self.customers is None:
             raise ValueError("needs staff, customers or both")
         if self.staff is not None and self.customers is not None and self.customers.claim is None:
-            raise ValueError("customers needs claim and values where staff comes by it too")
+            raise ValueError("customers needs claim and values if the issuer also has staff")
         if not self.types and self.access_token_claim is None:
             raise ValueError("needs access_token_claim where types is empty")
         return self
@@ -174,7 +174,7 @@ def check_issuer(value: str) -> str:
 
 
 def check_jwks_url(value: str) -> str:
-    """Require HTTPS, or anybody on the network path could replace the keys (D11)."""
+    """Require HTTPS, or anyone on the network path could replace the keys (D11)."""
     try:
         url = urlsplit(value)
         # Reading the port checks it.
@@ -222,7 +222,7 @@ def parse_issuers(text: str) -> tuple[Issuer, ...]:
 def _require_distinct(member: str, values: Sequence[str]) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(f"{member}: {value} is there twice")
+            raise ValueError(f"{member}: {value} appears twice")
 
 
 def _describe(found: Sequence[object], error: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ async def send_upload(request: Request, token: UploadToken) -> Response:
     check_parameters(request, {})
     session = await expected_bytes(resources, token)
     too_large = FileTooLarge(
-        "The file is larger than its session says.", members={"limit_bytes": session.size_bytes}
+        "The file is larger than declared.", members={"limit_bytes": session.size_bytes}
     )
     _check_content_length(content_length(request), session.size_bytes, too_large)
     if session.created_by_kind == CustomerActor.kind:

@@ -157,7 +157,7 @@ class QuotaExceeded(Conflict):
 class WebhookLimit(Conflict):
     """Webhook limit
 
-    There are as many webhooks as allowed. Delete one first.
+    The limit on the number of webhooks is reached. Delete one first.
     """
 
     code = "webhook-limit"
@@ -194,7 +194,7 @@ class UploadExpired(DocvaultError):
 class EventsExpired(DocvaultError):
     """Events expired
 
-    Events after this cursor were deleted, or it is of another log. Read everything again.
+    Events after this cursor were deleted, or it belongs to another log. Read everything again.
     """
 
     status = 410

@@ -61,7 +61,7 @@ class FileRead(StoredOutputModel):
         bool,
         Field(
             description="Whether the file can run or fetch something (scripts, macros, remote "
-            "templates, embedded programs), or cannot be looked into; such a file is never sent "
+            "templates, embedded programs), or cannot be inspected; such a file is never sent "
             "inline."
         ),
     ]
@@ -69,14 +69,14 @@ class FileRead(StoredOutputModel):
         bool | None,
         Field(
             description="Whether other files are embedded, such as the XML of an electronic "
-            "invoice. Null: not known, because the file cannot be looked into, or was stored by a "
+            "invoice. Null: unknown, because the file cannot be inspected, or was stored by a "
             "version that did not look."
         ),
     ] = None
     needs_password: Annotated[
         bool | None,
         Field(
-            description="Whether the file cannot be read without a password. Null: not known, "
+            description="Whether the file cannot be read without a password. Null: unknown, "
             "because the file was stored by a version that did not look."
         ),
     ] = None

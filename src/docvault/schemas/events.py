@@ -150,7 +150,7 @@ class EventRead(OutputModel):
 
     position: Annotated[
         int,
-        Field(description="The position in the log, from 1 without holes.", examples=[18231]),
+        Field(description="The position in the log, from 1 without gaps.", examples=[18231]),
     ]
     id: Annotated[
         UUID, Field(description="For events with an `actor`, also the id of the audit event.")
@@ -159,7 +159,7 @@ class EventRead(OutputModel):
     at: Annotated[
         UtcTime,
         Field(
-            description="The time of the change; it can be earlier than that of the event before."
+            description="The time of the change; it can be earlier than that of the previous event."
         ),
     ]
     customer: EventCustomer | None

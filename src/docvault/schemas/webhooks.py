@@ -143,7 +143,9 @@ class WebhookSecret(OutputModel):
     """The new secret of a webhook, which is shown only once."""
 
     secret: Secret
-    previous_until: Annotated[UtcTime, Field(description="Until then the secret before signs too.")]
+    previous_until: Annotated[
+        UtcTime, Field(description="How long the previous secret also signs.")
+    ]
 
 
 class WebhookPage(Page[WebhookRead]):
@@ -151,7 +153,7 @@ class WebhookPage(Page[WebhookRead]):
 
 
 class WebhookTest(OutputModel):
-    """What came of a test message."""
+    """The outcome of a test message."""
 
     delivered: Annotated[bool, Field(description="Whether the status was 2xx.", examples=[True])]
     status: Annotated[
@@ -170,7 +172,8 @@ class ReplayCreate(InputModel):
         Cursor, Field(description="A `next_after` of the event feed; the events after it are sent.")
     ]
     until: Annotated[
-        Cursor | None, Field(description="The cursor of the last event to send; else the latest.")
+        Cursor | None,
+        Field(description="The cursor of the last event; by default the latest."),
     ] = None
     only_failed: Annotated[
         StrictBool, Field(description="Whether to leave out the events that were delivered.")
@@ -204,15 +207,15 @@ class DeliveryAttempt(OutputModel):
     status: Annotated[
         int | None, Field(description="Null if there was no response.", examples=[503])
     ]
-    error: Annotated[str | None, Field(description="Why there was none.", examples=[None])]
+    error: Annotated[str | None, Field(description="Why there was no response.", examples=[None])]
     duration_ms: Annotated[int, Field(examples=[38])]
 
 
 class DeliveryDetailRead(DeliveryRead):
-    """A delivery with its last attempts, thirty at most, oldest first."""
+    """A delivery with at most its last thirty attempts, oldest first."""
 
     attempts: list[DeliveryAttempt]
 
 
 class DeliveryPage(Page[DeliveryRead]):
-    """A page of deliveries, that of the latest event first."""
+    """A page of deliveries, newest event first."""

@@ -21,7 +21,7 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 async def check_spool(resources: Resources) -> list[Finding]:
-    """Write a file, and look at the room; raises `StorageUnavailable`."""
+    """Write a file, and check the free space; raises `StorageUnavailable`."""
     spooled = resources.spool.create()
     try:
         await spooled.write(b"docvault")
@@ -34,7 +34,7 @@ async def check_spool(resources: Resources) -> list[Finding]:
     free = shutil.disk_usage(folder).free
     if free < needed:
         problem = f"only {free // MEBIBYTE} of {needed // MEBIBYTE} MiB are free"
-        advice = "free some, or choose another folder (DOCVAULT_SPOOL_DIR)"
+        advice = "free some space, or choose another folder (DOCVAULT_SPOOL_DIR)"
         findings.append(Finding("spool", problem, advice))
     if is_in_memory(folder):
         problem = "it is in memory, and counts towards the limit of this process"

@@ -58,7 +58,7 @@ async def _read(resources: Resources, key: str) -> None:
     finally:
         await reader.close()
     if body != _BODY:
-        raise StorageUnavailable(cause="they have other bytes than were written")
+        raise StorageUnavailable(cause="they differ from what was written")
 
 
 async def _list(resources: Resources, key: str) -> None:

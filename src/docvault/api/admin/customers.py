@@ -164,7 +164,7 @@ async def admin_update_customer(request: CustomerRequest, data: CustomerUpdate) 
 )
 @operation(NoBody(AuditAction.CUSTOMER_ERASE, conditions=("If-Match",), errors=(CustomerNotFound,)))
 async def admin_delete_customer(request: ApiRequest, customer_id: CustomerIdPath) -> Response:
-    """Start to erase all data of a customer; idempotent while the erasure runs."""
+    """Start erasing all data of a customer; idempotent while the erasure runs."""
     return await delete_customer(request, customer_id, "/v1/admin/erasures")
 
 

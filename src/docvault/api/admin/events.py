@@ -46,7 +46,7 @@ async def admin_list_events(
 ) -> Response:
     """List the changes, oldest first.
 
-    Every change has one event, in one order without holes. To start, read with `after=latest`, list
+    Every change has one event, in one order without gaps. To start, read with `after=latest`, list
     the customers, and then follow from `next_after`.
     """
     return await event_page(request, EventQuery(after, types, customer, limit), wait)

@@ -60,7 +60,7 @@ UntilQuery = Annotated[
 async def admin_replay_events(
     request: ApiRequest, webhook_id: WebhookId, data: ReplayCreate
 ) -> Response:
-    """Send a part of the event log to a webhook, 100,000 events at most.
+    """Send a part of the event log to a webhook, at most 100,000 events.
 
     Events that it was never sent, because it was disabled or did not exist, are included.
     """
@@ -86,7 +86,7 @@ async def admin_list_deliveries(
     cursor: CursorQuery = None,
     include_total: IncludeTotalQuery = False,
 ) -> Response:
-    """List the deliveries of the last 30 days, that of the latest event first."""
+    """List the deliveries of the last 30 days, newest event first."""
     wanted = DeliveryFilter(webhook_id, state, since, until)
     cursors = Cursors.of(request, request.context.keyring)
     before = None if cursor is None else cursors.decode(cursor)[0]
@@ -131,7 +131,7 @@ async def admin_read_delivery(
 async def admin_retry_delivery(
     request: ApiRequest, webhook_id: WebhookId, delivery_id: DeliveryId
 ) -> Response:
-    """Send a delivery now, whatever its state; ten attempts follow, as for a new one."""
+    """Send a delivery now, whatever its state, with ten attempts as for a new one."""
     request.fingerprint = fingerprint_of()
     replay = request.claim.replay(request.fingerprint) if request.claim else None
     if replay is not None:

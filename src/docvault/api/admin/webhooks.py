@@ -77,7 +77,7 @@ async def admin_list_webhooks(
     )
 )
 async def admin_create_webhook(request: ApiRequest, data: WebhookCreate) -> Response:
-    """Create a webhook, which gets the events from now on.
+    """Create a webhook, which receives the events from now on.
 
     Only this response contains what the receiver needs to verify signatures.
     """
@@ -92,7 +92,7 @@ async def admin_create_webhook(request: ApiRequest, data: WebhookCreate) -> Resp
 @router.get("/webhooks/{id}", response_model=WebhookRead, summary="Get a webhook")
 @operation(Read(AuditAction.WEBHOOK_READ, errors=(NotFound,), conditions=("If-None-Match",)))
 async def admin_read_webhook(request: ApiRequest, webhook_id: WebhookId) -> Response:
-    """Get a webhook, and whether its receiver fails."""
+    """Get a webhook, and whether its receiver is failing."""
     webhook = await webhooks.get_webhook(request.uow, webhook_id)
     return resource_response(request, present_webhook(webhook))
 
@@ -133,7 +133,7 @@ async def admin_delete_webhook(request: ApiRequest, webhook_id: WebhookId) -> Re
 @router.post("/webhooks/{id}/secret", response_model=WebhookSecret, summary="Rotate the secret")
 @operation(NoBody(AuditAction.WEBHOOK_ROTATE, errors=(NotFound,)))
 async def admin_rotate_webhook_secret(request: ApiRequest, webhook_id: WebhookId) -> Response:
-    """Replace the secret of a webhook; for 24 hours the one before signs too.
+    """Replace the secret of a webhook; the previous one also signs for 24 hours.
 
     Only this response contains what the receiver needs to verify signatures.
     """
@@ -153,7 +153,7 @@ async def admin_rotate_webhook_secret(request: ApiRequest, webhook_id: WebhookId
     )
 )
 async def admin_test_webhook(request: ApiRequest, webhook_id: WebhookId) -> Response:
-    """Send the message `webhook.test` now, once, and return what came of it."""
+    """Send the message `webhook.test` once, now, and return the outcome."""
     request.fingerprint = fingerprint_of()
     replay = request.claim.replay(request.fingerprint) if request.claim else None
     if replay is not None:

@@ -174,7 +174,7 @@ def is_sent_here(settings: Settings) -> bool:
     return not (settings.redirect_downloads or settings.accel_prefix)
 
 
-def hold_download(
+def limit_concurrent_downloads(
     request: ApiRequest, content: StoredContent, byte_range: ByteRange | None
 ) -> None:
     """Count the download as one of the caller's until the response is sent.

@@ -39,7 +39,7 @@ _STOPPING = "The service is shutting down; the request was applied fully or not 
 
 
 def common_headers(request_id: UUID) -> list[Header]:
-    """Return what every response has, also to a request that the server could not parse."""
+    """Return the headers of every response, even to a request that could not be parsed."""
     return [
         (b"x-request-id", str(request_id).encode()),
         (b"x-content-type-options", b"nosniff"),

@@ -91,7 +91,7 @@ def schema_name(error: type[DocvaultError]) -> str:
 
 
 def all_errors(base: type[DocvaultError] = DocvaultError) -> Iterator[type[DocvaultError]]:
-    """Yield the errors that have a code, so all but the categories."""
+    """Yield the errors that have a code: all but the categories."""
     for child in base.__subclasses__():
         # Tests define errors of their own.
         if "code" in vars(child) and child.__module__.startswith("docvault."):

@@ -126,8 +126,8 @@ async def receive_submission(
         raw = parts.values.get(VALUES_PART)
         # HTML forms send an input that was left blank as an empty part.
         values = {} if not raw else parse_part(_FIELD_VALUES, raw, VALUES_PART)
-        held = request.upload.blob if request.upload else None
-        yield Submission([file for _, file in parts.files], values, held, appends)
+        reserved = request.upload.blob if request.upload else None
+        yield Submission([file for _, file in parts.files], values, reserved, appends)
 
 
 async def check_quota_before_body(request: CustomerRequest, uow: UnitOfWork) -> None:

@@ -167,7 +167,7 @@ async def integration_update_customer(request: CustomerRequest, data: CustomerUp
     )
 )
 async def integration_delete_customer(request: ApiRequest, customer_id: CustomerIdPath) -> Response:
-    """Start to erase all data of a customer; idempotent while the erasure runs."""
+    """Start erasing all data of a customer; idempotent while the erasure runs."""
     return await delete_customer(request, customer_id, "/v1/integration/erasures")
 
 

@@ -43,7 +43,7 @@ async def integration_list_events(
 ) -> Response:
     """List the changes, oldest first.
 
-    Every change has one event, in one order without holes. To start, read with `after=latest`, list
+    Every change has one event, in one order without gaps. To start, read with `after=latest`, list
     the customers, and then follow from `next_after`. A key gets the events that its other
     scopes allow: those of customers need `customers:read`, of documents `documents:read`, of types
     `types:read`, of gates and requirements `gate:read`.

@@ -22,7 +22,7 @@ _GROUPS = (
     ("key", "API keys", ""),
     ("audit-events", "Audit trail", "Who did what, newest first."),
     ("events", "Events", "Every change, in one order, for systems that follow them."),
-    ("webhooks", "Webhooks", "Addresses that get the events, and what became of each message."),
+    ("webhooks", "Webhooks", "Addresses that receive the events, and the state of each delivery."),
     ("erasures", "Erasures", "The removal of everything about a customer."),
     ("customer-batches", "Customers", ""),
     ("customers", "Customers", "The people and companies that documents are collected from."),

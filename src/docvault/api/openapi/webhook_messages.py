@@ -32,7 +32,7 @@ _HEADERS = {
 _RESPONSES = {
     "2XX": {"description": "The message was received."},
     "default": {
-        "description": "The message is sent again, ten times at most; 410 disables the webhook."
+        "description": "The message is sent again, at most ten times; 410 disables the webhook."
     },
 }
 _DESCRIPTION = (
@@ -114,7 +114,7 @@ def _message(type_: str) -> dict[str, Any]:
 
 
 def _message_data(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the data of the feed, with what else a receiver has to know."""
+    """Return the data of the feed, and what else a receiver has to know."""
     customer = {"anyOf": [{"$ref": _REFERENCES.format(model="EventCustomer")}, _NULL]}
     position = {
         "type": "integer",

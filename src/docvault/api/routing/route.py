@@ -201,7 +201,7 @@ class GuardedRoute(APIRoute):
     def _plan_opening(self, request: Request) -> UploadOpening | None:
         """Return what the look-up counts and reserves: for small uploads that may succeed.
 
-        The rest of the guard decides as without it, and does itself what was not done.
+        The rest of the guard decides as it would without this, and does what was left out.
         """
         if not (isinstance(self.operation, Upload) and self.request_type is DocumentRequest):
             return None
@@ -209,7 +209,7 @@ class GuardedRoute(APIRoute):
             self._check_parameters(request)
             declared = content_length(request)
         except DocvaultError:
-            # Raised again where it is due: another refusal may come first.
+            # Raised again at its own step: another refusal may come first.
             return None
         if declared is None or declared > OVERHEAD_BYTES or not is_multipart(request):
             return None
@@ -268,7 +268,7 @@ class GuardedRoute(APIRoute):
     async def _check_limits(self, request: ApiRequest, uow: UnitOfWork) -> None:
         """Check the storage quota, and count a customer's upload or change of values.
 
-        It stays counted when it fails from here on.
+        A request that fails after this stays counted.
         """
         if isinstance(self.operation, Upload) and isinstance(request, CustomerRequest):
             await check_quota_before_body(request, uow)

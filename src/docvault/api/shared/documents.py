@@ -9,8 +9,8 @@ from docvault.api.http.downloads import (
     Disposition,
     content_response,
     describe_content,
-    hold_download,
     is_sent_here,
+    limit_concurrent_downloads,
     parse_requested_range,
     respond_if_not_modified,
 )
@@ -159,7 +159,7 @@ async def send_content(
     byte_range = parse_requested_range(request, content)
     if not request.state.is_head:
         if is_sent_here(request.resources.settings):
-            hold_download(request, content, byte_range)
+            limit_concurrent_downloads(request, content, byte_range)
         if not request.is_audited:
             await documents.audit_download(request.uow, request.customer, document, found, stored)
     return content_response(request.resources, content, byte_range, is_head=request.state.is_head)

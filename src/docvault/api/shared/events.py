@@ -24,7 +24,7 @@ AfterQuery = Annotated[
     str | None,
     Query(
         max_length=100,
-        description="The `next_after` of the page before; the filters may differ. Without it, "
+        description="The `next_after` of the previous page; the filters may differ. Without it, "
         f"reading starts at the oldest event. `{LATEST}` returns no events, only a `next_after`.",
         examples=["0197aa6c2f4e7d118b5f2c9d0e1f2a3b-18231"],
     ),

@@ -9,7 +9,7 @@ from docvault.api.http.downloads import (
     TAG_HEADER,
     ContentResponse,
     StoredContent,
-    hold_download,
+    limit_concurrent_downloads,
     parse_requested_range,
     respond_if_not_modified,
 )
@@ -92,5 +92,5 @@ async def send_preview(
         return cached
     byte_range = parse_requested_range(request, content)
     if not request.state.is_head:
-        hold_download(request, content, byte_range)
+        limit_concurrent_downloads(request, content, byte_range)
     return ContentResponse(request.resources, content, byte_range)

@@ -70,7 +70,7 @@ COMPLETE_ERRORS: tuple[type[DocvaultError], ...] = (
 
 
 async def open_upload(request: DocumentRequest, key: str, data: UploadCreate) -> Response:
-    """Create an upload session; the response says where its bytes go."""
+    """Create an upload session; the response says where to send its bytes."""
     created = await upload_sessions.create_session(
         request.resources,
         request.context,
