@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 OWN_PATHS = {"content", "docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
 LAST_PORT = 65535
 MAX_PORT_DIGITS = 5
-# As botocore allows them, for stores that are older than the rules of AWS.
+# The names that botocore allows; some stores predate the naming rules of AWS.
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/[^?#]*)?")
 
 # As browsers write them (RFC 6454, section 6.1).

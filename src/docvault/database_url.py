@@ -84,7 +84,7 @@ def trust_authority(database_url: str, ca_file: Path | None) -> str:
 
 
 def _check_names(rest: str) -> None:
-    """Refuse parameters that libpq does not know, or would take the last of."""
+    """Refuse unknown parameters, and repeated ones, of which libpq would use the last."""
     names = [name for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True)]
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name in names:

@@ -161,7 +161,7 @@ class TestWorker:
         self, database_url: str, resources: Resources
     ) -> None:
         async with resources.autocommit(resources.system_context()) as uow:
-            assert await uow.previews.take_due()
+            assert await uow.previews.claim_due()
         assert len(await sql(resources, f"{DUE} AND previews_due_at <= now()")) == 4
         await recover(database_url, resources)
         assert len(await sql(resources, f"{DUE} AND previews_due_at <= now()")) == 5

@@ -59,7 +59,7 @@ class TestWorker:
             finally:
                 process.kill()
         assert process.returncode == 0
-        assert "the database does not respond, leaving without it" in log
+        assert "the database does not respond, exiting without it" in log
 
 
 def start_worker(database_url: str, folder: Path) -> subprocess.Popen[str]:

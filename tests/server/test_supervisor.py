@@ -180,11 +180,11 @@ def test_process_with_blocked_event_loop_is_replaced_while_other_serves(
 def test_worker_with_blocked_event_loop_is_replaced(blockable: RunningServer) -> None:
     (stuck,) = children(blockable, "worker")
     # While it starts, the longer limit would apply.
-    seconds_until(lambda: "the worker begins" in log_of(blockable))
-    begun = log_of(blockable).count("the worker begins")
+    seconds_until(lambda: "the worker has started" in log_of(blockable))
+    begun = log_of(blockable).count("the worker has started")
     stuck.send_signal(signal.SIGUSR1)
     seconds_until(lambda: not stuck.is_running())
-    seconds_until(lambda: log_of(blockable).count("the worker begins") > begun)
+    seconds_until(lambda: log_of(blockable).count("the worker has started") > begun)
     (replacement,) = children(blockable, "worker")
     assert replacement.cmdline()[-2:] == ["--replaces", "stuck"]
 

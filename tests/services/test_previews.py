@@ -471,7 +471,7 @@ class TestRenderNextDue:
     async def test_version_is_taken_by_one_worker_only(self, resources: Resources) -> None:
         await make_overdue(resources)
         async with resources.autocommit(resources.system_context()) as uow:
-            first, second = await uow.previews.take_due(), await uow.previews.take_due()
+            first, second = await uow.previews.claim_due(), await uow.previews.claim_due()
         assert (first is None, second) == (False, None)
 
     async def test_version_is_due_again_when_its_lease_has_ended(
@@ -479,7 +479,7 @@ class TestRenderNextDue:
     ) -> None:
         await make_overdue(resources)
         async with resources.autocommit(resources.system_context()) as uow:
-            await uow.previews.take_due()
+            await uow.previews.claim_due()
         await sql(resources, f"{LATER} '5 minutes 2 seconds' RETURNING id")
         assert await render_next_due(resources)
 
@@ -506,7 +506,7 @@ class TestRenderNextDue:
         await admin.put(PATH.replace("c-1", "c-2"), **upload_of(files.png(), "a.png"))
         await make_overdue(resources)
         async with resources.autocommit(resources.system_context()) as uow:
-            assert await uow.previews.take_due()
+            assert await uow.previews.claim_due()
         due = await sql(
             resources,
             "SELECT external_id, count(*) FROM document_versions AS version"

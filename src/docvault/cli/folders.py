@@ -22,7 +22,7 @@ def require_folders(settings: Settings) -> None:
                 f" write: {cause}"
             ) from None
     store = _store_folder(settings)
-    # A file is stored by a link.
+    # A file is stored by a hard link.
     if settings.spool_dir and store and _device_of(store) != _device_of(settings.spool_dir):
         raise SettingsError(
             "invalid settings: DOCVAULT_SPOOL_DIR must be on the file system of the store"

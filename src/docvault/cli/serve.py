@@ -76,7 +76,7 @@ def supervise_worker() -> None:
 
 
 def run_jobs(heartbeat: int | None, *, checked: bool) -> None:
-    """Run jobs in this process until stopped by a signal; check its surroundings if told to."""
+    """Run jobs in this process until stopped by a signal; check its surroundings if asked to."""
     settings, url = _load_worker_settings()
 
     async def work() -> None:
@@ -157,7 +157,7 @@ def _supervise(
     """Run several API processes on one socket and, unless it is external, the worker."""
     supervised = ["--supervisor", str(os.getpid())]
     serving = [["serve-process", str(listener.fileno()), *supervised]] * workers
-    # One checks for all, which share its control group, store and spool.
+    # One checks for all: they share its control group, store and spool.
     serving[0] = [*serving[0], "--checked", str(workers)]
     others = [["worker", *supervised]] if settings.has_embedded_worker else []
     environment = {
@@ -180,9 +180,9 @@ def _supervise(
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Exit in order on SIGTERM or Ctrl-C, also while PostgreSQL is starting or stopping.
+    """Exit cleanly on SIGTERM or Ctrl-C, even while PostgreSQL is starting or stopping.
 
-    SIGHUP, of a terminal that was closed, acts as SIGTERM unless it is ignored, as by nohup.
+    SIGHUP, sent when a terminal is closed, acts as SIGTERM unless ignored, as under nohup.
     """
 
     def stop(*_: object) -> None:

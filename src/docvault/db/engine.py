@@ -127,7 +127,7 @@ async def _borrow(engine: AsyncEngine) -> AsyncIterator[Driver]:
 
 @asynccontextmanager
 async def _borrow_free(engine: AsyncEngine, pool_size: int) -> AsyncIterator[Driver]:
-    """Yield a connection that nobody has to wait for; raises `NoFreeConnection`."""
+    """Yield a connection that is free now; raises `NoFreeConnection`."""
     if _in_use(engine.sync_engine.pool) >= pool_size:
         raise NoFreeConnection
     async with asyncio.timeout(TRANSACTION_SECONDS), _borrow(engine) as driver:

@@ -1,4 +1,4 @@
-"""What a database is able to do now, and how it was set up."""
+"""What a database can do now, and how it is set up."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ _STATE = text(
     "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only, clock_timestamp(),"
     " current_setting('max_connections')::int"
     " - current_setting('superuser_reserved_connections')::int"
-    # A role without further rights may read this, but not whose the connections are.
+    # Any role may read this total, but not who opened the connections.
     " - (SELECT sum(numbackends) FROM pg_stat_database)::int"
 )
 _SETUP = text(
@@ -62,7 +62,7 @@ class DatabaseSetup:
 
 
 async def read_database_state(database: Database) -> DatabaseState:
-    """Ask the database; raises `DatabaseUnavailable`."""
+    """Query the database; raises `DatabaseUnavailable`."""
     async with database.transaction() as session:
         is_read_only, now, free = (await session.execute(_STATE)).one()
         revision = await current_revision(session)
@@ -72,7 +72,7 @@ async def read_database_state(database: Database) -> DatabaseState:
 
 
 async def read_database_setup(database: Database) -> DatabaseSetup:
-    """Ask the database; raises `DatabaseUnavailable`."""
+    """Query the database; raises `DatabaseUnavailable`."""
     names = {
         "tables": [*Base.metadata.tables, *_QUEUE_TABLES],
         "sequences": [FACT_NUMBERS.name, *_QUEUE_SEQUENCES],

@@ -34,7 +34,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 
 def _explained(error: DBAPIError) -> Exception:
-    """Return the failure of a migration that is not a bug as `UnsuitableDatabase`."""
+    """Return the error as `UnsuitableDatabase`, or as it is if it is a bug."""
     match error.orig:
         case psycopg.errors.InsufficientPrivilege():
             return UnsuitableDatabase(

@@ -77,7 +77,7 @@ class SessionSettings:
 
 
 def _set_all(settings: dict[str, str]) -> sql.Composed:
-    """Return one statement that sets all, so that it takes one round trip."""
+    """Return one statement that applies all settings in one round trip."""
     calls = [
         sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in settings.items()
     ]

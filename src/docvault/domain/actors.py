@@ -68,8 +68,3 @@ class Access:
     def of(cls, actor: Actor) -> "Access":
         """Return the access of an actor: customers reach their own rows, all others every row."""
         return cls(actor.customer_id if isinstance(actor, CustomerActor) else None)
-
-    @classmethod
-    def all_customers(cls) -> "Access":
-        """Return the access of the service itself: jobs and the command line."""
-        return cls(None)

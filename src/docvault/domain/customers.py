@@ -73,7 +73,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class CustomerProgress:
-    """What became of a customer's documents; the totals are over the active types."""
+    """The progress of a customer's documents; the totals are over the active types."""
 
     has_documents: bool
     totals: Totals

@@ -13,8 +13,8 @@ from docvault.domain.scans import ScanState
 class StoredFile:
     """One stored file. `size_bytes` and `sha256` describe the bytes as received.
 
-    `has_attachments` and `needs_password` are None if they are not known: what hides the one, or
-    of a file that was stored before these were looked for.
+    `has_attachments` and `needs_password` are None if unknown: the file hides the former, or was
+    stored by a version that did not look.
     """
 
     id: UUID

@@ -56,8 +56,9 @@ def extensions_of(media_type: str) -> tuple[str, ...]:
 def contradicts(extension: str, media_type: str, *, is_active: bool) -> bool:
     """Return whether a file of this type must not have the extension.
 
-    The bytes decide, and `named_after_type` appends the right extension. But nobody names a
-    picture after a program by mistake, and what may run something has to look like what it is.
+    The bytes decide, and `named_after_type` appends the right extension. But nobody gives
+    a picture the extension of a program by mistake, and a file that may run something must look
+    like what it is.
     """
     meant = _EXTENSIONS.get(extension, frozenset())
     if media_type in meant or extension in _ALSO_NAMED.get(media_type, ()):

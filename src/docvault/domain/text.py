@@ -7,7 +7,7 @@ CONTROLS = r"\x00-\x1f\x7f-\x9f"
 LINE_PATTERN = rf"^[^{CONTROLS}]*$"
 # Tab, LF and CR are allowed.
 PROSE_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
-# Whether an address exists only a mail to it can tell: one @, no blanks, no empty domain label.
+# One @, no blanks, no empty domain label. Only a mail can tell whether the address exists.
 EMAIL_PATTERN = rf"^[^@{CONTROLS}\x20\xa0]+@[^@.{CONTROLS}\x20\xa0]+(\.[^@.{CONTROLS}\x20\xa0]+)*$"
 
 _CONTROL = re.compile(f"[{CONTROLS}]")

@@ -42,7 +42,7 @@ class UploadOpening:
 
 
 @dataclass(slots=True)
-class HeldBlob:
+class ReservedBlob:
     """A blob that was reserved for the first file of an upload before its body is read.
 
     Its size is the most that the file can have; attaching it corrects that.
@@ -51,7 +51,7 @@ class HeldBlob:
     id: UUID
     key: str
     size_bytes: int
-    # Whether it was given back, or its bytes may exist so that only a job may delete it.
+    # Whether it was released, or its bytes may exist, so that only a job may delete it.
     is_settled: bool = False
 
 
@@ -60,4 +60,4 @@ class OpenedUpload:
     """What was counted and reserved, if anything."""
 
     counted: Counted | None
-    blob: HeldBlob | None
+    blob: ReservedBlob | None

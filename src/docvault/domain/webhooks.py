@@ -12,7 +12,7 @@ from docvault.domain.events import Event
 ALL_TYPES = "*"
 MAX_WEBHOOKS = 20
 MAX_TYPES = 50
-# How long the secret before a rotation signs too.
+# How long the previous secret also signs after a rotation.
 OVERLAP = timedelta(hours=24)
 DELIVERY_AGE = timedelta(days=30)
 # How many events one request may replay.
@@ -57,7 +57,7 @@ class DisabledReason(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands. Dropped ones were never sent, or not again."""
+    """The state of a delivery; a dropped one is not sent, or not sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -133,7 +133,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of sending a message once: a status, or an error without one."""
+    """The outcome of sending a message once: a status, or an error without one."""
 
     status: int | None
     error: str | None

@@ -1,4 +1,4 @@
-"""Archives that are appended to a picture or a PDF, whose programs search for where they begin."""
+"""Archives appended to a picture or a PDF: programs that open archives search for their start."""
 
 from typing import BinaryIO
 

@@ -1,4 +1,4 @@
-"""XML that rides along in another file, such as an invoice: whether programs only read it."""
+"""XML embedded in another file, such as an invoice: whether it is only data."""
 
 from xml.parsers import expat
 

@@ -26,9 +26,9 @@ class _Field(NamedTuple):
 
 
 def inspect_cms(head: bytes, extension: str) -> Content | None:
-    """Return what the beginning of a CMS file is, or None if it is none.
+    """Return what a CMS file is, by its beginning, or None if it is not CMS.
 
-    A signature over a separate file holds no content; whatever else holds any counts as active.
+    A signature over a separate file has no content; anything that has content counts as active.
     Mail programs save base64 without the lines of PEM, which only the extension tells from text.
     """
     match = _PEM.match(head)
@@ -47,7 +47,7 @@ def inspect_cms(head: bytes, extension: str) -> Content | None:
 
 
 def _decode_base64(head: bytes, start: int) -> bytes:
-    """Return what the lines hold; the bytes themselves if they are no base64."""
+    """Return the decoded lines, or the bytes themselves if they are not base64."""
     lines = _BASE64_LINES.match(head, start)
     if lines is None or (start == 0 and lines.end() < len(head)):
         return head

@@ -1,4 +1,4 @@
-"""Containers in ZIP archives that are no office documents: ASiC, Apple iWork, plain archives.
+"""Containers in ZIP archives that are not office documents: ASiC, Apple iWork, plain archives.
 
 Nothing in them is inspected, so they count as active.
 """
@@ -11,7 +11,7 @@ from docvault.domain.media_types import ASICE, ASICS, KEYNOTE, NUMBERS, PAGES, Z
 from docvault.inspection.result import UnknownContent
 from docvault.inspection.zip import Entry, read_entry
 
-# By what the entry `mimetype` holds (ETSI EN 319 162-1, 4.4.1); the first two predate ASiC.
+# By the content of the entry `mimetype` (ETSI EN 319 162-1, 4.4.1); the first two predate ASiC.
 SIGNED = {
     "application/vnd.bdoc-1.0": ASICE,
     "application/vnd.lt.archyvai.adoc-2008": ASICE,
@@ -19,7 +19,7 @@ SIGNED = {
     ASICS: ASICS,
 }
 CONTAINERS = frozenset({ASICE, ASICS, KEYNOTE, NUMBERS, PAGES, ZIP})
-# The type may be missing there. ASiC-S has one signature file with one of these names.
+# The entry may be missing. ASiC-S has one signature file with one of these names.
 _SIGNED_ONE = frozenset(
     {"meta-inf/signatures.xml", "meta-inf/signature.p7s", "meta-inf/timestamp.tst"}
 )

@@ -28,7 +28,7 @@ from docvault.inspection.text import inspect_text, is_rejected_type
 
 # A PDF's header may start after 1 KiB of something else.
 _HEAD_BYTES = 1024 + len(PDF_HEADER)
-# Other files in them are neither compressed nor encoded, an archive among them.
+# They hold other files, archives included, neither compressed nor encoded.
 _HOLDS_FILES = frozenset({DOC, XLS, PPT, MSG, ENCRYPTED_OOXML, P7M})
 
 

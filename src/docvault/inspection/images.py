@@ -45,7 +45,7 @@ def inspect_image(head: bytes, file: BinaryIO, size_bytes: int) -> str | None:
     """Return the media type of an image, or None if `head` has no signature of an image.
 
     Raises:
-        UnknownContent: an ISO media file that is no image (video).
+        UnknownContent: an ISO media file that is not an image (video).
         CorruptContent: the structure after the signature is not that of an image.
     """
     media_type = _detect_by_signature(head)
@@ -91,7 +91,7 @@ def _detect_iso_media(head: bytes) -> str:
     compatible = {head[i : i + 4] for i in range(16, length - 3, 4)}
     if ({major} | compatible) & _AVIF_BRANDS:
         return "image/avif"
-    # A burst has a picture, too, if it says so, and readers show that.
+    # Readers show the still picture of a burst that declares one.
     if major in _HEIC_BRANDS or (major in _SEQUENCE_BRANDS and compatible & _HEIC_BRANDS):
         return "image/heic"
     if major in _HEIF_BRANDS:

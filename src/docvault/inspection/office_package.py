@@ -25,7 +25,7 @@ OnText = Callable[[str], None]
 
 
 class UninspectablePart(Exception):
-    """A part is no XML, declares entities, or exceeds a limit."""
+    """A part is not XML, declares entities, or exceeds a limit."""
 
 
 @dataclass(slots=True)

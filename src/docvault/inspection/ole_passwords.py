@@ -66,7 +66,7 @@ def _is_workbook_locked(stream: bytes) -> bool:
 
 def _opens_with_default(file_pass: bytes) -> bool:
     """Return whether the default password opens the workbook ([MS-XLS], 2.4.117)."""
-    # Before Excel 97 there was one method, and no number of it.
+    # Before Excel 97 there was a single method, without a number.
     if len(file_pass) == _XOR_BYTES:
         return _number(file_pass, 2, 2) == _xor_verifier(_DEFAULT_PASSWORD)
     kind, version = _number(file_pass, 0, 2), _number(file_pass, 2, 2)

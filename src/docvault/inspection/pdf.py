@@ -101,7 +101,7 @@ def _uninspected(has_attachments: bool, *, needs_password: bool) -> Content:
 
 
 def _is_only_attachment_locked(data: bytes) -> bool:
-    """Return whether all can be read but the attached files (ISO 32000-1, 7.6.5)."""
+    """Return whether only the attached files are encrypted (ISO 32000-1, 7.6.5)."""
     return b"/EFF" in data and not _ENCRYPTED_CONTENT.search(data)
 
 

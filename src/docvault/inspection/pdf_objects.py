@@ -57,7 +57,7 @@ settings.set_qpdf_limits(
 logging.getLogger("pikepdf").setLevel(logging.CRITICAL)
 # The library raises built-in exceptions for numbers that do not fit into those of C++.
 _LIBRARY_ERRORS = (PikepdfError, ArithmeticError, IndexError, RuntimeError, ValueError)
-# Something else stands where the tree of pages should be.
+# The page tree is malformed.
 _PAGE_ERRORS = (AttributeError, TypeError)
 
 # A warning about unused numbers at the end of the cross-references, for which nothing is repaired.

@@ -13,7 +13,7 @@ class Content:
 
     Active content runs, fetches or misleads when the file is opened (scripts, launch actions,
     macros, remote templates, embedded programs). What cannot be inspected counts as active.
-    `has_attachments` is None if that hides whether other files are embedded.
+    `has_attachments` is None if it cannot be known whether other files are embedded.
     """
 
     media_type: str

@@ -147,7 +147,7 @@ def _detect_markup(beginning: bytes) -> str:
 
 
 def _inspect_marked(text: _Text, media_type: str) -> Content:
-    """Return RTF or email, of which no program reads all; neither is searched, so both are active.
+    """Return RTF or email. Neither is searched, so both count as active.
 
     Mail may be in any encoding, with the control characters of those of Japan.
     """

@@ -29,7 +29,7 @@ _ACTIVE_NAMESPACES = (
     "urn:schemas-microsoft-com:",
     "urn:oasis:names:tc:opendocument:",
 )
-# Roots that are no data.
+# Root elements of what is not data.
 _REFUSED_ROOTS = {"html": "text/html", "svg": "image/svg+xml", "stylesheet": "application/xslt+xml"}
 
 # A fragment of a page may be named .xml; browsers sniff for some of these elements.

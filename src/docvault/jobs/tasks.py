@@ -54,7 +54,7 @@ async def delete_blobs(context: JobContext) -> None:
 
 
 async def erase_customer(context: JobContext, erasure_id: str, waits: int = 0) -> None:
-    """Finish an erasure, or come back while bytes of the customer may still arrive."""
+    """Finish an erasure, or defer itself while bytes of the customer may still arrive."""
     with metrics.observe_duration(metrics.JOB_SECONDS, JobName.ERASE_CUSTOMER):
         is_finished = await finish_erasure(_resources(context), UUID(erasure_id))
     if not is_finished:

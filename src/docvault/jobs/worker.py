@@ -38,7 +38,7 @@ WEBHOOKS_SECONDS = 1
 async def run_worker(database_url: str, resources: Resources) -> None:
     """Run until SIGINT or SIGTERM; a second signal does not wait for running jobs."""
     async with queue_app(database_url, resources).open_async() as app:
-        log.info("the worker begins")
+        log.info("the worker has started")
         work = asyncio.create_task(_work(app, resources, SHUTDOWN_SECONDS))
         loop = asyncio.get_running_loop()
 
@@ -75,7 +75,7 @@ async def recover(database_url: str, resources: Resources) -> None:
 
 def _leave() -> None:
     """Exit without the database: the next worker retries the jobs, as after a kill."""
-    log.warning("the database does not respond, leaving without it")
+    log.warning("the database does not respond, exiting without it")
     os._exit(0)
 
 

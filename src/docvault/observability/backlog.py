@@ -1,4 +1,4 @@
-"""What waits in the database, as metrics that are read when Prometheus asks."""
+"""Pending work in the database, as metrics that are read at each scrape."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Structured logs with fields from an allow-list (D27): JSON, or lines to read at a terminal."""
+"""Structured logs with fields from an allow-list (D27): JSON, or readable lines at a terminal."""
 
 import json
 import logging

@@ -40,7 +40,7 @@ def present_created_webhook(webhook: Webhook, secret: str) -> WebhookCreated:
 
 
 def present_test(attempt: Attempt) -> WebhookTest:
-    """Present what came of a test message."""
+    """Present the outcome of a test message."""
     return WebhookTest(
         delivered=attempt.is_success,
         status=attempt.status,

@@ -70,7 +70,7 @@ class _Fonts:
     def _copy_body(
         self, _interface: object, font: int, table: int, buffer: object, size: int
     ) -> int:
-        # 0 stands for the whole file; single tables are asked for only of a collection.
+        # 0 stands for the whole file; single tables are requested only of a collection.
         return 0 if table else _copy(self._bodies[font - 1], buffer, size)
 
 

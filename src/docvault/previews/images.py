@@ -26,7 +26,7 @@ from docvault.previews.strips import BAND_PIXELS, count_rows, read_bands
 MAX_PIXELS = 250_000_000
 MAX_SIDE = 65_535
 # What the decoded picture may take of the address space; libraries and the small picture need the
-# rest. Whatever takes more than was foreseen ends as a `MemoryError`.
+# rest. Anything that takes more than estimated ends in a `MemoryError`.
 MAX_DECODED_BYTES = 448 * 1024 * 1024
 _WIDE_MODES = {"1": 1, "L": 1, "P": 1, "LA": 4, "PA": 4}
 # A progressive JPEG is kept as coefficients until its last scan: 16 bits for each sample.

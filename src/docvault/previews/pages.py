@@ -19,7 +19,7 @@ def render_page(source: BinaryIO, side: int, page: int) -> tuple[Image.Image, in
     JavaScript and XFA, and no event of the document is triggered: no script or action runs.
     """
     document = PdfDocument(source)
-    # Before anything else is asked about the document.
+    # Before any other call on the document.
     document.init_forms()
     pages = len(document)
     if page > pages:

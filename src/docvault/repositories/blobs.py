@@ -72,7 +72,7 @@ class BlobReservation:
 
 @dataclass(frozen=True, slots=True)
 class AttachedBlob:
-    """The bytes that the store has to have under a key."""
+    """The bytes that the store must have under a key."""
 
     id: UUID
     key: str

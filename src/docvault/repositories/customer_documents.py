@@ -16,7 +16,7 @@ from docvault.domain.documents import Document
 from docvault.domain.portal import PortalSwitches
 from docvault.domain.quotas import NO_QUOTA, WAITING_FACTOR
 from docvault.domain.rate_limits import Counted
-from docvault.domain.upload_openings import HeldBlob, OpenedUpload, UploadOpening
+from docvault.domain.upload_openings import OpenedUpload, ReservedBlob, UploadOpening
 from docvault.repositories.base import Repository
 from docvault.repositories.blobs import RESERVATION_LIFETIME, blob_key, new_blob_name
 from docvault.repositories.customers import to_customer
@@ -115,7 +115,7 @@ class CustomerDocumentsRepository(Repository):
             counted = Counted(found.upload_number, found.upload_seconds_left)
         if found.reserved_bytes is not None:
             key = blob_key(found.customer_id, blob_name)
-            blob = HeldBlob(blob_id, key, found.reserved_bytes)
+            blob = ReservedBlob(blob_id, key, found.reserved_bytes)
         upload = OpenedUpload(counted, blob)
         return _to_customer_documents(found, _visible_documents(rows), upload)
 

@@ -106,7 +106,7 @@ class CustomerRepository(Repository):
         return (await self._rows(count_statement(filter_), parameters))[0].number
 
     async def progress(self, customer_ids: Sequence[UUID]) -> dict[UUID, CustomerProgress]:
-        """Return what became of the documents of each customer, in one statement."""
+        """Return the progress of each customer's documents, in one statement."""
         rows = await self._rows(_FIND_PROGRESS, {"customer_ids": list(customer_ids)})
         return {
             row.customer_id: CustomerProgress(

@@ -14,7 +14,7 @@ from docvault.repositories.sql import load_statement
 
 # Nothing is rendered ahead of demand until no upload has arrived for this long.
 PAUSE = timedelta(seconds=1)
-# What has waited this long does not wait for a pause any more.
+# A version that has waited this long no longer waits for a pause.
 PATIENCE = timedelta(minutes=15)
 # Longer than all files of a version take. Afterwards they are tried again.
 LEASE = timedelta(minutes=5)
@@ -27,7 +27,7 @@ class _DueVersion:
     id: UUID
 
 
-_TAKE_DUE = load_statement("take_due_previews", _DueVersion)
+_CLAIM_DUE = load_statement("claim_due_previews", _DueVersion)
 
 # All later ones are tried at each demand.
 MAX_FAILED_PAGES = 1000
@@ -123,10 +123,10 @@ class PreviewRepository(Repository):
             .values(pages=pages)
         )
 
-    async def take_due(self) -> UUID | None:
-        """Take a version whose previews are due, until it is finished or the lease ends."""
+    async def claim_due(self) -> UUID | None:
+        """Claim a version whose previews are due, until it is finished or the lease ends."""
         rows = await self._rows(
-            _TAKE_DUE,
+            _CLAIM_DUE,
             {
                 "pause": PAUSE,
                 "patience": PATIENCE,

@@ -42,7 +42,7 @@ def create_served_app(
     """Create the application, which opens and closes its resources itself.
 
     `heartbeat` is the descriptor of the pipe to the supervisor. With `checked_processes` this
-    process checks the surroundings of that many once it serves.
+    process checks the surroundings of that many processes once it serves.
     """
 
     @asynccontextmanager
@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
             print(self._banner, flush=True)  # noqa: T201 - for the user at the terminal
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Shut down in order, draining on SIGTERM; immediately on a second signal."""
+        """Shut down cleanly, draining on SIGTERM; immediately on a second signal."""
         if self.should_exit:
             self.force_exit = True
         self._drains = sig == signal.SIGTERM

@@ -6,8 +6,8 @@
     ledger/          the records of erasures
     keys/            the secret key, and the local signing key if there is one
 
-The folder holds one state, the last one. What no row refers to any more is removed from it, so that
-an erased customer leaves with the next backup.
+The folder holds a single state, the latest. What no row refers to any more is removed from it, so
+that the next backup no longer contains an erased customer.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from docvault.context import RequestContext
 from docvault.db.tables import new_id
-from docvault.domain.upload_openings import HeldBlob
+from docvault.domain.upload_openings import ReservedBlob
 from docvault.errors import DatabaseUnavailable, FileNotFound, StorageUnavailable
 from docvault.observability import metrics
 from docvault.repositories.blobs import BlobKind, BlobReservation, blob_key, new_blob_name
@@ -42,19 +42,19 @@ async def store_bytes(
     sources: Sequence[LocalFile],
     *,
     kind: BlobKind = "file",
-    held: HeldBlob | None = None,
+    reserved: ReservedBlob | None = None,
 ) -> list[UUID]:
     """Reserve blobs under new keys and write their bytes; return the ids of the pending blobs.
 
-    `held` is reserved already, for the only file.
+    `reserved` is a blob that is reserved already, for the only file.
     Raises `QuotaExceeded` for files over the customer's quota, and `CustomerBeingErased` or
     `CustomerNotFound` if an erasure has begun since the look-up. On any other failure the
     reservation stays, and the reaper removes what may have been written.
     """
-    blobs: Sequence[BlobReservation | HeldBlob]
-    if held is not None:
-        held.is_settled = True
-        blobs = [held]
+    blobs: Sequence[BlobReservation | ReservedBlob]
+    if reserved is not None:
+        reserved.is_settled = True
+        blobs = [reserved]
     else:
         blobs = await _reserve(resources, context, customer_id, sources, kind)
     for blob, source in zip(blobs, sources, strict=True):

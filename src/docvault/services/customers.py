@@ -101,7 +101,7 @@ async def list_customers(
 async def find_progress(
     uow: UnitOfWork, customers: Sequence[Customer]
 ) -> dict[UUID, CustomerProgress]:
-    """Return what became of the documents of each customer, in one query (R-097)."""
+    """Return the progress of each customer's documents, in one query (R-097)."""
     return await uow.customers.progress([customer.id for customer in customers])
 
 

@@ -1,7 +1,7 @@
 """Checks of a deployment: what is wrong, and what to do about it (decision 0085).
 
-`docvault doctor` makes all of them. A start checks the database before it serves, and the store,
-the machine and the scanner when it serves; issuers are fetched and reported at every start anyway.
+`docvault doctor` runs all of them. A process that starts checks the database before it serves, and
+the store, the machine and the scanner while it serves; it fetches the keys of issuers anyway.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ async def _attempt(
     work: Callable[[], Awaitable[list[Finding]]],
     severity: Severity = Severity.PROBLEM,
 ) -> list[Finding]:
-    """Return what a check finds, or why it cannot be made."""
+    """Return what a check finds, or why it failed."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await work()

@@ -25,7 +25,7 @@ PRUNED_IN_RUN = 500_000
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """The filters of a read, and the `next_after` of the page before, or `latest`."""
+    """The filters of a read, and the `next_after` of the previous page, or `latest`."""
 
     after: str | None
     types: Sequence[EventType]

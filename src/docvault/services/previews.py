@@ -101,7 +101,7 @@ async def render_next_due(resources: Resources) -> bool:
     the death of the process, leaves it to be tried again when its lease ends.
     """
     async with resources.autocommit(resources.system_context()) as uow:
-        version_id = await uow.previews.take_due()
+        version_id = await uow.previews.claim_due()
     if version_id is None:
         return False
     try:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 # The least read rate of the store that the time limit of a scan allows for.
 STORE_BYTES_PER_SECOND = 4 * 1024 * 1024
-# One run of the job; then other jobs get its place in the worker.
+# The length of one run of the job; then other jobs get their turn.
 RUN_SECONDS = 10
 WINDOW = 100
 # After this time all files are scanned again even without new signatures, for those that were

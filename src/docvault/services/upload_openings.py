@@ -6,7 +6,7 @@ from docvault.context import RequestContext
 from docvault.domain.actors import Staff
 from docvault.domain.quotas import StorageUsage
 from docvault.domain.rate_limits import Limit
-from docvault.domain.upload_openings import HeldBlob, OpenedUpload, Uploader, UploadOpening
+from docvault.domain.upload_openings import OpenedUpload, ReservedBlob, Uploader, UploadOpening
 from docvault.errors import DatabaseUnavailable
 from docvault.services import quotas
 from docvault.services.resources import Resources
@@ -44,7 +44,7 @@ async def close_opening(
         await release_unused(resources, upload.blob)
 
 
-async def release_unused(resources: Resources, blob: HeldBlob | None) -> None:
+async def release_unused(resources: Resources, blob: ReservedBlob | None) -> None:
     """Give back what an upload did not use; if this fails, the reservation expires."""
     if blob is None or blob.is_settled:
         return

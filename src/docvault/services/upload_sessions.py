@@ -281,7 +281,7 @@ async def _refuse(
 ) -> None:
     """Record the refusal, and queue the deletion of the bytes if no more can arrive.
 
-    A presigned URL would accept them again, so that they stay until it is certainly over.
+    A presigned URL would accept them again, so they stay until it has certainly expired.
     """
     refusal = BytesRefusal(error.code, error.detail, error.members)
     async with resources.transaction(context) as uow:

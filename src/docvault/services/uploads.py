@@ -19,7 +19,7 @@ from docvault.domain.file_extensions import extensions_of, named_after_type
 from docvault.domain.filenames import sanitize_filename
 from docvault.domain.media_type_names import describe_media_type
 from docvault.domain.scans import ScanVerdict
-from docvault.domain.upload_openings import HeldBlob
+from docvault.domain.upload_openings import ReservedBlob
 from docvault.errors import (
     CorruptFile,
     EmptyFile,
@@ -50,14 +50,14 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The files and values of one upload, and the blob held for the first file.
+    """The files and values of one upload, and the blob reserved for the first file.
 
     `appends`: the files are added to those of the document.
     """
 
     files: Sequence[ReceivedFile]
     field_values: FieldValueChanges = field(default_factory=dict)
-    held: HeldBlob | None = None
+    reserved: ReservedBlob | None = None
     appends: bool = False
 
 
@@ -85,7 +85,7 @@ async def save_submission(
     committed. On an exception nothing is stored, except bytes that a job removes.
     """
     prepared = await prepare(resources, target.customer.id, document, submission)
-    files = await store(resources, context, target.customer.id, prepared, submission.held)
+    files = await store(resources, context, target.customer.id, prepared, submission.reserved)
     attachment = Attachment(target, files, submission.field_values, appends=submission.appends)
     return await attach_files(resources, context, attachment, document)
 
@@ -126,19 +126,19 @@ async def store(
     context: RequestContext,
     customer_id: UUID,
     prepared: Sequence[PreparedFile],
-    held: HeldBlob | None = None,
+    reserved: ReservedBlob | None = None,
 ) -> list[NewFile]:
     """Reserve storage and write the bytes; raises `QuotaExceeded` or `StorageUnavailable`."""
     if len(prepared) > 1:
-        # It holds the size of the whole body, and with it the others might not fit the quota.
-        await release_unused(resources, held)
-        held = None
+        # It reserves the size of the whole body, which may leave no quota for the other files.
+        await release_unused(resources, reserved)
+        reserved = None
     blob_ids = await store_bytes(
         resources,
         context,
         customer_id,
         [LocalFile(f.spooled.path, f.spooled.size_bytes, f.spooled.sha256) for f in prepared],
-        held=held,
+        reserved=reserved,
     )
     return [
         NewFile(

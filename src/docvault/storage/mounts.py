@@ -1,4 +1,4 @@
-"""Where folders are."""
+"""Which file system a folder is on."""
 
 from pathlib import Path
 

@@ -215,7 +215,7 @@ class S3BlobStore:
         except StorageUnavailable as error:
             if not is_refusal(error.__cause__):
                 raise
-            # Said once: the key may never list them, or the store does not know the operation.
+            # Logged once: the key may never list them, or the store lacks the operation.
             self._cannot_list_uploads = True
             log.warning(
                 "interrupted uploads are not aborted: s3:ListBucketMultipartUploads and"

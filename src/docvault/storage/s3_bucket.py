@@ -1,4 +1,4 @@
-"""Making the bucket of a new deployment."""
+"""Creating the bucket of a new deployment."""
 
 import time
 from typing import Any

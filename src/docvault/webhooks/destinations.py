@@ -62,7 +62,7 @@ class Destination:
 
     @property
     def is_public(self) -> bool:
-        """Whether its form is allowed without a word of the operators."""
+        """Whether its form is allowed without any setting."""
         is_name = self.address is None and "." in self.host
         return is_name and self.scheme == "https" and self.port == DEFAULT_PORTS["https"]
 
@@ -71,7 +71,7 @@ class Destinations:
     """The operators' policy.
 
     Without settings: `https` to a name, on port 443, whose addresses are all global unicast. In
-    `networks` addresses, any port and `http` are allowed too; `hosts` lead wherever they lead.
+    `networks` addresses, any port and `http` are allowed too; `hosts` may have any address.
     """
 
     def __init__(

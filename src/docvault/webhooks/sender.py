@@ -20,7 +20,7 @@ from docvault.domain.webhooks import MAX_RETRY_AFTER
 from docvault.webhooks.destinations import Destination, DestinationRefused, Destinations
 
 TOTAL_SECONDS = 15
-# For each address of a host, so that one that does not answer leaves time for the next.
+# For each address of a host, so that one that does not respond leaves time for the next.
 CONNECT_SECONDS = 5
 MAX_RESPONSE_BYTES = 64 * 1024
 # Names that are resolved at the same time. A resolver can hold a thread longer than a delivery.
@@ -45,7 +45,7 @@ class SendError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt: a status or an error."""
+    """The outcome of an attempt: a status or an error."""
 
     status: int | None
     error: SendError | None
@@ -62,7 +62,7 @@ class Outcome:
 class WebhookSender:
     """Sends webhooks where the operators allow it; enter it before use.
 
-    Each attempt resolves the name anew, and connects to the addresses that it has checked. No
+    Each attempt resolves the name again, and connects to the addresses that it has checked. No
     connection is used twice, since the name may lead elsewhere by then.
     """
 
@@ -96,7 +96,7 @@ class WebhookSender:
             async with asyncio.timeout(TOTAL_SECONDS):
                 await self._exchange(destination, headers, body, head)
         except _FAILURES as failure:
-            # A receiver that has answered may be slow with a body that nobody reads.
+            # After the status, a slow body does not matter: it is not read.
             error = None if head.status else self._classify(failure)
         duration_ms = round((time.monotonic() - started) * 1000)
         return Outcome(head.status, error, duration_ms, head.retry_after)

@@ -60,7 +60,7 @@ class DemoCustomer:
     name: str
     sends: Mapping[str, Drawing] = field(default_factory=dict)
     field_values: Mapping[str, str] = field(default_factory=dict)
-    # Of these a second version replaces the first.
+    # Of these, a second version replaces the first.
     replaces: frozenset[str] = frozenset()
     staff_send: Mapping[str, Drawing] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Files that look like what customers send; drawn here, so that they show nobody."""
+"""Files that look like what customers send; drawn here, so that they show no real person."""
 
 import io
 import math

@@ -120,7 +120,7 @@ class DocumentFileRow(Base):
     scan: Mapped[str]
     # Version of the scanner and its signatures; null if the scan failed or did not run.
     scanned_with: Mapped[str | None]
-    # Whether the first page cannot be rendered; of the others, those that cannot.
+    # Whether the first page cannot be rendered, and which of the other pages cannot.
     preview_failed: Mapped[bool] = mapped_column(default=False)
     failed_pages: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default="{}")
 

@@ -15,7 +15,7 @@ class EventRow(Base):
     """The event of one change, written with it; it gets its position once it is committed.
 
     `id` is that of the audit event of the change, which has actor and request; events that
-    triggers write have none. `n` is the order of writing and has holes after rollbacks.
+    triggers write have none. `n` is the order of writing and has gaps after rollbacks.
     """
 
     __tablename__ = "events"

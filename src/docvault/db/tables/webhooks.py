@@ -60,7 +60,7 @@ class WebhookDeliveryRow(Base):
     event_id: Mapped[UUID]
     type: Mapped[str]
     state: Mapped[str] = mapped_column(server_default=text("'pending'"))
-    # Since it became pending; a retry by staff begins anew.
+    # Since it became pending; a retry by staff starts over.
     used_attempts: Mapped[int] = mapped_column(server_default=text("0"))
     # Null unless pending. While an attempt is made it is the end of its lease, by which the process
     # that makes it also knows whether the delivery is still its own.
