@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from bench import requests, samples
-from bench.load import Requests, closed_loop
+from bench.database_profile import profile_database
+from bench.load import Load, Requests, closed_loop
 from bench.measure import Result
 from bench.peers.docvault import Docvault, docvault
 from bench.peers.seaweedfs import seaweedfs, store_settings
+from bench.processes import Tree
 from bench.profiling import profile
 from bench.scenarios import (
     p01_upload,
@@ -71,11 +73,11 @@ NOTES = (
 )
 CUSTOMERS = 10
 
-Load = Callable[[], object]
+Run = Callable[[], Load | None]
 
 
 def measure(setup: Setup) -> Result:
-    """Profile an API process under each load in turn."""
+    """Profile an API process under each load in turn, and its database where it matters."""
     result = Result("profile", TITLE, TARGET)
     seconds = QUICK_SECONDS if setup.quick else SECONDS
     for row, scenario, make, duration in (
@@ -91,19 +93,42 @@ def measure(setup: Setup) -> Result:
             docvault(setup, name=row, workers=1, settings=settings) as ours,
         ):
             ours.worker.pause()
-            load = make(setup, ours, duration + 1)
+            run = make(setup, ours, duration + 1)
             # The first requests of a process are slower than later ones.
-            load()
+            run()
             try:
-                found = profile(ours.server.pid, duration, load)
+                _profile(result, f"{row}, {scenario.TITLE}", ours, duration, run)
             except Missing as error:
                 result.missing[f"a profile of {row}"] = str(error)
-                continue
-        title = f"{row}, {scenario.TITLE}"
-        result.tables[f"{title}, by layer"] = _table("layer", found.by_layer())
-        result.tables[f"{title}, functions, cumulative"] = _table("function", found.by_function())
     result.notes += NOTES
     return result
+
+
+def _profile(result: Result, title: str, ours: Docvault, seconds: float, run: Run) -> None:
+    found = profile(ours.server.pid, seconds, run)
+    result.tables[f"{title}, by layer"] = _table("layer", found.by_layer())
+    result.tables[f"{title}, functions, cumulative"] = _table("function", found.by_function())
+    before = _cpu_seconds(ours)
+    if (load := run()) is None:
+        # A few large files: the database has nearly nothing to do.
+        return
+    result.tables[f"{title}, CPU time by process"] = [
+        {"process": name, "us per request": f"{(after - before[name]) / load.requests * 1e6:,.0f}"}
+        for name, after in _cpu_seconds(ours).items()
+    ]
+    steps = profile_database(ours.database, seconds, run)
+    result.tables[f"{title}, PostgreSQL by step"] = _table("step", steps)
+
+
+def _cpu_seconds(ours: Docvault) -> dict[str, float]:
+    """Return the CPU time of each kind of process so far."""
+    total = ours.server.cpu_seconds()
+    inspecting = sum(Tree(child.pid).cpu_seconds() for child in ours.server.processes()[1:])
+    return {
+        "API process": total - inspecting,
+        "children that inspect": inspecting,
+        "PostgreSQL": ours.database.cpu_seconds(),
+    }
 
 
 @contextmanager
@@ -123,13 +148,13 @@ def _table(kind: str, shares: list[tuple[str, float]]) -> list[dict[str, str]]:
     ]
 
 
-def _uploads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+def _uploads(setup: Setup, ours: Docvault, seconds: float) -> Run:
     content = samples.pdf(p01_upload.SIZE_BYTES)
     uploads = p01_upload.own_uploads(ours, content, customers=20 if setup.quick else 500)
     return _many(ours, uploads, seconds)
 
 
-def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Load:
+def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Run:
     del seconds
     size = p02_large_upload.QUICK_SIZE_BYTES if setup.quick else p02_large_upload.SIZE_BYTES
     filename = p02_large_upload.FILENAME
@@ -137,23 +162,27 @@ def _large_upload(setup: Setup, ours: Docvault, seconds: float) -> Load:
     write_file(path, samples.pdf_chunks(size))
     document, headers = p02_large_upload.large_document(ours, size)
     head = requests.multipart_head("PUT", document, size, headers, filename=filename)
-    return lambda: send(ours.port, head, path, requests.multipart_frame(filename))
+
+    def run_upload() -> None:
+        send(ours.port, head, path, requests.multipart_frame(filename))
+
+    return run_upload
 
 
-def _s3_uploads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+def _s3_uploads(setup: Setup, ours: Docvault, seconds: float) -> Run:
     path = setup.store_folder("source") / p07_s3_upload.FILENAME
     write_file(path, samples.pdf_chunks(p07_s3_upload.SIZE_BYTES))
     uploads = p07_s3_upload.through_docvault(ours, path)
 
-    def run() -> None:
+    def run_uploads() -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             next(uploads)
 
-    return run
+    return run_uploads
 
 
-def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Load:
+def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Run:
     del setup
     ids = p05_documents.fill(ours, samples.pdf(p04_download.SIZE_BYTES), customers=CUSTOMERS)
     path = f"/v1/customer/documents/{ours.types[0]}/content"
@@ -161,7 +190,7 @@ def _downloads(setup: Setup, ours: Docvault, seconds: float) -> Load:
     return _many(ours, itertools.cycle(all_requests), seconds)
 
 
-def _lists(setup: Setup, ours: Docvault, seconds: float) -> Load:
+def _lists(setup: Setup, ours: Docvault, seconds: float) -> Run:
     del setup
     ids = p05_documents.fill(ours, samples.pdf(p05_documents.SIZE_BYTES), customers=CUSTOMERS)
     path = "/v1/customer/documents"
@@ -169,5 +198,5 @@ def _lists(setup: Setup, ours: Docvault, seconds: float) -> Load:
     return _many(ours, itertools.cycle(all_requests), seconds)
 
 
-def _many(ours: Docvault, supply: Requests, seconds: float) -> Load:
+def _many(ours: Docvault, supply: Requests, seconds: float) -> Run:
     return lambda: closed_loop(ours.port, supply, seconds=seconds)
