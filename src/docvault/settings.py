@@ -208,10 +208,10 @@ class Settings(BaseSettings):
     @field_validator("ca_file")
     @classmethod
     def validate_ca_file(cls, value: Path | None) -> Path | None:
-        # Slow to import, and most commands at a terminal have no such file.
-        from docvault.certificates import check_ca_file
-
         if value is not None:
+            # Slow to import, and most commands at a terminal have no such file.
+            from docvault.certificates import check_ca_file
+
             check_ca_file(value)
         return value
 
