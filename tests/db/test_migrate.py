@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from secrets import token_hex
 
 import psycopg
@@ -18,8 +17,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 
 from docvault.db import migrate as migrations
-from docvault.db.engine import Database
-from docvault.db.migrate import current_revision, head_revision, migrate
+from docvault.db.migrate import migrate
+from docvault.db.revisions import head_revision
 from docvault.db.sessions import SessionSettings, UnsuitableDatabase
 from docvault.db.tables import Base
 from docvault.embedded.postgres import EmbeddedPostgres
@@ -203,15 +202,6 @@ class TestMigrate:
         assert [process.returncode for process in processes] == [0, 0], errors
         assert "r:r:customers" in objects(empty_url)
 
-    async def test_current_revision_is_reported(self, empty_url: str) -> None:
-        database = Database(empty_url)
-        async with database.transaction() as session:
-            assert await current_revision(session) is None
-        migrate(empty_url)
-        async with database.transaction() as session:
-            assert await current_revision(session) == head_revision()
-        await database.close()
-
 
 class TestTables:
     """The table definitions and the migrations."""
@@ -224,17 +214,9 @@ class TestTables:
         )
         assert compare_metadata(context, Base.metadata) == []
 
-    def test_single_head_exists(self) -> None:
-        assert len(ScriptDirectory.from_config(migrations._config()).get_heads()) == 1
-
     def test_every_revision_has_description(self) -> None:
         script = ScriptDirectory.from_config(migrations._config())
         assert all((revision.doc or "").strip() for revision in script.walk_revisions())
-
-    def test_migrations_folder_is_found(self) -> None:
-        folder = migrations._folder()
-        assert (folder / "env.py").is_file()
-        assert folder == Path(__file__).parents[2] / "migrations"
 
 
 def test_database_of_a_newer_version_is_refused_in_a_line(empty_url: str) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from docvault.db.engine import Database
-from docvault.db.migrate import current_revision, head_revision, is_known
+from docvault.db.revisions import current_revision, head_revision, is_known
 from docvault.db.tables import Base
 from docvault.db.tables.fact_sets import FACT_NUMBERS
 

@@ -1,17 +1,15 @@
 """Migrating the database to the schema of this version."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from docvault.db.revisions import is_at_head, is_known, migrations_folder
 from docvault.db.sessions import SessionSettings, UnsuitableDatabase, require_sessions
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
@@ -20,7 +18,15 @@ def migrate(database_url: str, revision: str = "head") -> None:
     Raises `UnsuitableDatabase`.
     """
     # A lock of the migration would stay with a shared session.
-    require_sessions(SessionSettings(database_url))
+    settings = SessionSettings(database_url)
+    require_sessions(settings)
+    with settings.connect_unlimited() as connection:
+        if revision == "head" and is_at_head(connection):
+            return
+    # Slow to import, and most starts have nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = _config()
     config.attributes["url"] = database_url
     try:
@@ -63,44 +69,17 @@ def migrate_to(database_url: str, revision: str) -> None:
     """
     if not is_known(revision):
         raise UnknownRevision
+    from alembic import command  # noqa: PLC0415 - see `migrate`
+
     config = _config()
     config.attributes["url"] = database_url
     command.upgrade(config, "head")
     command.downgrade(config, revision)
 
 
-def head_revision() -> str:
-    """Return the revision that this version requires."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise RuntimeError("there are no migrations")
-    return head
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 - see `migrate`
 
-
-def is_known(revision: str) -> bool:
-    """Return whether this version has the revision; otherwise it is of a newer one."""
-    try:
-        ScriptDirectory.from_config(_config()).get_revision(revision)
-    except CommandError:
-        return False
-    return True
-
-
-async def current_revision(session: AsyncSession) -> str | None:
-    """Return the revision of the database; None if it was never migrated."""
-    if not await session.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
-        return None
-    revision: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
-
-
-def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     return config
-
-
-def _folder() -> Path:
-    """Return the folder of migrations: in the installed package, or else in the checkout."""
-    installed = Path(__file__).parents[1] / "_migrations"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "migrations"
