@@ -35,14 +35,14 @@ help:
 	@echo "make install       only make the environment"
 	@echo "make lint          check format, lint, types, layers and openapi/"
 	@echo "make format        format the code"
-	@echo "make openapi       write the OpenAPI documents anew"
+	@echo "make openapi       write the OpenAPI documents"
 	@echo "make reference     write docs/reference from the code"
 	@echo "make bench         measure against the peers; writes docs/benchmarks.md (ONLY=p1,p4 for some)"
 	@echo "make clients       build the client packages for TypeScript and Python into dist/"
 	@echo "make walk          print the files that a request enters, for four requests"
 	@echo "make publish       build the image for two platforms and push it: IMAGE=registry/name"
 	@echo "make pin           pin the images of other projects by their digests"
-	@echo "make lock          pin the dependencies anew (needs uv)"
+	@echo "make lock          pin the dependencies (needs uv)"
 
 install: $(VENV)/installed
 
