@@ -1,6 +1,6 @@
 -- Makes stored bytes the current version of a document; does everything or nothing. It compares
--- before it sets: the caller passes the state of the document when it decided, and if anything is
--- different by now the statement changes nothing.
+-- before it sets: the caller passes the state of the document when it decided, and if anything has
+-- changed since, the statement changes nothing.
 -- Each name is a step. A statement sees the rows as they were when it began: a step sees what
 -- another one returns, not what it wrote.
 WITH

@@ -1,5 +1,5 @@
--- Takes the version whose previews have been due longest. They are due again when the lease ends,
--- unless they are rendered by then. Nothing is taken while uploads arrive, unless it is overdue.
+-- Claims the version whose previews have been due longest. They are due again when the lease ends,
+-- unless they are rendered by then. Nothing is claimed while uploads arrive, unless it is overdue.
 WITH
 next AS (
     SELECT version.id, documents.customer_id
@@ -14,7 +14,7 @@ next AS (
     LIMIT 1
     FOR UPDATE OF version SKIP LOCKED
 ),
--- All but the newest few of that customer are left to demand.
+-- All but the newest few of that customer are rendered on demand only.
 surplus AS (
     UPDATE document_versions SET previews_due_at = NULL
     WHERE id IN (

@@ -1,5 +1,5 @@
 -- As find_customer_document, and records the download of the first file if the caller may certainly
--- have it now; the conditions are those of the guard and of `find_file`. Otherwise the service
+-- read it now; the conditions are those of the guard and of `find_file`. Otherwise the service
 -- decides, and records what it sends.
 WITH found AS MATERIALIZED ({found}),
 sent AS (

@@ -1,4 +1,4 @@
--- One document of a customer. An archived type shows only if asked for and while it has a file.
+-- One document of a customer. An archived type is found only on request, and only while it has a file.
 SELECT
     {document_columns}
 FROM document_types

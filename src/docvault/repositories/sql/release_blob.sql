@@ -1,4 +1,4 @@
--- Gives back a reservation whose bytes were never written. The commit does not wait for the disk: if
+-- Releases a reservation whose bytes were never written. The commit does not wait for the disk: if
 -- it is lost in a crash, the reservation expires.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true) AS setting
