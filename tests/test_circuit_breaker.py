@@ -4,7 +4,7 @@ import pytest
 from tests.factories.clock import Clock
 
 from docvault import circuit_breaker
-from docvault.circuit_breaker import FAILURES, OPEN_SECONDS, CircuitBreaker
+from docvault.circuit_breaker import FAILURES, FIRST_PAUSE_SECONDS, OPEN_SECONDS, CircuitBreaker
 from docvault.errors import StorageUnavailable
 
 
@@ -53,10 +53,36 @@ class TestCircuitBreaker:
     def test_open_circuit_reports_retry_time(
         self, open_breaker: CircuitBreaker, clock: Clock
     ) -> None:
-        clock.now += 1.5
+        clock.now += OPEN_SECONDS
+        open_breaker.check()
+        clock.now += 0.5
         with pytest.raises(StorageUnavailable) as refusal:
             open_breaker.check()
-        assert refusal.value.headers["Retry-After"] == "4"
+        assert refusal.value.headers["Retry-After"] == "2"
+
+    @pytest.mark.req("B-291")
+    def test_pauses_between_probes_grow_to_five_seconds(
+        self, open_breaker: CircuitBreaker, clock: Clock
+    ) -> None:
+        pauses = []
+        for _ in range(5):
+            began = clock.now
+            while not is_admitted(open_breaker):
+                clock.now += 0.25
+            pauses.append(clock.now - began)
+            open_breaker.record_failure("refused")
+        assert pauses == [FIRST_PAUSE_SECONDS, 2, 4, OPEN_SECONDS, OPEN_SECONDS]
+
+    def test_success_shortens_the_pause_again(
+        self, open_breaker: CircuitBreaker, clock: Clock
+    ) -> None:
+        clock.now += OPEN_SECONDS
+        open_breaker.check()
+        open_breaker.record_success()
+        for _ in range(FAILURES):
+            open_breaker.record_failure("refused")
+        clock.now += FIRST_PAUSE_SECONDS
+        assert is_admitted(open_breaker)
 
     def test_one_caller_probes_half_open_circuit(
         self, open_breaker: CircuitBreaker, clock: Clock
@@ -75,9 +101,8 @@ class TestCircuitBreaker:
     ) -> None:
         clock.now += OPEN_SECONDS
         open_breaker.check()
-        clock.now += 2
         open_breaker.record_failure("refused")
-        clock.now += OPEN_SECONDS - 0.1
+        clock.now += 2 * FIRST_PAUSE_SECONDS - 0.1
         assert not is_admitted(open_breaker)
 
     def test_successful_probe_closes_circuit(
