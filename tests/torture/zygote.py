@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 from fastapi import FastAPI
 from tests.torture import failpoints
 
-import docvault.cli.serve  # noqa: F401 - the command imports it when it is called
 from docvault.api.app import OpenResources, create_app
 from docvault.cli import main as cli
 from docvault.server import serve

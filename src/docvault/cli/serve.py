@@ -1,4 +1,8 @@
-"""`docvault serve` and `docvault worker`, and the processes that they supervise."""
+"""`docvault serve` and `docvault worker`, and the processes that they supervise.
+
+A supervisor serves no request, and a worker neither: the application is imported where it is used,
+which is half a second less until the supervised processes start.
+"""
 
 import asyncio
 import os
@@ -17,13 +21,11 @@ from docvault.cli.failures import CommandFailed
 from docvault.cli.folders import require_folders
 from docvault.db.migrate import migrate
 from docvault.embedded.deployment import exclusive_data_dir, running_database
-from docvault.jobs.worker import recover as recover_jobs
-from docvault.jobs.worker import run_worker
 from docvault.observability.logs import configure_logging
 from docvault.observability.metrics import PROCESSES_REPLACED
 from docvault.observability.multiprocess_metrics import DIRECTORY_VARIABLE, metrics_directory
 from docvault.server.heartbeat import send_heartbeats
-from docvault.server.serve import bind, create_served_app, run_server
+from docvault.server.listener import bind
 from docvault.server.start_checks import require_database, surroundings_checked
 from docvault.server.startup import metrics_server, open_resources
 from docvault.server.supervisor import Supervisor, exit_when_parent_dies
@@ -59,6 +61,8 @@ def serve_on_socket(descriptor: int, heartbeat: int | None, checked: int | None)
     url = settings.external_database_url
     if url is None:
         raise CommandFailed("this command is only for `docvault serve`")
+    from docvault.server.serve import create_served_app, run_server
+
     listener = socket.socket(fileno=descriptor)
     api = create_served_app(
         settings, url, with_worker=False, heartbeat=heartbeat, checked_processes=checked
@@ -77,6 +81,8 @@ def supervise_worker() -> None:
 
 def run_jobs(heartbeat: int | None, *, checked: bool) -> None:
     """Run jobs in this process until stopped by a signal; check its surroundings if asked to."""
+    from docvault.jobs.worker import run_worker
+
     settings, url = _load_worker_settings()
 
     async def work() -> None:
@@ -134,6 +140,8 @@ def _serve(
     if workers > 1:
         _supervise(settings, url, listener, workers, banner)
         return True
+    from docvault.server.serve import create_served_app, run_server
+
     api = create_served_app(
         settings, url, with_worker=settings.has_embedded_worker, checked_processes=1
     )
@@ -148,6 +156,8 @@ async def _check_dependencies(settings: Settings, url: str, *, recover: bool = F
     async with open_resources(settings, url) as resources:
         await require_database(resources)
         if recover:
+            from docvault.jobs.worker import recover as recover_jobs
+
             await recover_jobs(url, resources)
 
 

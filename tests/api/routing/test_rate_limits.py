@@ -29,7 +29,8 @@ from docvault.auth.local_tokens import LocalIssuer
 from docvault.db.engine import Database
 from docvault.domain.scopes import Scope
 from docvault.observability.metrics import REGISTRY
-from docvault.server.serve import Server, bind, make_uvicorn_config
+from docvault.server.listener import bind
+from docvault.server.serve import Server, make_uvicorn_config
 from docvault.server.startup import open_resources
 from docvault.services.reaper import reap
 from docvault.services.resources import Resources
