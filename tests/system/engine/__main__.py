@@ -23,6 +23,7 @@ from tests.system.engine.memory import ROUNDS, UPLOAD_MEBIBYTES, UPLOADS, upload
 from tests.system.engine.monitoring import watch
 from tests.system.engine.observing import observe, outages, totals
 from tests.system.engine.reports import Report
+from tests.system.engine.syncing import sync_twice
 from tests.torture.figures import Figure
 
 PORT = 18080
@@ -104,6 +105,17 @@ def upgrade(deployment: Deployment, report: Report) -> None:
         "An upgrade of the compose deployment refuses no request.",
         f"{STEADILY} while `deploy/upgrade.sh` replaces the image.",
         {**totals(seen), **outages(seen)},
+    )
+
+
+def syncing(deployment: Deployment, report: Report) -> None:
+    """Send many customers as a host does."""
+    report.save(
+        "B-293",
+        "A host may send all its customers again and again: a batch takes seconds, changed or not.",
+        "A third party sends 20,000 customers through the proxy in batches of 500, one after the"
+        " other, and then the same ones again.",
+        sync_twice(deployment),
     )
 
 
@@ -203,6 +215,7 @@ PARTS: dict[str, Callable[[Deployment, Report], None]] = {
         scanner,
         monitoring,
         commands,
+        syncing,
         backup,
         failover,
     )
