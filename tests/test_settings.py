@@ -309,27 +309,37 @@ URLS = [
     "http://h:0",
     "https://u:p@h/",
     "http://h/?",
+    "http://.",
+    "http://-",
+    "http://h-.example",
+    "http://1.2.3",
+    f"http://{'h' * 64}",
+    f"http://{'h.' * 127}h",
 ]
 INVALID = {
     "database_url": ["x", "postgresql://[", "postgresql://h:x/d", "mysql://h/d"],
-    "storage_url": ["x", "s3://", "s3://no bucket", "file://host/x"],
+    "storage_url": ["x", "s3://", "s3://no bucket", "file://host/x", "file:///%ff", "file:///%00"],
     "s3_endpoint_url": URLS,
     "s3_public_endpoint_url": URLS,
     "public_url": [*URLS, "http://h/%zz", "http://h/v1/x"],
     "s3_encryption": ["x"],
     "secret_key": ["x", "change-me" * 9],
     "secret_key_previous": ["x"],
-    "cors_origins": ["x", "*", "https://h/", "null"],
+    "cors_origins": ["x", "*", "https://h/", "null", "http://h:65536"],
     "cors_admin": ["x"],
     "redirect_downloads": ["x"],
-    "accel_prefix": ["x", "/", "/x/"],
-    "jwt_issuer": ["a,b"],
-    "jwt_jwks_url": ["x", "http://h/jwks"],
+    "accel_prefix": ["x", "/", "/x/", "//x", "/é", "/x y"],
+    "s3_kms_key_id": ["a b", "a\nb", "é"],
+    "jwt_issuer": ["a,b", "x" * 256, "\udcff"],
+    "jwt_audience": ["a,b", " ", "x" * 256, "\udcff"],
+    "jwt_types": [","],
+    "jwt_customer_claim": [" ", "a.", "x" * 256],
+    "jwt_jwks_url": ["x", "http://h/jwks", "https://./x", f"https://h/{'x' * 255}"],
     "jwt_algorithms": ["none", "HS256", "x"],
     "issuers": ["x", "[]", "{", '[{"issuer": 1}]', "/nonexistent"],
     "ca_file": ["/nonexistent", "/"],
     "trusted_proxies": ["x", "1.2.3.4/33"],
-    "clamd_url": ["x", "tcp://[", "tcp://h:0", "unix://"],
+    "clamd_url": ["x", "tcp://[", "tcp://h:0", "tcp://-:1", "unix://"],
     "webhook_allowed_networks": ["x", "1.2.3.4/33", "*"],
     "webhook_allowed_hosts": ["H", "http://h", "h/x", "h:0", "h:99999", "u@h", "[::1", "*.h"],
     "webhook_proxy": [
@@ -339,20 +349,24 @@ INVALID = {
         "http://h/x",
         "http://h:99999",
         "http://[::1",
+        "http://-",
     ],
     "worker": ["x"],
-    "metrics_bind": ["x", ":1", "h:99999", "http://h:1", "http://[::1"],
+    "metrics_bind": [
+        "x",
+        ":1",
+        "h:99999",
+        "http://h:1",
+        "http://[::1",
+        "*:1",
+        "é:1",
+        "1.2.3:1",
+        "h:٣",
+    ],
     "log_level": ["x"],
 }
 # Any text may be right.
-FREE_TEXT = {
-    "data_dir",
-    "spool_dir",
-    "s3_kms_key_id",
-    "jwt_audience",
-    "jwt_types",
-    "jwt_customer_claim",
-}
+FREE_TEXT = {"data_dir", "spool_dir"}
 
 
 def invalid_values() -> list[tuple[str, str]]:
@@ -379,3 +393,26 @@ def test_invalid_value_is_explained_in_one_line(
     assert variable in explanation
     assert "\n" not in explanation
     assert len(explanation) < 400
+
+
+@pytest.mark.req("B-290")
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("database_pool_size", "0", "must be a whole number from 1 up to 200"),
+        ("database_pool_size", "x", "must be a whole number from 1 up to 200"),
+        ("body_idle_seconds", "0", "must be a number above 0 and up to 86400"),
+        ("cors_admin", "x", "must be true or false"),
+        ("worker", "x", "must be 'auto', 'embedded' or 'external'"),
+        ("jwt_types", ",", "must not be empty"),
+        ("jwt_audience", "x" * 256, "must have at most 255 characters"),
+        ("jwt_audience", "\udcff", "must be UTF-8"),
+    ],
+)
+def test_explanation_says_what_a_setting_may_be(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv(variable_of(field), value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain(caught.value) == f"invalid settings: {variable_of(field)}: {allowed}"

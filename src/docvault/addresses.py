@@ -2,12 +2,11 @@
 
 import re
 from ipaddress import ip_address, ip_network
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 # The first segments of the service's own paths.
 OWN_PATHS = {"content", "docs", "livez", "openapi.json", "readyz", "uploads", "v1"}
 LAST_PORT = 65535
-MAX_PORT_DIGITS = 5
 # The names that botocore allows; some stores predate the naming rules of AWS.
 _BUCKET = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/[^?#]*)?")
 
@@ -17,6 +16,10 @@ _ORIGIN = re.compile(
     r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?"
 )
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:([1-9][0-9]{0,4}))?")
+# Names as resolvers take them, with the underscores of container engines.
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?!.*(^|\.)\d+\.?$)({_LABEL}\.)*{_LABEL}\.?")
+_MAX_NAME_LENGTH = 253
 
 
 def check_base_url(url: str) -> str:
@@ -25,7 +28,7 @@ def check_base_url(url: str) -> str:
     if (
         parts is None
         or not re.fullmatch(r"https?://[^\s?#@\\%]+", url)
-        or not parts.hostname
+        or not is_host(parts.hostname)
         or parts.port == 0
     ):
         raise ValueError("must be like https://docvault.example.org")
@@ -42,11 +45,33 @@ def check_public_path(url: str) -> str:
     return url
 
 
+def check_accel_prefix(value: str) -> str:
+    """Return the path of a location of nginx."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ValueError("must be a path like /blobs")
+    return value
+
+
+def check_header_text(value: str) -> str:
+    """Return a text that a header can hold."""
+    if not re.fullmatch(r"[!-~]{1,2048}", value):
+        raise ValueError("must be of visible ASCII characters, at most 2048")
+    return value
+
+
 def check_storage_url(url: str) -> str:
     """Return the URL of a folder or a bucket."""
-    if not (url.startswith("file:///") or _BUCKET.fullmatch(url)):
+    if not (_is_file_url(url) or _BUCKET.fullmatch(url)):
         raise ValueError("must be like file:///path or s3://bucket/prefix")
     return url
+
+
+def _is_file_url(url: str) -> bool:
+    try:
+        path = unquote_to_bytes(url).decode()
+    except UnicodeError:
+        return False
+    return path.startswith("file:///") and "\0" not in path
 
 
 def check_clamd_url(value: str) -> str:
@@ -54,7 +79,11 @@ def check_clamd_url(value: str) -> str:
     url = _split(value)
     is_unix = url and value == f"unix://{url.path}" and len(url.path) > 1
     is_tcp = (
-        url and value == f"tcp://{url.netloc}" and "@" not in value and url.hostname and url.port
+        url
+        and value == f"tcp://{url.netloc}"
+        and "@" not in value
+        and is_host(url.hostname)
+        and url.port
     )
     if not (is_unix or is_tcp):
         raise ValueError("must be like unix:///run/clamd.sock or tcp://scanner:3310")
@@ -65,12 +94,11 @@ def check_bind(value: str) -> str:
     """Return an address to listen on."""
     host, _, port = value.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
-    characters = set(host[1:-1] if is_bracketed else host)
     if (
-        not characters
-        or characters & set("/@[] ")
-        or (":" in characters and not is_bracketed)
-        or not (port.isdecimal() and len(port) <= MAX_PORT_DIGITS and int(port) <= LAST_PORT)
+        not is_host(host[1:-1] if is_bracketed else host)
+        or (":" in host) != is_bracketed
+        or not re.fullmatch(r"[0-9]{1,5}", port)
+        or int(port) > LAST_PORT
     ):
         raise ValueError(f"must be like 127.0.0.1:9100, with a port of at most {LAST_PORT}")
     return value
@@ -96,7 +124,7 @@ def check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
 def check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     """Reject what no browser sends as `Origin`: it would silently trust no page."""
     for origin in value:
-        if not _ORIGIN.fullmatch(origin):
+        if not _ORIGIN.fullmatch(origin) or _split(origin) is None:
             raise ValueError(
                 "must be exact origins in lower case, without path, default port or "
                 "wildcard, like https://portal.example.org,https://staff.example.org:8443"
@@ -130,11 +158,22 @@ def check_proxy_url(value: str) -> str:
     if (
         url is None
         or not re.fullmatch(r"https?://[^\s/?#@\\%]+", value)
-        or not url.hostname
+        or not is_host(url.hostname)
         or url.port == 0
     ):
         raise ValueError("must be like http://proxy.internal:3128, without user name and path")
     return value
+
+
+def is_host(host: str | None) -> bool:
+    """Return whether a text is an address, or a name that resolvers take."""
+    try:
+        ip_address(host or "")
+    except ValueError:
+        return (
+            host is not None and len(host) <= _MAX_NAME_LENGTH and _NAME.fullmatch(host) is not None
+        )
+    return True
 
 
 def _split(url: str) -> SplitResult | None:

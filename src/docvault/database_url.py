@@ -22,7 +22,17 @@ _CHOICES = {
         "standby",
         "prefer-standby",
     },
+    "channel_binding": {"disable", "prefer", "require"},
+    "gssencmode": {"disable", "prefer", "require"},
 }
+_NUMBERS = (
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+)
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 # Modes in which libpq compares the server's certificate with an authority.
 _VERIFYING = {"verify-ca", "verify-full"}
@@ -106,9 +116,9 @@ def _check_values(parameters: dict[str, str]) -> None:
     for name, choices in _CHOICES.items():
         if parameters.get(name, next(iter(choices))) not in choices:
             raise ValueError(f"has a {name} that is not one of {', '.join(sorted(choices))}")
-    timeout = parameters.get("connect_timeout", "0")
-    if not re.fullmatch(r"\d{1,4}", timeout):
-        raise ValueError("has a connect_timeout that is not a number of seconds")
+    for name in _NUMBERS:
+        if not re.fullmatch(r"[0-9]{1,9}", parameters.get(name, "0")):
+            raise ValueError(f"has a {name} that is not a number")
     for name in _FILES:
         path = parameters.get(name)
         if path and path != "system" and not os.access(path, os.R_OK):

@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from docvault.addresses import is_host
+
 # The asymmetric algorithms; `none` and the symmetric ones are never accepted (RFC 8725, D10).
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -49,7 +51,7 @@ def parse_path(text: str) -> tuple[str, ...]:
 
 def _check_path(text: str) -> str:
     path = parse_path(text)
-    if not all(path) or len(path) > MAX_PATH_LENGTH:
+    if not all(map(str.strip, path)) or len(path) > MAX_PATH_LENGTH:
         raise ValueError("must be the name of a claim, or a path like realm_access.roles")
     return text
 
@@ -173,6 +175,13 @@ def check_issuer(value: str) -> str:
     return value
 
 
+def check_audience(value: str) -> str:
+    """Return the value of `aud` if it is one; raises `ValueError`."""
+    if "," in value or value != value.strip():
+        raise ValueError("must be one audience, without commas; list several in DOCVAULT_ISSUERS")
+    return value
+
+
 def check_jwks_url(value: str) -> str:
     """Require HTTPS, or anyone on the network path could replace the keys (D11)."""
     try:
@@ -184,7 +193,7 @@ def check_jwks_url(value: str) -> str:
     is_local = url.hostname in {"localhost", "127.0.0.1", "::1"}
     is_secure = url.scheme == "https" or (url.scheme == "http" and is_local)
     # A comma is legal in a path, but here it separates two addresses.
-    if not (url.hostname and is_secure) or re.search(r"[,\s]", value):
+    if not (is_host(url.hostname) and is_secure) or re.search(r"[,\s]", value):
         raise ValueError("must be one URL like https://id.example.org/jwks; http only on localhost")
     if "@" in url.netloc:
         raise ValueError("must not contain a user name or a password")
@@ -231,7 +240,7 @@ def _describe(found: Sequence[object], error: Mapping[str, Any]) -> str:
     entry = found[index]
     name = entry.get("name") if isinstance(entry, dict) else None
     place = ".".join(map(str, [f"[{index}]", *path]))
-    label = f" of {name}" if isinstance(name, str) else ""
+    label = f" of {name}" if isinstance(name, str) and name.isprintable() else ""
     return f"{place}{label}: {error['msg'].removeprefix('Value error, ')}"
 
 

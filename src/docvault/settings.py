@@ -19,9 +19,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from docvault.addresses import (
+    check_accel_prefix,
     check_base_url,
     check_bind,
     check_clamd_url,
+    check_header_text,
     check_hosts,
     check_networks,
     check_origins,
@@ -35,7 +37,9 @@ from docvault.issuers import (
     DEFAULT_TYPES,
     ClaimPath,
     Issuer,
+    Text,
     check_algorithms,
+    check_audience,
     check_issuer,
     check_jwks_url,
     parse_issuers,
@@ -76,6 +80,9 @@ Networks = Annotated[CommaSeparated, AfterValidator(check_networks)]
 Hosts = Annotated[CommaSeparated, AfterValidator(check_hosts)]
 Origins = Annotated[CommaSeparated, AfterValidator(check_origins)]
 ProxyUrl = Annotated[str, AfterValidator(check_proxy_url)]
+AccelPrefix = Annotated[str, AfterValidator(check_accel_prefix)]
+# What is sent to the store in a header.
+HeaderText = Annotated[str, AfterValidator(check_header_text)]
 Limit = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 Count = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Seconds = Annotated[float, Field(gt=0, le=DAY_SECONDS, allow_inf_nan=False)]
@@ -104,20 +111,20 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = None
     s3_public_endpoint_url: str | None = None
     s3_encryption: Literal["AES256", "aws:kms"] | None = None
-    s3_kms_key_id: str | None = None
+    s3_kms_key_id: HeaderText | None = None
     secret_key: SecretStr | None = None
     secret_key_previous: SecretStr | None = None
     public_url: str | None = None
     cors_origins: Origins = ()
     cors_admin: bool = False
     redirect_downloads: bool = False
-    accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._~/-]*[^/]$")
+    accel_prefix: AccelPrefix | None = None
 
-    jwt_issuer: str | None = None
-    jwt_audience: str = "docvault"
-    jwt_jwks_url: str | None = None
+    jwt_issuer: Text | None = None
+    jwt_audience: Annotated[Text, AfterValidator(check_audience)] = "docvault"
+    jwt_jwks_url: Text | None = None
     jwt_algorithms: CommaSeparated = DEFAULT_ALGORITHMS
-    jwt_types: CommaSeparated = DEFAULT_TYPES
+    jwt_types: Annotated[CommaSeparated, Field(min_length=1)] = DEFAULT_TYPES
     jwt_customer_claim: ClaimPath = "sub"
     issuers: Annotated[tuple[Issuer, ...], NoDecode] = ()
     ca_file: Path | None = None

@@ -1,6 +1,7 @@
 """The command line, run in this process against the test's own database and store."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -304,6 +305,31 @@ class TestSettings:
             " may write: Not a directory\n"
         )
 
+    @pytest.mark.usefixtures("on_database")
+    @pytest.mark.parametrize("command", ["migrate", "doctor", "verify"])
+    async def test_option_that_the_database_refuses_is_explained(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        url = os.environ["DOCVAULT_DATABASE_URL"]
+        separator = "&" if "?" in url else "?"
+        monkeypatch.setenv("DOCVAULT_DATABASE_URL", f"{url}{separator}options=-ccanary%3D1")
+        outcome = await run(command)
+        assert outcome.status == 1
+        assert "canary" not in outcome.errors + outcome.output
+        assert "options of DOCVAULT_DATABASE_URL" in outcome.errors + outcome.output
+        assert "Traceback" not in outcome.errors
+
+    async def test_aws_profile_that_is_not_there_is_explained(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCVAULT_STORAGE_URL", "s3://documents")
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        outcome = await run("bucket")
+        assert (outcome.status, outcome.output) == (1, "")
+        assert outcome.errors.startswith("docvault: invalid settings: AWS_…: ")
+        assert "nobody" in outcome.errors
+        assert len(outcome.errors.splitlines()) == 1
+
     async def test_unreachable_database_is_explained(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -312,7 +338,9 @@ class TestSettings:
         outcome = await run("migrate")
         assert outcome.status == 1
         why = "nothing listens at its address"
-        assert outcome.errors == f"docvault: the database does not respond: {why}\n"
+        assert outcome.errors == (
+            f"docvault: the database of DOCVAULT_DATABASE_URL does not respond: {why}\n"
+        )
 
     async def test_silent_database_is_explained_soon(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

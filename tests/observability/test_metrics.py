@@ -502,7 +502,7 @@ class TestServing:
             async with metrics_server(with_bind(resources, bind)):
                 pass
         assert [r.getMessage() for r in caplog.records if r.name.endswith(".metrics_server")] == [
-            "metrics are not served: OSError"
+            "metrics are not served: DOCVAULT_METRICS_BIND: Address already in use"
         ]
 
     async def test_nothing_is_served_by_default(self, resources: Resources) -> None:

@@ -245,8 +245,8 @@ class TestTls:
             refused = command("migrate", **settings, **wrong)
         assert used == [(True,)]
         assert refused.stderr == (
-            "docvault: the database does not respond: its certificate is not signed by a trusted"
-            " authority\n"
+            "docvault: the database of DOCVAULT_DATABASE_URL does not respond: its certificate is"
+            " not signed by a trusted authority\n"
         )
 
 
@@ -270,7 +270,8 @@ class TestStandby:
             "The database is read-only.",
         )
         assert refused.stderr == (
-            "docvault: the database does not respond: no host accepts writes\n"
+            "docvault: the database of DOCVAULT_DATABASE_URL does not respond: no host accepts"
+            " writes\n"
         )
 
     @pytest.mark.req("B-205")

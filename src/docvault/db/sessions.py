@@ -18,6 +18,15 @@ OLDEST_VERSION = 15
 # A pooler that shares sessions may give two connections different ones by chance.
 POOLER_ROUNDS = 5
 
+# The server does not know a setting, or not with this value, or only its owner may set it.
+_REFUSED_SETTING = (
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidParameterValue,
+    psycopg.errors.CantChangeRuntimeParam,
+    psycopg.errors.InvalidName,
+)
+_REFUSED = "the server refuses a setting in the options of DOCVAULT_DATABASE_URL"
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
 _PID = "SELECT pg_backend_pid()"
@@ -53,6 +62,9 @@ class SessionSettings:
         set_json_loads(pydantic_core.from_json, connection)
         try:
             await self.prepare(connection)
+        except _REFUSED_SETTING as error:
+            await connection.close()
+            raise UnsuitableDatabase(_REFUSED) from error
         except BaseException:
             await connection.close()
             raise
@@ -70,6 +82,9 @@ class SessionSettings:
         connection = psycopg.connect(**self.parameters, autocommit=True)
         try:
             connection.execute(self._statement, prepare=False)
+        except _REFUSED_SETTING as error:
+            connection.close()
+            raise UnsuitableDatabase(_REFUSED) from error
         except BaseException:
             connection.close()
             raise

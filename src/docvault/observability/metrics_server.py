@@ -40,7 +40,8 @@ def serve_metrics(bind: str, *collectors: Collector) -> Iterator[None]:
     try:
         server = _Server((host.strip("[]"), int(port)), _make_handler(collectors))
     except (OSError, OverflowError) as error:
-        log.warning("metrics are not served: %s", type(error).__name__)
+        cause = getattr(error, "strerror", None) or "the port is too large"
+        log.warning("metrics are not served: DOCVAULT_METRICS_BIND: %s", cause)
         yield
         return
     with server:

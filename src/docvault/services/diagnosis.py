@@ -52,19 +52,24 @@ async def check_database(resources: Resources) -> list[Finding]:
         ]
         return [*(findings or [passed("database")]), _judge_clock(state.now)]
 
-    return await _attempt("database", check, Severity.FATAL)
+    advice = None if resources.settings.embedded else "check DOCVAULT_DATABASE_URL"
+    return await _attempt("database", check, advice, Severity.FATAL)
 
 
 async def check_surroundings(
     resources: Resources, *, processes: int, is_worker: bool
 ) -> AsyncIterator[Finding]:
     """Check what is around these processes: store, spool, scanner and memory."""
-    for finding in await _attempt("store", lambda: check_store(resources)):
+    in_s3 = resources.settings.effective_storage_url.startswith("s3:")
+    advice = "check DOCVAULT_S3_ENDPOINT_URL and AWS_…" if in_s3 else None
+    for finding in await _attempt("store", lambda: check_store(resources), advice):
         yield finding
     for finding in await _attempt("spool", lambda: check_spool(resources)):
         yield finding
     if (scanner := resources.scanner) is not None:
-        for finding in await _attempt("scanner", lambda: _check_scanner(scanner)):
+        for finding in await _attempt(
+            "scanner", lambda: _check_scanner(scanner), "check DOCVAULT_CLAMD_URL"
+        ):
             yield finding
     yield check_memory(
         processes,
@@ -77,18 +82,19 @@ async def check_surroundings(
 async def _attempt(
     check: str,
     work: Callable[[], Awaitable[list[Finding]]],
+    advice: str | None = None,
     severity: Severity = Severity.PROBLEM,
 ) -> list[Finding]:
-    """Return what a check finds, or why it failed."""
+    """Return what a check finds, or why it failed and what to do then."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await work()
     except ServiceUnavailable as error:
-        return [Finding(check, error.cause or error.detail, severity=severity)]
+        return [Finding(check, error.cause or error.detail, advice, severity)]
     except DocvaultError as error:
-        return [Finding(check, error.detail, severity=severity)]
+        return [Finding(check, error.detail, advice, severity)]
     except TimeoutError:
-        return [Finding(check, f"no response within {CHECK_SECONDS} seconds", severity=severity)]
+        return [Finding(check, f"no response within {CHECK_SECONDS} seconds", advice, severity)]
 
 
 def _judge_setup(setup: DatabaseSetup) -> list[Finding]:
