@@ -30,7 +30,7 @@ FILE = StoredFile(
 
 
 def customer(erasure_id: UUID | None = None) -> Customer:
-    return Customer(uuid4(), "c-1", CustomerData(), erasure_id, None, NOW, NOW)
+    return Customer(uuid4(), "c-1", "anon-1", CustomerData(), erasure_id, None, NOW, NOW)
 
 
 class TestAccess:

@@ -19,6 +19,7 @@ from docvault.services.webhooks import seal_secrets
 
 OLD, NEW = (token_hex(32).encode() for _ in range(2))
 KEY_PATH = "/v1/integration/customers/c-1/documents"
+INTEGRATION_CUSTOMER = "/v1/integration/customers/c-1"
 EVENTS = "/v1/admin/audit-events"
 
 pytestmark = pytest.mark.req("B-113")
@@ -165,6 +166,51 @@ class TestErasures:
     async def erase(self, rotation: Rotation, admin: httpx.AsyncClient) -> None:
         assert (await admin.delete("/v1/admin/customers/c-1")).status_code == 202
         await finish_erasures(rotation.resources)
+
+
+@pytest.mark.req("B-270")
+class TestPseudonyms:
+    """The pseudonyms of events across a rotation."""
+
+    async def test_erasure_is_announced_under_the_pseudonym_known_before(
+        self, rotation: Rotation, admin: httpx.AsyncClient, key: httpx.AsyncClient
+    ) -> None:
+        known = await self.create(admin)
+        rotation.restart(NEW, OLD)
+        assert (await key.get(INTEGRATION_CUSTOMER)).json()["pseudonym"] == known
+        listed = (await key.get("/v1/integration/customers")).json()["items"]
+        assert [customer["pseudonym"] for customer in listed] == [known]
+        rotation.restart(NEW)
+        assert (await admin.delete("/v1/admin/customers/c-1")).status_code == 202
+        await finish_erasures(rotation.resources)
+        events = await self.events(admin)
+        assert [(event["type"], event["customer"]) for event in events] == [
+            ("customer.created", {"id": None, "pseudonym": known}),
+            ("customer.erased", {"id": None, "pseudonym": known}),
+        ]
+
+    async def test_customer_who_comes_back_has_another(
+        self, rotation: Rotation, admin: httpx.AsyncClient
+    ) -> None:
+        before = await self.create(admin)
+        await admin.delete("/v1/admin/customers/c-1")
+        await finish_erasures(rotation.resources)
+        after = await self.create(admin)
+        assert before != after
+        named = [event["customer"]["pseudonym"] for event in await self.events(admin)]
+        assert named == [before, before, after]
+
+    async def create(self, admin: httpx.AsyncClient) -> str:
+        """Create the customer and return the pseudonym."""
+        created = await admin.put("/v1/admin/customers/c-1", json={"name": "Anna"})
+        assert created.status_code == 201, created.text
+        pseudonym: str = created.json()["pseudonym"]
+        return pseudonym
+
+    async def events(self, admin: httpx.AsyncClient) -> list[dict[str, Any]]:
+        """Return all events."""
+        items: list[dict[str, Any]] = (await admin.get("/v1/admin/events")).json()["items"]
+        return items
 
 
 class TestLinksAndCursors:

@@ -1,6 +1,7 @@
 """Migrations: up, down and up again, matching the table definitions, safe when concurrent."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,6 +187,17 @@ class TestMigrate:
         assert customers == [("c-1", 4, 3), ("c-2", 1, None)]
         assert kinds == [("integration",)]
         assert facts == [(0,), (0,)]
+
+    def test_older_customers_get_pseudonyms_of_their_own(self, empty_url: str) -> None:
+        upgrade(empty_url, "0008")
+        with psycopg.connect(empty_url) as connection:
+            connection.execute(DOCUMENTS_BEFORE_0008)
+        upgrade(empty_url, "0009")
+        with psycopg.connect(empty_url) as connection:
+            rows = connection.execute("SELECT pseudonym FROM customers").fetchall()
+        pseudonyms = [pseudonym for (pseudonym,) in rows]
+        assert len(set(pseudonyms)) == 2
+        assert all(re.fullmatch("anon-[0-9a-f]{32}", pseudonym) for pseudonym in pseudonyms)
 
     def test_concurrent_migrations_are_safe(self, empty_url: str) -> None:
         processes = [

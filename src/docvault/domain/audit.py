@@ -110,7 +110,8 @@ class EventDetails(TypedDict, total=False):
 class NewAuditEvent:
     """An event to record; erasure deletes `customer`, `changes`, `files` and `event_data`.
 
-    If there is an `event_type`, `event_data` is published to other systems.
+    If there is an `event_type`, `event_data` is published to other systems; `event_pseudonym` is
+    that of a customer who is being erased.
     """
 
     actor_kind: str
@@ -127,6 +128,7 @@ class NewAuditEvent:
     files: list[dict[str, Any]] | None = None
     event_type: str | None = None
     event_data: dict[str, Any] | None = None
+    event_pseudonym: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

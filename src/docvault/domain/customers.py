@@ -63,6 +63,8 @@ class Customer:
 
     id: UUID
     external_id: str
+    # What events call the customer after an erasure; random, see decision 0100.
+    pseudonym: str
     data: CustomerData
     erasure_id: UUID | None
     tokens_valid_from: datetime | None

@@ -114,7 +114,10 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event with its position; `customer` and `data` are None after an erasure."""
+    """An event with its position; `customer` and `data` are None after an erasure.
+
+    `pseudonym` stays; it is None if the event is about no customer.
+    """
 
     position: int
     id: UUID

@@ -20,6 +20,7 @@ def present_customer(customer: Customer, progress: CustomerProgress) -> Customer
     """Present a customer for staff and integrations."""
     return CustomerRead(
         id=customer.external_id,
+        pseudonym=customer.pseudonym,
         name=customer.data.name,
         email=customer.data.email,
         tags=list(customer.data.tags),

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-from docvault.auth.keyring import Keyring
 from docvault.context import RequestContext
 from docvault.domain.actors import Staff
 from docvault.domain.audit import ActorKind
@@ -36,21 +35,18 @@ def present_event(event: Event, context: RequestContext) -> EventRead:
         id=event.id,
         type=event.type,
         at=event.at,
-        customer=present_event_customer(event, context.keyring),
+        customer=present_event_customer(event),
         actor=_actor(event, context),
         request_id=event.request_id,
         data=present_event_data(event),
     )
 
 
-def present_event_customer(event: Event, keyring: Keyring) -> EventCustomer | None:
+def present_event_customer(event: Event) -> EventCustomer | None:
     """Present the customer; after an erasure only the pseudonym is left."""
-    if event.customer is not None:
-        pseudonym = keyring.pseudonym(event.customer)
-        return EventCustomer(id=event.customer, pseudonym=pseudonym)
-    if event.pseudonym is not None:
-        return EventCustomer(id=None, pseudonym=event.pseudonym)
-    return None
+    if event.pseudonym is None:
+        return None
+    return EventCustomer(id=event.customer, pseudonym=event.pseudonym)
 
 
 def _actor(event: Event, context: RequestContext) -> EventActor | None:

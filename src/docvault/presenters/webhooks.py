@@ -5,7 +5,6 @@ from typing import Any
 
 import pydantic_core
 
-from docvault.auth.keyring import Keyring
 from docvault.domain.events import Event, EventType
 from docvault.domain.webhooks import (
     Attempt,
@@ -60,12 +59,12 @@ def present_delivery_detail(delivery: Delivery) -> DeliveryDetailRead:
     return DeliveryDetailRead(**_delivery_members(delivery), attempts=attempts)
 
 
-def render_message(event: Event, keyring: Keyring) -> bytes:
+def render_message(event: Event) -> bytes:
     """Return the body that is signed and sent: ids, keys, states and codes, as in the feed.
 
     Lists are null in a message that they would make larger than the limit; the feed has them.
     """
-    data, customer = present_event_data(event), present_event_customer(event, keyring)
+    data, customer = present_event_data(event), present_event_customer(event)
     members: dict[str, Any] = {} if data is None else data.model_dump(mode="json")
     about = {"customer": customer and customer.model_dump(), "position": event.position}
     message = {"type": event.type, "timestamp": event.at, "data": {**members, **about}}

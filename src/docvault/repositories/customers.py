@@ -197,6 +197,7 @@ def to_customer(record: CustomerRecord, sort_value: object = "") -> Customer:
     return Customer(
         id=record.customer_id,
         external_id=record.external_id,
+        pseudonym=record.pseudonym,
         data=CustomerData(record.customer_name, record.email, tuple(record.tags)),
         erasure_id=record.erasure_id,
         tokens_valid_from=record.tokens_valid_from,
@@ -210,6 +211,7 @@ def _row_to_customer(row: CustomerRow) -> Customer:
     return Customer(
         id=row.id,
         external_id=row.external_id,
+        pseudonym=row.pseudonym,
         data=CustomerData(row.name, row.email, tuple(row.tags)),
         erasure_id=row.erasure_id,
         tokens_valid_from=row.tokens_valid_from,

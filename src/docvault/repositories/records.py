@@ -15,6 +15,7 @@ class CustomerRecord:
 
     customer_id: UUID
     external_id: str
+    pseudonym: str
     customer_name: str | None
     email: str | None
     tags: list[str]

@@ -69,6 +69,15 @@ class CustomerUpdate(PatchModel):
     tags: Tags | None = None
 
 
+Pseudonym = Annotated[
+    str,
+    Field(
+        description="What events call the customer after an erasure, when the id is gone.",
+        examples=["anon-5f0c9b1e2d3a4f60718293a4b5c6d7e8"],
+    ),
+]
+
+
 class DocumentTotals(OutputModel):
     """Document counts over the active types; the gate needs `required_missing` to be 0."""
 
@@ -81,6 +90,7 @@ class CustomerRead(OutputModel):
     """A customer and the progress of their documents."""
 
     id: CustomerId
+    pseudonym: Pseudonym
     # Stored values may predate the current limits.
     name: Annotated[str, Field(examples=["A. Bakker"])] | None
     email: Annotated[str, Field(examples=["a.bakker@example.org"])] | None

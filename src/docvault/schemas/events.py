@@ -11,6 +11,7 @@ from docvault.domain.events import EventType
 from docvault.domain.gate import GateDecision
 from docvault.domain.webhooks import DisabledReason
 from docvault.schemas.base import OutputModel, UtcTime
+from docvault.schemas.customers import Pseudonym
 
 Changed = Annotated[
     list[str],
@@ -28,13 +29,7 @@ class EventCustomer(OutputModel):
             description="The host's id of the customer; null after an erasure.", examples=["c-1042"]
         ),
     ]
-    pseudonym: Annotated[
-        str,
-        Field(
-            description="Stays after an erasure, when nothing else identifies the customer.",
-            examples=["anon-5f0c9b1e2d3a4f60718293a4b5c6d7e8"],
-        ),
-    ]
+    pseudonym: Pseudonym
 
 
 class EventActor(OutputModel):

@@ -31,12 +31,12 @@ async def erase_customer(uow: UnitOfWork, customer: Customer) -> UUID:
         return locked.erasure_id
     pseudonym = uow.context.keyring.pseudonym(customer.external_id)
     erasure = NewErasure(new_id(), customer.id, pseudonym)
-    await _begin(uow, erasure)
+    await _begin(uow, erasure, locked.pseudonym)
     await uow.idempotency_keys.delete_naming(locked.external_id)
     return erasure.id
 
 
-async def _begin(uow: UnitOfWork, erasure: NewErasure) -> None:
+async def _begin(uow: UnitOfWork, erasure: NewErasure, event_pseudonym: str) -> None:
     customer_id = erasure.customer_id
     documents, versions = await uow.erasures.delete_documents(customer_id)
     blobs = await uow.blobs.queue_deletion_of_customer(customer_id)
@@ -45,13 +45,19 @@ async def _begin(uow: UnitOfWork, erasure: NewErasure) -> None:
     await uow.audit_events.delete_details(customer_id)
     await uow.erasures.add(erasure, documents=documents, versions=versions, blobs=blobs)
     await uow.jobs.defer(JobName.ERASE_CUSTOMER, erasure_id=str(erasure.id))
-    redacted = await uow.events.redact(customer_id, erasure.customer_pseudonym)
+    redacted = await uow.events.redact(customer_id, event_pseudonym)
     # In a statement of its own, so that it finds the deliveries of events that just got a position.
     await uow.webhook_deliveries.drop_events(redacted)
     event = uow.context.audit_event(
         AuditAction.CUSTOMER_ERASE, event_data={"erasure": str(erasure.id)}
     )
-    await uow.audit_events.add(replace(event, customer_pseudonym=erasure.customer_pseudonym))
+    await uow.audit_events.add(
+        replace(
+            event,
+            customer_pseudonym=erasure.customer_pseudonym,
+            event_pseudonym=event_pseudonym,
+        )
+    )
 
 
 async def read_erasure(uow: UnitOfWork, erasure_id: UUID) -> Erasure:
@@ -153,7 +159,10 @@ async def reapply_erasures(resources: Resources) -> int:
                 continue
             locked = await uow.customers.lock(customer_id, exclusively=True)
             if locked is None or locked.erasure_id is None:
-                await _begin(uow, await read_record(resources, customer_id))
+                record = await read_record(resources, customer_id)
+                # The database may be older than the customer, and then has no events either.
+                known = record.customer_pseudonym if locked is None else locked.pseudonym
+                await _begin(uow, record, known)
     return len(unapplied)
 
 

@@ -107,7 +107,7 @@ async def _deliver(resources: Resources, claimed: ClaimedDelivery) -> None:
         if claimed.event is None:
             await _drop(resources, claimed)
             return
-        body = render_message(claimed.event, resources.keyring)
+        body = render_message(claimed.event)
         at = datetime.now(UTC)
         outcome = await _send(
             resources,

@@ -13,17 +13,19 @@ DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi" / "openapi.json").r
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 SECRET = re.compile(r"dv_live_\w+")
+PSEUDONYM = re.compile(r"anon-[0-9a-f]{32}")
 
 CustomerOf = Callable[[str], httpx.AsyncClient]
 
 
 def without_chance(value: Any) -> Any:
-    """Replace times, ids and secrets by their kind."""
+    """Replace times, ids, secrets and pseudonyms by their kind."""
     if isinstance(value, dict):
         return {name: without_chance(item) for name, item in value.items()}
     if isinstance(value, list):
         return [without_chance(item) for item in value]
-    for kind, pattern in (("time", TIME), ("id", UUID), ("secret", SECRET)):
+    kinds = {"time": TIME, "id": UUID, "secret": SECRET, "pseudonym": PSEUDONYM}
+    for kind, pattern in kinds.items():
         if isinstance(value, str) and pattern.fullmatch(value):
             return kind
     return value

@@ -29,6 +29,8 @@ class CustomerRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     external_id: Mapped[str] = mapped_column(_BY_CODE_POINT, unique=True)
+    # For events, which keep it after an erasure; not the keyed hash of the audit trail.
+    pseudonym: Mapped[str] = mapped_column(server_default=text("new_pseudonym()"))
     name: Mapped[str | None]
     email: Mapped[str | None]
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text))

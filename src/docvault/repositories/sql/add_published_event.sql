@@ -5,7 +5,7 @@ outbox AS (
     INSERT INTO events (id, type, customer_id, data, pseudonym)
     VALUES (
         %(event_id)s::uuid, %(event_type)s, %(customer_id)s::uuid, %(event_data)s::jsonb,
-        CASE WHEN %(customer_id)s::uuid IS NULL THEN %(customer_pseudonym)s END
+        %(event_pseudonym)s::text
     )
 )
 INSERT INTO audit_details (event_id, customer_id, customer, changes, files)

@@ -37,4 +37,4 @@ RETURNING
     CASE WHEN webhooks.previous_secret_until > now() THEN webhooks.sealed_previous_secret END
         AS sealed_previous_secret,
     events.position, events.id AS event_id, events.type, events.at, customers.external_id,
-    events.pseudonym, events.data
+    coalesce(events.pseudonym, customers.pseudonym) AS pseudonym, events.data

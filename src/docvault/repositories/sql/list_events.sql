@@ -2,7 +2,8 @@
 -- there are none.
 SELECT
     event_log.log, event_log.oldest, event_log.last AS latest,
-    event.position, event.id, event.type, event.at, customers.external_id, event.pseudonym,
+    event.position, event.id, event.type, event.at, customers.external_id,
+    coalesce(event.pseudonym, customers.pseudonym) AS pseudonym,
     audit_events.actor_kind, audit_events.actor_id, audit_events.request_id, event.data
 FROM event_log LEFT JOIN LATERAL (
     SELECT * FROM events

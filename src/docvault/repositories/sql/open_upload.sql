@@ -34,7 +34,7 @@ reserved AS (
         %(lifetime)s::interval, %(max_files)s::bigint, %(max_bytes)s::bigint,
         %(waiting_factor)s::integer, %(max_value_bytes)s::bigint
     ) AS reservation
-    WHERE reservation.reserved
+    WHERE reserved
 )
 SELECT
     found.*,

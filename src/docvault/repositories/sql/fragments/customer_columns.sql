@@ -1,6 +1,7 @@
 -- For CustomerRecord.
 customers.id AS customer_id,
 customers.external_id,
+customers.pseudonym,
 customers.name AS customer_name,
 customers.email,
 customers.tags,
