@@ -21,12 +21,19 @@ from procrastinate.periodic import PeriodicRegistry
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from docvault.previews.renderer import PreviewRenderer
+from docvault.services import webhook_sending
 from docvault.storage.spool import SpoolFile
+from docvault.webhooks.sender import WebhookSender
 
 # Durable is what the database was asked to commit and what the store has received.
 COMMIT = "commit"
 AUTOCOMMITTED = "autocommitted statement"
 STATEMENT = "statement in a transaction"
+# The steps of a delivery: it was claimed, its message is sent, and the result recorded.
+DELIVERY = "delivery"
+MESSAGE = "message to a webhook"
+SUCCESS = "record of a success"
+FAILURE = "record of a failure"
 
 Named = Callable[..., str | None]
 
@@ -96,6 +103,10 @@ def _points() -> list[tuple[Any, str, Named]]:
         (PreviewRenderer, "render", _always("preview")),
         (JobManager, "finish_job_by_id_async", _always("end of job")),
         (RequestResponseCycle, "send", _response),
+        (webhook_sending, "_deliver", _always(DELIVERY)),
+        (WebhookSender, "post", _always(MESSAGE)),
+        (webhook_sending, "_complete", _always(SUCCESS)),
+        (webhook_sending, "_fail", _always(FAILURE)),
     ]
 
 
