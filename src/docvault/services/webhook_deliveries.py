@@ -26,6 +26,8 @@ from docvault.schemas.webhooks import ReplayCreate
 from docvault.services.resources import Resources
 from docvault.services.webhooks import DROPPED, get_webhook
 
+# How many events one statement replays, far within the time that a statement may take.
+REPLAYED = 20_000
 # How many deliveries are deleted in one transaction, and in one run.
 PRUNED = 5_000
 PRUNED_IN_RUN = 500_000
@@ -79,9 +81,12 @@ async def replay_events(uow: UnitOfWork, webhook_id: UUID, data: ReplayCreate) -
     states = [DeliveryState.FAILED, DeliveryState.DROPPED]
     if not data.only_failed:
         states.append(DeliveryState.DELIVERED)
-    replayed = await uow.webhook_deliveries.replay(
-        webhook_id, after=after, until=until, states=states
-    )
+    replayed = 0
+    for start in range(after, until, REPLAYED):
+        end = min(start + REPLAYED, until)
+        replayed += await uow.webhook_deliveries.replay(
+            webhook_id, after=start, until=end, states=states
+        )
     await _audit(uow, webhook, {"after": after, "until": until, "deliveries": replayed})
     return replayed
 

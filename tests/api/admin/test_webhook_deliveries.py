@@ -237,6 +237,25 @@ class TestReplay:
         replayed = {name: change["new"] for name, change in event["changes"].items()}
         assert replayed == {"id": id_of(webhook), "after": 1, "until": 2, "deliveries": 1}
 
+    async def test_long_range_is_replayed_in_several_statements(
+        self,
+        admin: httpx.AsyncClient,
+        webhook: str,
+        resources: Resources,
+        receiver: Receiver,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        start = await latest(admin)
+        await make_customers(admin, *range(5))
+        await deliver(resources)
+        receiver.messages.clear()
+        monkeypatch.setattr(webhook_deliveries, "REPLAYED", 2)
+        body = {"after": start, "only_failed": False}
+        assert (await admin.post(f"{webhook}/replay", json=body)).json() == {"deliveries": 5}
+        await deliver(resources)
+        positions = {message.content["data"]["position"] for message in receiver.messages}
+        assert positions == {1, 2, 3, 4, 5}
+
     async def test_other_types_and_erased_events_are_left_out(
         self, admin: httpx.AsyncClient, webhook: str
     ) -> None:
