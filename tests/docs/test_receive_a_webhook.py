@@ -67,8 +67,7 @@ def wait_until_it_responds(admin: httpx.Client, path: str) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.req("B-240")
-@pytest.mark.req("B-243")
+@pytest.mark.req("B-240", "B-243", "B-272")
 def test_receiver_has_every_event_once_after_it_was_killed(data_dir: Path, tmp_path: Path) -> None:
     port, events = free_port(), tmp_path / "events.db"
     with running_server(data_dir, DOCVAULT_WEBHOOK_ALLOWED_HOSTS=f"localhost:{port}") as server:
