@@ -46,7 +46,7 @@ def test_migrations_have_no_statement_timeout(database_url: str) -> None:
 
 async def test_refused_setting_closes_connection(database_url: str) -> None:
     url = with_parameter(database_url, "options=-c%20canary%3D1&application_name=refused")
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(UnsuitableDatabase, match="options"):
         await SessionSettings(url).connect()
     with psycopg.connect(database_url) as connection:
         query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'refused'"
