@@ -19,6 +19,11 @@ What docvault guarantees under failure, how each guarantee was tested, and the r
 `make torture` from the figures of its tests, which CI runs at smaller sizes, and by `make engine`
 from runs of the compose deployment. A run without a failure does not prove their absence: after N
 attempts without one, the probability of a failure per attempt is below 3/N (at 95 % confidence).
+
+Of the services of the compose files, `make engine` runs `proxy`, `api`, `worker`, `migrate`,
+`bucket`, `backup`, `database`, `store`, `scanner`, `signatures` and `prometheus`; each section says
+which images were stand-ins. It does not run `tls`, `keycloak` and `grafana`: tests read their
+configuration.
 """
 
 
