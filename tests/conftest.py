@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.corpus",
     "tests.fixtures.database",
+    "tests.fixtures.generated_input",
     "tests.fixtures.storage",
     "tests.fixtures.s3_peers",
     "tests.fixtures.clamd",
