@@ -119,6 +119,11 @@ class TestSettings:
         assert from_file.issuers == Settings(issuers=text).issuers
         assert from_file.has_identity_provider
 
+    def test_file_in_another_encoding_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "issuers.json").write_text(json.dumps([issuer()]), encoding="utf-16")
+        with pytest.raises(ValueError, match="not UTF-8"):
+            Settings(issuers=str(tmp_path / "issuers.json"))
+
     def test_environment_variable_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCVAULT_ISSUERS", json.dumps([issuer()]))
         assert [one.name for one in Settings().issuers] == ["workforce"]

@@ -321,7 +321,7 @@ INVALID = {
     "storage_url": ["x", "s3://", "s3://no bucket", "file://host/x", "file:///%ff", "file:///%00"],
     "s3_endpoint_url": URLS,
     "s3_public_endpoint_url": URLS,
-    "public_url": [*URLS, "http://h/%zz", "http://h/v1/x"],
+    "public_url": [*URLS, "http://h/%zz", "http://h/a+b", "http://h/v1/x"],
     "s3_encryption": ["x"],
     "secret_key": ["x", "change-me" * 9],
     "secret_key_previous": ["x"],

@@ -36,6 +36,24 @@ def test_directory_may_have_several_sectors() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tables", "links"),
+    [(109, {1536: 4}), (109 + 127, {1536 + 508: 3, 2048: 4})],
+)
+def test_large_document_lists_further_tables_in_sectors(tables: int, links: dict[int, int]) -> None:
+    """The header lists 109 tables, which cover 6.8 MiB; each further sector lists 127 more."""
+    small = containers.ole("a", "b", "c", "WordDocument")
+    directory = tables * 128
+    data = bytearray((directory + 2) * 512)
+    data[:512] = small[:512]
+    data[-512:], data[7 * 512 : 8 * 512] = small[1024:1536], small[1536:2048]
+    numbers = {48: directory, 68: 2, **links, 5 * 512: 6, 512 + 4 * 6: containers.END_OF_CHAIN}
+    for place, number in numbers.items():
+        data[place : place + 4] = number.to_bytes(4, "little")
+
+    assert inspect(bytes(data)).media_type == "application/msword"
+
+
+@pytest.mark.parametrize(
     ("data", "detected"),
     [
         (containers.ole("VisioDocument"), "application/vnd.visio"),

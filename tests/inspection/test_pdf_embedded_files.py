@@ -113,6 +113,7 @@ def test_file_that_only_other_readers_find_is_active() -> None:
     "dictionary",
     [
         b"/Filter/ASCIIHexDecode",
+        b"/Filter/FlateDecode",
         b"/Filter[/FlateDecode/FlateDecode]",
         b"/F(a.xml)",
         b"/DecodeParms<<>>",
