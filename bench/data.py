@@ -41,12 +41,21 @@ LAST_NAMES = (  # noqa: SIM905 - as above
 _BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
 _SPAN = timedelta(days=3 * 365)
 _CHUNK = 10_000
+# In COPY's text format.
+_NULL = r"\N"
 # The bit next to those of the ten types: the required field has no value.
 _LACKS = 1 << len(SHARES)
 
+# What a trigger does for each customer; in the order of the primary key, which stays.
+_WORDS = """
+    INSERT INTO customer_words (tail, external_id, lower_name, created_at)
+    SELECT tail, external_id, lower_name, created_at
+    FROM customers, unnest(word_tails(lower_name)) AS tail
+    ORDER BY tail, external_id
+"""
 _TABLES = {
     "customers": "id external_id name email tags created_at updated_at fact_set_id"
-    " documents_changed_at",
+    " documents_changed_at last_uploaded_at",
     "documents": "id customer_id document_type_id current_version_id uploaded_by_kind"
     " last_version field_values created_at updated_at",
     "document_versions": "id document_id number uploaded_at uploaded_by_kind uploaded_by_id"
@@ -132,7 +141,7 @@ def populate(url: str, customers: int) -> Population:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         type_ids = _type_ids(connection)
-        names = [sql.Identifier(table) for table in (*_TABLES, "fact_sets")]
+        names = [sql.Identifier(table) for table in (*_TABLES, "customer_words", "fact_sets")]
         # In the same transaction as COPY, which then writes no WAL and freezes the rows.
         tables = sql.SQL(", ").join(names[:-1])
         connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(tables))
@@ -144,7 +153,8 @@ def populate(url: str, customers: int) -> Population:
                 for table, rows in _rows(population, numbers, type_ids, fact_sets).items():
                     _copy(connection, table, rows)
                 bar.advance(task, len(numbers))
-            bar.add_task("indexes", total=None)
+            bar.add_task("words and indexes", total=None)
+            connection.execute(_WORDS)
         connection.commit()
         connection.autocommit = True
         connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.SQL(", ").join(names)))
@@ -219,7 +229,7 @@ def _rows(
         mask = population.filled[n]
         customers.append(
             f"{customer}\t{external_id}\t{name}\t{mail}\t{{{tags}}}\t{at}\t{at}\t{fact_sets[mask]}"
-            f"\t{changed}\n"
+            f"\t{changed}\t{changed if mask else _NULL}\n"
         )
         for type_number, type_id in enumerate(type_ids):
             if not mask >> type_number & 1:
@@ -278,7 +288,7 @@ def _without_indexes(connection: psycopg.Connection) -> Iterator[None]:
         SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
         WHERE NOT indisprimary AND indrelid::regclass::text = ANY(%s)
         """,
-        [list(_TABLES)],
+        [[*_TABLES, "customer_words"]],
     ).fetchall()
     for name, _ in indexes:
         connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))

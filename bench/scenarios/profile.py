@@ -56,12 +56,9 @@ NOTES = (
         "without models, framework or credentials."
     ),
     (
-        "**P6.** When a search is combined with a filter, customers are scanned in order up to a "
-        "bound, and only then looked up in the fact sets that match the filter (decision 0025): "
-        "the cost of a page depends on the matches, not on the total. What grows are the last "
-        "pages of large results, because all preceding rows of the fact sets are read too, and a "
-        "search ordered by name, because it also matches e-mail addresses. Both stay far below the "
-        "limit of 50 ms. The plans are stored."
+        "**P6.** Each page is tried in turn by plans that read a bounded number of customers, and "
+        "only at last by one that reads all matches of a search or tag (decisions 0080 and 0105): "
+        "the cost depends on the matches, not on the total. The plans are stored."
     ),
     (
         "**P7.** The file is received, hashed, checked and spooled before the store is contacted, "

@@ -171,6 +171,34 @@ class TestMigrate:
             connection.execute(add)
             assert connection.execute(number).fetchone() == (1,)
 
+    def test_words_of_older_names_are_filled_in(self, empty_url: str) -> None:
+        upgrade(empty_url, "0008")
+        add = (
+            "INSERT INTO customers (id, external_id, name, tags) VALUES"
+            " (gen_random_uuid(), %s, %s, '{}')"
+        )
+        words = "SELECT external_id, word, tail FROM customer_words ORDER BY 1, 3"
+        with psycopg.connect(empty_url) as connection:
+            connection.execute(add, ["c-1", "Anna de Bos"])
+            connection.execute(add, ["c-2", None])
+        upgrade(empty_url, "0010")
+        of_first = [
+            ("c-1", "anna", "anna de bos"),
+            ("c-1", "bos", "bos"),
+            ("c-1", "de", "de bos"),
+        ]
+        with psycopg.connect(empty_url) as connection:
+            assert connection.execute(words).fetchall() == of_first
+            connection.execute(add, ["c-3", "(Bos)"])
+            found = connection.execute(words).fetchall()
+            assert found == [*of_first, ("c-3", "", "(bos)"), ("c-3", "bos", "bos)")]
+            connection.execute("DELETE FROM customers WHERE external_id = 'c-1'")
+            connection.execute("UPDATE customers SET name = NULL")
+            assert connection.execute(words).fetchall() == []
+        downgrade(empty_url, "0008")
+        with psycopg.connect(empty_url) as connection:
+            connection.execute(add, ["c-4", "Anna"])
+
     def test_times_of_older_changes_and_uploaders_are_filled_in(self, empty_url: str) -> None:
         upgrade(empty_url, "0007")
         with psycopg.connect(empty_url) as connection:

@@ -18,6 +18,8 @@ class CustomerSort(StrEnum):
     NAME_DESC = "-name"
     DOCUMENTS_CHANGED_AT = "documents_changed_at"
     DOCUMENTS_CHANGED_AT_DESC = "-documents_changed_at"
+    LAST_UPLOADED_AT = "last_uploaded_at"
+    LAST_UPLOADED_AT_DESC = "-last_uploaded_at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ from docvault.domain.documents import Document, DocumentVersion, StoredFile
 from docvault.domain.permissions import may_delete, may_edit_fields, may_write
 from docvault.domain.previews import can_preview
 from docvault.presenters.document_types import present_requested_type
+from docvault.presenters.representation import represent
 from docvault.schemas.documents import (
+    AdminDocumentItem,
     AdminDocumentPage,
     AdminDocumentRead,
     AdminListedDocumentPage,
     AdminListedDocumentRead,
     AdminUploader,
+    DocumentItem,
     DocumentPage,
     DocumentRead,
     DocumentVersionRead,
@@ -39,7 +42,9 @@ def present_document(
 
 def present_public_document(document: Document, context: RequestContext) -> DocumentRead:
     """Present a document for customers and integrations."""
-    return DocumentRead(**_public_members(document, context))
+    version = document.version
+    uploader = Uploader(kind=_kind(version)) if version else None
+    return DocumentRead(**_common_members(document, context), uploaded_by=uploader)
 
 
 def present_document_page(
@@ -47,9 +52,15 @@ def present_document_page(
 ) -> DocumentPage | AdminDocumentPage:
     """Present one page of a customer's documents for the actor."""
     if isinstance(context.actor, Staff):
-        for_staff = [_present_for_staff(document, context) for document in documents]
+        for_staff = [
+            AdminDocumentItem(**_item_members(_present_for_staff(document, context)))
+            for document in documents
+        ]
         return AdminDocumentPage(items=for_staff, next_cursor=next_cursor)
-    items = [present_public_document(document, context) for document in documents]
+    items = [
+        DocumentItem(**_item_members(present_public_document(document, context)))
+        for document in documents
+    ]
     return DocumentPage(items=items, next_cursor=next_cursor)
 
 
@@ -60,13 +71,17 @@ def present_listed_documents(
     if isinstance(context.actor, Staff):
         for_staff = [
             AdminListedDocumentRead(
-                **_staff_members(one.document, context), customer_id=one.customer_id
+                **_item_members(_present_for_staff(one.document, context)),
+                customer_id=one.customer_id,
             )
             for one in listed
         ]
         return AdminListedDocumentPage(items=for_staff, next_cursor=next_cursor)
     items = [
-        ListedDocumentRead(**_public_members(one.document, context), customer_id=one.customer_id)
+        ListedDocumentRead(
+            **_item_members(present_public_document(one.document, context)),
+            customer_id=one.customer_id,
+        )
         for one in listed
     ]
     return ListedDocumentPage(items=items, next_cursor=next_cursor)
@@ -85,18 +100,13 @@ def present_version(version: DocumentVersion, current: int) -> DocumentVersionRe
 
 
 def _present_for_staff(document: Document, context: RequestContext) -> AdminDocumentRead:
-    return AdminDocumentRead(**_staff_members(document, context))
-
-
-def _public_members(document: Document, context: RequestContext) -> dict[str, Any]:
-    version = document.version
-    uploader = Uploader(kind=_kind(version)) if version else None
-    return {**_common_members(document, context), "uploaded_by": uploader}
-
-
-def _staff_members(document: Document, context: RequestContext) -> dict[str, Any]:
     uploader = _admin_uploader(document.version) if document.version else None
-    return {**_common_members(document, context), "uploaded_by": uploader}
+    return AdminDocumentRead(**_common_members(document, context), uploaded_by=uploader)
+
+
+def _item_members(document: DocumentRead | AdminDocumentRead) -> dict[str, Any]:
+    """Return the members of a document in a list, with the entity tag that it has alone."""
+    return {**dict(document), "etag": represent(document).etag}
 
 
 def _common_members(document: Document, context: RequestContext) -> dict[str, Any]:

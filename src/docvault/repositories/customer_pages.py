@@ -18,16 +18,26 @@ from docvault.repositories.sql import load_statement, read_sql
 # How many customers SCAN_NEXT reads. They fill a page if the filter matches one in twenty, and
 # take a millisecond.
 SCANNED: Final = 500
-# With a search, more: the other plans read every match of the search, which costs far more.
-SCANNED_WITH_SEARCH: Final = 2000
-# With tags, still more: the customers with a tag are not kept in any order.
+# With tags, more: the other plans read every customer with the tags.
 SCANNED_WITH_TAGS: Final = 5000
-# With tags and a filter by documents, the customers of the matching fact sets are read if there are
-# at most this many. Otherwise all customers with the tags are read.
+# With a search, still more: all customers it finds may be many.
+SCANNED_WITH_SEARCH: Final = 10_000
+# With a filter by documents beside others: the index alone tells who has the documents. The other
+# filters are checked for at most MAX_CHECKED of these.
+SCANNED_WITH_DOCUMENTS: Final = 30_000
+MAX_CHECKED: Final = 5000
+# With tags or a search, the customers of the matching fact sets are read if there are at most this
+# many.
 MAX_READ_OF_FACT_SETS: Final = 5000
-# With a search, each fact set is searched if at most this many match, which takes a few
-# milliseconds. Otherwise all matches of the search are read (decision 0025).
-MAX_SEARCHED_FACT_SETS: Final = 1000
+# The customers that a search finds are read if there are at most this many; if more, SCAN_NEXT
+# probably fills a page. Orders that the index of a search does not have need the row of each.
+MAX_FOUND: Final = 5000
+MAX_FOUND_ROWS: Final = 3000
+# How many words BY_WORD merges, which takes a few milliseconds.
+MAX_WORDS: Final = 100
+# BY_WORD reads every customer whose id or e-mail address begins with the search, in an index, if
+# there are at most this many.
+MAX_BEGUN: Final = 40_000
 
 
 class SearchPlan(Enum):
@@ -35,13 +45,18 @@ class SearchPlan(Enum):
 
     SCAN_NEXT = auto()
     BY_FACT_SET = auto()
-    BY_SEARCH = auto()
     BY_TAG = auto()
+    FEW_FOUND = auto()
+    BY_WORD = auto()
+    ALL_FOUND = auto()
 
 
 @dataclass
 class ListedCustomer(CustomerRecord):
-    """A customer of a page; or a row of nulls with `is_last` alone, for an empty page."""
+    """A customer of a page; or a row of nulls with `is_last` alone, for an empty page.
+
+    `is_last` is false for a full page.
+    """
 
     sort_value: object
     is_last: bool
@@ -54,9 +69,7 @@ class Count:
     number: int
 
 
-_FEWER_THAN_LIMIT = "(SELECT count(*) FROM candidates) < {limit}"
-_HAS_FEW_CANDIDATES = f"(SELECT count(*) FROM candidates) <= {MAX_READ_OF_FACT_SETS}"  # noqa: S608 - a constant
-_HAS_FEW_SETS = f"(SELECT count(*) FROM matching) <= {MAX_SEARCHED_FACT_SETS}"  # noqa: S608 - a constant
+_FEWER_THAN_LIMIT = "(SELECT count(*) FROM {rows}) < {limit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +91,19 @@ class _Shape:
     """What the statements of a filter depend on, beside its values."""
 
     is_by_documents: bool
-    # The columns that a search looks into; none without a search.
+    # The columns whose beginning a search looks for, beside words of names; none without a search.
     searched: tuple[str, ...]
     has_tags: bool
 
     @classmethod
     def of(cls, filter_: CustomerFilter) -> "_Shape":
         """Return the shape of a filter."""
-        columns = ("lower_external_id", "lower_name", "lower_email")
-        searched = () if filter_.search is None else columns[: 2 + filter_.searches_email]
+        columns = ("lower_external_id", "lower_email")
+        searched = () if filter_.search is None else columns[: 1 + filter_.searches_email]
         return cls(filter_.is_by_documents, searched, bool(filter_.tags))
 
 
+_LAST_UPLOADED_AT = "coalesce(last_uploaded_at, '1970-01-01 00:00:00+00')"
 _ORDERS = {
     CustomerSort.CREATED_AT: _order("created_at", "timestamptz", ">", "-infinity"),
     CustomerSort.CREATED_AT_DESC: _order("created_at", "timestamptz", "<", "infinity"),
@@ -101,25 +115,28 @@ _ORDERS = {
     CustomerSort.DOCUMENTS_CHANGED_AT_DESC: _order(
         "documents_changed_at", "timestamptz", "<", "infinity"
     ),
+    CustomerSort.LAST_UPLOADED_AT: _order(_LAST_UPLOADED_AT, "timestamptz", ">", "-infinity"),
+    CustomerSort.LAST_UPLOADED_AT_DESC: _order(_LAST_UPLOADED_AT, "timestamptz", "<", "infinity"),
 }
 
 _BY_NAME = {CustomerSort.NAME, CustomerSort.NAME_DESC}
 
 
-def plans(
-    filter_: CustomerFilter, sort: CustomerSort, after: CustomerCursor | None
-) -> list[SearchPlan]:
+def plans(filter_: CustomerFilter, sort: CustomerSort) -> list[SearchPlan]:
     """Return the plans to try in turn until the page is full."""
-    # On page one sorted by name the next rows are unlikely to match the search: skip the scan.
-    is_scan_futile = filter_.search is not None and sort in _BY_NAME and after is None
-    found = [] if is_scan_futile else [SearchPlan.SCAN_NEXT]
-    if filter_.is_by_documents and not (filter_.tags and filter_.search is not None):
-        found.append(SearchPlan.BY_FACT_SET)
-    if filter_.tags:
-        found.append(SearchPlan.BY_TAG)
-    elif filter_.search is not None:
-        found.append(SearchPlan.BY_SEARCH)
-    return found
+    if filter_.search is None:
+        found = [SearchPlan.SCAN_NEXT]
+        found += [SearchPlan.BY_FACT_SET] if filter_.is_by_documents else []
+        return found + ([SearchPlan.BY_TAG] if filter_.tags else [])
+    found = [SearchPlan.FEW_FOUND]
+    found += [SearchPlan.BY_FACT_SET] if filter_.is_by_documents else []
+    is_by_name = sort in _BY_NAME
+    # The next customers in this order may all have other words than those of the search.
+    if is_by_name and not filter_.tags:
+        found.append(SearchPlan.BY_WORD)
+    if not (is_by_name and filter_.tags):
+        found.append(SearchPlan.SCAN_NEXT)
+    return [*found, SearchPlan.BY_TAG if filter_.tags else SearchPlan.ALL_FOUND]
 
 
 def page_statement(
@@ -166,20 +183,20 @@ def _page_statement(
         "direction": order.direction,
         "is_after_cursor": order.is_after_cursor,
         **_condition_parts(shape),
-        "is_last": _FEWER_THAN_LIMIT.format(limit="%(limit)s::integer"),
+        "is_last": _FEWER_THAN_LIMIT.format(rows="candidates", limit="%(limit)s::integer"),
     }
     if plan is SearchPlan.SCAN_NEXT:
         parts |= _scan_parts(shape, parts)
-    elif plan is SearchPlan.BY_SEARCH:
-        parts["candidates"] = _read_for_each("by_search", shape.searched, parts)
+    elif plan is SearchPlan.BY_WORD:
+        parts |= _word_parts(shape, parts)
     elif plan is SearchPlan.BY_TAG:
         is_tag_alone = not shape.is_by_documents and not shape.searched
         found_first = "" if is_tag_alone else "OFFSET 0"
         parts["candidates"] = read_sql("candidates/by_tag", **parts, found_first=found_first)
-    elif shape.has_tags:
-        parts |= _set_and_tag_parts(parts)
-    elif shape.searched:
-        parts |= _set_search_parts(shape.searched, parts)
+    elif plan is not SearchPlan.BY_FACT_SET:
+        parts |= _found_parts(shape, sort, parts, has_limit=plan is SearchPlan.FEW_FOUND)
+    elif shape.has_tags or shape.searched:
+        parts |= _few_parts(parts)
     else:
         parts["candidates"] = read_sql("candidates/by_fact_set", **parts)
     return load_statement("list_customers", ListedCustomer, **_DEFAULTS | parts)
@@ -189,48 +206,122 @@ _DEFAULTS = {"before_candidates": "", "conditions": "true"}
 
 
 def _scan_parts(shape: _Shape, parts: dict[str, str]) -> dict[str, str]:
-    scanned = str(SCANNED_WITH_SEARCH if shape.searched else SCANNED)
-    columns = shape.searched
-    if shape.has_tags:
-        scanned, columns = str(SCANNED_WITH_TAGS), (*columns, "tags")
+    columns = (*shape.searched, "lower_name") if shape.searched else ()
+    columns += ("tags",) if shape.has_tags else ()
+    if shape.is_by_documents and columns:
+        scan = _scan_next(SCANNED_WITH_DOCUMENTS, (), parts)
+        all_scanned = _FEWER_THAN_LIMIT.format(rows="scanned", limit=SCANNED_WITH_DOCUMENTS)
+        all_checked = _FEWER_THAN_LIMIT.format(rows="candidates", limit=MAX_CHECKED)
+        return {
+            "before_candidates": f"scanned AS MATERIALIZED ({scan}),",
+            "candidates": read_sql("candidates/scanned", **parts, max_checked=str(MAX_CHECKED)),
+            "conditions": _candidate_matches("matches_search", "matches_tags", parts=parts),
+            "is_last": f"{all_scanned} AND {all_checked}",
+        }
+    with_tags = SCANNED_WITH_TAGS if shape.has_tags else SCANNED
+    limit = SCANNED_WITH_SEARCH if shape.searched else with_tags
     return {
-        "candidates": read_sql(
-            "candidates/scan_next",
-            **parts,
-            scanned=scanned,
-            filtered_columns="".join(f", {column}" for column in columns),
-        ),
+        "candidates": _scan_next(limit, columns, parts),
         "conditions": " AND ".join(
             parts[name] for name in ("matches_documents", "matches_search", "matches_tags")
         ),
-        "is_last": _FEWER_THAN_LIMIT.format(limit=scanned),
+        "is_last": _FEWER_THAN_LIMIT.format(rows="candidates", limit=limit),
     }
 
 
-def _set_and_tag_parts(parts: dict[str, str]) -> dict[str, str]:
-    has_tags = f"(SELECT {parts['matches_tags']} FROM customers WHERE {_IS_CANDIDATE})"  # noqa: S608 - constants
+def _scan_next(scanned: int, columns: tuple[str, ...], parts: dict[str, str]) -> str:
+    return read_sql(
+        "candidates/scan_next",
+        **parts,
+        scanned=str(scanned),
+        filtered_columns="".join(f", {column}" for column in columns),
+    )
+
+
+def _few_parts(parts: dict[str, str]) -> dict[str, str]:
+    has_few = f"(SELECT count(*) FROM candidates) <= {MAX_READ_OF_FACT_SETS}"  # noqa: S608 - a constant
+    matches = _candidate_matches("matches_search", "matches_tags", parts=parts)
     return {
         "candidates": read_sql(
-            "candidates/by_fact_set_and_tag", **parts, max_read=str(MAX_READ_OF_FACT_SETS)
+            "candidates/by_fact_set_and_filter", **parts, max_read=str(MAX_READ_OF_FACT_SETS)
         ),
-        "conditions": f"{_HAS_FEW_CANDIDATES} AND {has_tags}",
-        "is_last": _HAS_FEW_CANDIDATES,
+        "conditions": f"{has_few} AND {matches}",
+        "is_last": has_few,
     }
+
+
+def _candidate_matches(*names: str, parts: dict[str, str]) -> str:
+    """Whether filters match a candidate, of whom the rest is known."""
+    matches = " AND ".join(parts[name] for name in names)
+    return f"(SELECT {matches} FROM customers WHERE {_IS_CANDIDATE})"  # noqa: S608 - constants
 
 
 _IS_CANDIDATE = "customers.external_id = candidates.external_id"
 
 
-def _set_search_parts(searched: tuple[str, ...], parts: dict[str, str]) -> dict[str, str]:
-    limit = MAX_SEARCHED_FACT_SETS + 1
-    matching = read_sql("fragments/matching_fact_sets")
-    return {
-        "before_candidates": f"matching AS MATERIALIZED ({matching} LIMIT {limit}),",
-        "candidates": _read_for_each(
-            "by_fact_set_and_search", searched, parts | {"has_few_sets": _HAS_FEW_SETS}
+def _found_parts(
+    shape: _Shape, sort: CustomerSort, parts: dict[str, str], *, has_limit: bool
+) -> dict[str, str]:
+    """Return the parts of a plan that reads all customers whom a search finds."""
+    is_in_order = sort in _KEPT_WITH_WORDS
+    limit = MAX_FOUND if is_in_order else MAX_FOUND_ROWS
+    is_few = f"(SELECT count(*) FROM found) <= {limit}" if has_limit else "true"  # noqa: S608 - a constant
+    found = {
+        "before_candidates": read_sql(
+            "fragments/found_customers",
+            has_tail=_HAS_TAIL,
+            found_by_beginning=_found_by_beginning(shape),
+            at_most=f"LIMIT {limit} + 1" if has_limit else "",
         ),
-        "is_last": _HAS_FEW_SETS,
+        "is_last": is_few,
     }
+    if not is_in_order:
+        return found | {
+            "candidates": read_sql("candidates/found_and_sorted", **parts, has_few_found=is_few)
+        }
+    is_alone = not shape.is_by_documents and not shape.has_tags
+    matches = _candidate_matches("matches_documents", "matches_tags", parts=parts)
+    return found | {
+        "candidates": read_sql("candidates/found", **parts, has_few_found=is_few),
+        "conditions": "true" if is_alone else matches,
+    }
+
+
+def _found_by_beginning(shape: _Shape, more_columns: str = "") -> str:
+    return " UNION ALL ".join(
+        read_sql(
+            "fragments/found_by_beginning", begins_with_search=condition, more_columns=more_columns
+        )
+        for condition in _begins(shape)
+    )
+
+
+def _word_parts(shape: _Shape, parts: dict[str, str]) -> dict[str, str]:
+    """Return the parts of a plan that merges words, each in the order of names."""
+    few_words = f"(SELECT count(*) FROM some_words) <= {MAX_WORDS}"  # noqa: S608 - a constant
+    few_begun = f"(SELECT count(*) FROM begun) <= {MAX_BEGUN}"  # noqa: S608 - a constant
+    has_word = "customers.external_id = customer_words.external_id"
+    matches = f"(SELECT {parts['matches_documents']} FROM customers WHERE {has_word})"  # noqa: S608 - constants
+    parts = parts | {
+        "has_few_words": f"{few_words} AND {few_begun}",
+        "has_tail": _HAS_TAIL,
+        "customer_matches": matches if shape.is_by_documents else "true",
+    }
+    names = ("by_word", "by_beginning")
+    return {
+        "before_candidates": read_sql(
+            "fragments/merged_words",
+            found_by_beginning=_found_by_beginning(shape, ", fact_set_id"),
+            max_words=str(MAX_WORDS),
+            max_begun=str(MAX_BEGUN),
+        ),
+        "candidates": " UNION ".join(read_sql(f"candidates/{name}", **parts) for name in names),
+        "is_last": f"{parts['has_few_words']} AND {parts['is_last']}",
+    }
+
+
+# The orders of which `customer_words` has the value.
+_KEPT_WITH_WORDS = {CustomerSort.CREATED_AT, CustomerSort.CREATED_AT_DESC, *_BY_NAME}
 
 
 @cache
@@ -239,19 +330,20 @@ def _count_statement(shape: _Shape) -> PreparedStatement[Count]:
 
 
 def _condition_parts(shape: _Shape) -> dict[str, str]:
-    begins = " OR ".join(
-        read_sql("fragments/begins_with_search", searched_column=column)
-        for column in shape.searched
-    )
+    found = [*_begins(shape), read_sql("fragments/matches_words")] if shape.searched else ["true"]
     by_documents = shape.is_by_documents
     return {
         "matches_documents": read_sql("fragments/matches_documents") if by_documents else "true",
-        "matches_search": f"({begins})" if shape.searched else "true",
+        "matches_search": f"({' OR '.join(found)})",
         "matches_tags": "tags @> %(tags)s::text[]" if shape.has_tags else "true",
     }
 
 
-def _read_for_each(name: str, searched: tuple[str, ...], parts: dict[str, str]) -> str:
-    return " UNION ".join(
-        read_sql(f"candidates/{name}", **parts, searched_column=column) for column in searched
-    )
+def _begins(shape: _Shape) -> list[str]:
+    return [
+        read_sql("fragments/begins_with_search", searched_column=column)
+        for column in shape.searched
+    ]
+
+
+_HAS_TAIL = read_sql("fragments/begins_with_search", searched_column="tail")

@@ -93,7 +93,7 @@ class CustomerRepository(Repository):
             "reachable_id": self._access.customer_id,
         }
         page: list[Customer] = []
-        for plan in plans(filter_, sort, after):
+        for plan in plans(filter_, sort):
             rows = await self._rows(page_statement(plan, filter_, sort), parameters)
             page = [to_customer(row, row.sort_value) for row in rows if row.customer_id]
             if len(page) == limit or rows[0].is_last:

@@ -164,6 +164,7 @@ ADMIN_DOCUMENT_EXAMPLE = {
     "can_delete": True,
     "uploaded_by": {"kind": "customer", "id": "c-1042"},
 }
+_ITEM_TAG = '"4f1c9d0b2a7e63581c0d9e8f7a6b5c4d"'
 
 
 class _DocumentRead(StoredOutputModel):
@@ -215,29 +216,62 @@ class AdminDocumentRead(_DocumentRead):
     uploaded_by: AdminUploader | None
 
 
-class DocumentPage(Page[DocumentRead]):
+ItemTag = Annotated[
+    str,
+    Field(
+        description="The `ETag` of the document; send it as `If-Match` to change it.",
+        examples=[_ITEM_TAG],
+    ),
+]
+
+
+class DocumentItem(DocumentRead):
+    """A customer's document of one type, in a list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**DOCUMENT_EXAMPLE, "etag": _ITEM_TAG}]}
+    )
+
+    etag: ItemTag
+
+
+class AdminDocumentItem(AdminDocumentRead):
+    """A customer's document of one type, in a list, as staff see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**ADMIN_DOCUMENT_EXAMPLE, "etag": _ITEM_TAG}]}
+    )
+
+    etag: ItemTag
+
+
+class DocumentPage(Page[DocumentItem]):
     """A page of a customer's documents, in the order of their types."""
 
 
-class AdminDocumentPage(Page[AdminDocumentRead]):
+class AdminDocumentPage(Page[AdminDocumentItem]):
     """A page of a customer's documents, in the order of their types."""
 
 
-class ListedDocumentRead(DocumentRead):
+class ListedDocumentRead(DocumentItem):
     """A document with a file, in a list across customers."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"customer_id": "c-1042", **DOCUMENT_EXAMPLE}]}
+        json_schema_extra={
+            "examples": [{"customer_id": "c-1042", **DOCUMENT_EXAMPLE, "etag": _ITEM_TAG}]
+        }
     )
 
     customer_id: CustomerId
 
 
-class AdminListedDocumentRead(AdminDocumentRead):
+class AdminListedDocumentRead(AdminDocumentItem):
     """A document with a file, in a list across customers, as staff see it."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"customer_id": "c-1042", **ADMIN_DOCUMENT_EXAMPLE}]}
+        json_schema_extra={
+            "examples": [{"customer_id": "c-1042", **ADMIN_DOCUMENT_EXAMPLE, "etag": _ITEM_TAG}]
+        }
     )
 
     customer_id: CustomerId

@@ -257,6 +257,7 @@ class TestCompletedErasure:
         assert rows_with(database_url, rf"{marker}\.pdf")["audit_details"] >= 2
         assert planted.keys() >= {
             "customers",
+            "customer_words",
             "documents",
             "document_versions",
             "document_files",

@@ -128,3 +128,93 @@ class TestDocumentChanges:
         cursor = first.json()["next_cursor"]
         found = await ids_of(admin, sort="-documents_changed_at", limit=1, cursor=cursor)
         assert found == ["c-2"]
+
+    @pytest.mark.req("B-177")
+    async def test_customers_are_sorted_by_last_upload_those_without_first(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        for number in (2, 3, 4):
+            await make_customer(admin, f"c-{number}")
+        for number in (2, 1):
+            await admin.put(f"{CUSTOMERS}/c-{number}/documents/form", **upload_of())
+        await admin.delete(f"{CUSTOMERS}/c-2/documents/form")
+        expected = ["c-3", "c-4", "c-2", "c-1"]
+        assert await ids_of(admin, sort="last_uploaded_at") == expected
+        assert await ids_of(admin, sort="-last_uploaded_at") == expected[::-1]
+        for filter_ in ({"has_documents": "true"}, {"q": "c-1"}):
+            assert await ids_of(admin, sort="last_uploaded_at", **filter_) == ["c-1"]
+        for sort, order in (("last_uploaded_at", expected), ("-last_uploaded_at", expected[::-1])):
+            found: list[str] = []
+            cursor: dict[str, str] = {}
+            for _ in expected:
+                parameters = {"sort": sort, "limit": "1", **cursor}
+                page = (await admin.get(CUSTOMERS, params=parameters)).json()
+                found += [item["id"] for item in page["items"]]
+                cursor = {"cursor": page["next_cursor"]}
+            assert found == order
+            assert cursor == {"cursor": None}
+
+
+class TestSearch:
+    """`q`."""
+
+    @pytest.fixture(autouse=True)
+    async def customers(self, admin: httpx.AsyncClient) -> None:
+        names = {
+            "c-1": "Anna de Vries-Bakker",
+            "c-2": "Bakkerij Ånn's 50% (NL)",
+            "c-3": "Jan\u00a0O\u2019Neill",
+            "c-4": "王小明 Łukasz",
+            "nl-bakker": None,
+        }
+        for id_, name in names.items():
+            mail = "x.bakker@example.org" if id_ == "c-4" else None
+            await make_customer(admin, id_, name=name, email=mail)
+
+    @pytest.mark.req("B-176")
+    @pytest.mark.parametrize(
+        ("search", "expected"),
+        [
+            ("bakker", ["c-1", "c-2"]),
+            ("VRIES-bak", ["c-1"]),
+            ("de vries", ["c-1"]),
+            ("anna vries", []),
+            ("akker", []),
+            ("ånn", ["c-2"]),
+            ("ann", ["c-1"]),
+            ("s 50%", ["c-2"]),
+            ("nl", ["c-2", "nl-bakker"]),
+            ("neill", ["c-3"]),
+            ("łuk", ["c-4"]),
+            ("王", ["c-4"]),
+            ("小明", []),
+            ("x.bakker@", ["c-4"]),
+            ("^", []),
+            ("[a-z]", []),
+            (".*", []),
+            ("\\", []),
+        ],
+    )
+    async def test_any_word_of_a_name_is_found_by_its_beginning(
+        self, admin: httpx.AsyncClient, search: str, expected: list[str]
+    ) -> None:
+        for sort in ("created_at", "name", "last_uploaded_at"):
+            assert sorted(await ids_of(admin, q=search, sort=sort)) == expected, sort
+        parameters = {"q": search, "include_total": "true"}
+        assert (await admin.get(CUSTOMERS, params=parameters)).json()["total"] == len(expected)
+
+    @pytest.mark.req("B-176")
+    async def test_changed_name_is_found_by_its_new_words_only(
+        self, admin: httpx.AsyncClient
+    ) -> None:
+        await admin.patch(f"{CUSTOMERS}/c-1", json={"name": "Anna Smit"})
+        assert await ids_of(admin, q="smit") == ["c-1"]
+        assert await ids_of(admin, q="vries") == []
+        await admin.patch(f"{CUSTOMERS}/c-1", json={"name": None})
+        assert await ids_of(admin, q="smit") == []
+
+    @pytest.mark.req("B-176")
+    async def test_longest_name_and_search_are_accepted(self, admin: httpx.AsyncClient) -> None:
+        for name in ("\U00020000" * 200, "a " * 100, "İ" * 200, "." * 200):
+            assert (await admin.put(f"{CUSTOMERS}/{'i' * 128}", json={"name": name})).is_success
+            assert await ids_of(admin, q=name) == ["i" * 128]

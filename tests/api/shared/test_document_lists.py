@@ -54,8 +54,8 @@ class TestList:
         assert await listed(admin, STAFF) == EVERYTHING
         assert await listed(integration, PARTNER) == EVERYTHING
 
-    @pytest.mark.req("B-172")
-    async def test_item_is_the_document_with_its_customer(
+    @pytest.mark.req("B-172", "B-179")
+    async def test_item_is_the_document_with_its_customer_and_tag(
         self, admin: httpx.AsyncClient, integration: httpx.AsyncClient
     ) -> None:
         for client, path in ((admin, STAFF), (integration, PARTNER)):
@@ -63,6 +63,7 @@ class TestList:
                 customer, key = item.pop("customer_id"), item["type"]["key"]
                 customers = path.replace("documents", "customers")
                 document = await client.get(f"{customers}/{customer}/documents/{key}")
+                assert item.pop("etag") == document.headers["ETag"]
                 assert item == document.json()
 
     @pytest.mark.req("B-173")
@@ -163,3 +164,29 @@ class TestList:
             response = await admin.get(STAFF, params={name: value})
             assert response.status_code == 422, name
             assert response.json()["errors"][0]["parameter"] == name
+
+
+@pytest.mark.usefixtures("documents")
+class TestTags:
+    """`etag` of each document in the list of a customer."""
+
+    @pytest.mark.req("B-179")
+    async def test_change_with_the_tag_of_the_list_succeeds_once(
+        self,
+        admin: httpx.AsyncClient,
+        integration: httpx.AsyncClient,
+        customer_of: CustomerClients,
+    ) -> None:
+        for client, path in (
+            (admin, "/v1/admin/customers/c-3/documents"),
+            (integration, "/v1/integration/customers/c-3/documents"),
+            (customer_of("c-3"), "/v1/customer/documents"),
+        ):
+            for item in (await client.get(path)).json()["items"]:
+                document = f"{path}/{item['type']['key']}"
+                condition = {"If-Match": item["etag"]}
+                assert (await client.get(document)).headers["ETag"] == item["etag"]
+                changed = await client.put(document, **upload_of(), headers=condition)
+                assert changed.is_success
+                again = await client.put(document, **upload_of(), headers=condition)
+                assert again.status_code == 412

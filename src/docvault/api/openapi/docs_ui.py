@@ -72,7 +72,7 @@ def install_docs(app: FastAPI, prefix: str) -> None:
     for name in API_NAMES:
         contract = extract_api(full, name)
         _serve(app, f"/v1/{name}/openapi.json", _openapi(contract))
-        _serve(app, f"/docs/static/{name}.json", _openapi(reference_document(contract)))
+        _serve(app, f"/docs/static/{name}.json", _openapi(reference_document(contract, name)))
     for name, file in _static_files().items():
         _serve(app, "/docs" if name == _PAGE else f"/docs/static/{name}", file)
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from docvault.api.openapi.spec import api_guide
+
 _GUIDES = Path(__file__).parent / "static" / "guides.md"
 
 # The group of the paths that contain a segment, the first that matches, and its introduction.
@@ -31,7 +33,7 @@ _GROUPS = (
 _MESSAGES = "Webhook messages"
 
 
-def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
+def reference_document(contract: dict[str, Any], api: str) -> dict[str, Any]:
     """Return the contract of one API with the guides as description and a tag for each resource."""
     paths = {
         path: {method: {**operation, "tags": [_group(path)]} for method, operation in item.items()}
@@ -45,9 +47,10 @@ def reference_document(contract: dict[str, Any]) -> dict[str, Any]:
     names = sorted({operation["tags"][0] for operation in operations})
     introductions = {name: text for _, name, text in _GROUPS if text}
     introductions[_MESSAGES] = "What webhooks receive, one message for each event."
+    guides = [_GUIDES.read_text(), *api_guide(api)]
     return {
         **contract,
-        "info": {**contract["info"], "description": _GUIDES.read_text()},
+        "info": {**contract["info"], "description": "\n".join(guides)},
         "tags": [{"name": name, "description": introductions.get(name, "")} for name in names],
         "paths": paths,
         **({"webhooks": webhooks} if webhooks else {}),

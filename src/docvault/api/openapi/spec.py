@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from docvault.api.openapi.webhook_messages import message_schemas, message_webho
 from docvault.schemas.document_batches import DocumentBatchResult, DocumentBatchUpload
 from docvault.schemas.documents import DocumentUpload, FileUpload
 
+_STATIC = Path(__file__).parent / "static"
 API_NAMES = ("admin", "customer", "integration")
 
 _DESCRIPTION = """\
@@ -108,13 +110,23 @@ def extract_api(full: dict[str, Any], api: str) -> dict[str, Any]:
     return _used_only(
         {
             **kept,
-            "info": {**full["info"], "title": f"docvault: {api}"},
+            "info": {
+                **full["info"],
+                "title": f"docvault: {api}",
+                "description": "\n".join([full["info"]["description"], *api_guide(api)]),
+            },
             "tags": [tag for tag in full["tags"] if tag["name"] == api],
             "paths": {
                 path: item for path, item in full["paths"].items() if path.startswith(prefix)
             },
         }
     )
+
+
+def api_guide(api: str) -> list[str]:
+    """Return the guide that only one API has, if it has one."""
+    path = _STATIC / f"guide_{api}.md"
+    return [path.read_text()] if path.exists() else []
 
 
 def _document_path_parameters(path: str, operation: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ SearchQuery = Annotated[
     Query(
         min_length=1,
         max_length=200,
-        description="A prefix of the id, name or e-mail address, case-insensitive.",
+        description="What the id, the e-mail address or any word of the name begins with, "
+        "case-insensitive. Several words must follow each other in the name.",
     ),
 ]
 NameSearchQuery = Annotated[
@@ -47,7 +48,8 @@ NameSearchQuery = Annotated[
     Query(
         min_length=1,
         max_length=200,
-        description="A prefix of the id or name, case-insensitive.",
+        description="What the id or any word of the name begins with, case-insensitive. Several "
+        "words must follow each other in the name.",
     ),
 ]
 TagQuery = Annotated[

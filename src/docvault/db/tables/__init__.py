@@ -4,7 +4,7 @@ from docvault.db.tables.api_keys import ApiKeyRow
 from docvault.db.tables.audit_events import AuditDetailRow, AuditEventRow
 from docvault.db.tables.base import Base, new_id
 from docvault.db.tables.blobs import BlobRow
-from docvault.db.tables.customers import CustomerRow
+from docvault.db.tables.customers import CustomerRow, CustomerWordRow
 from docvault.db.tables.document_types import DocumentTypeFieldRow, DocumentTypeRow
 from docvault.db.tables.documents import (
     DocumentFileRow,
@@ -29,6 +29,7 @@ __all__ = [
     "Base",
     "BlobRow",
     "CustomerRow",
+    "CustomerWordRow",
     "DocumentFileRow",
     "DocumentRow",
     "DocumentTypeFieldRow",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Computed, ForeignKey, Index, func, text
+from sqlalchemy import Computed, ForeignKey, Index, PrimaryKeyConstraint, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
@@ -57,6 +57,36 @@ class CustomerRow(Base):
     )
 
 
+class CustomerWordRow(Base):
+    """The name of a customer from one of its words to the end; written only by triggers.
+
+    It holds nothing that an upload changes.
+    """
+
+    __tablename__ = "customer_words"
+
+    tail: Mapped[str] = mapped_column(_BY_CODE_POINT)
+    external_id: Mapped[str] = mapped_column(_BY_CODE_POINT)
+    word: Mapped[str] = mapped_column(
+        _BY_CODE_POINT, Computed("split_part(spaced_words(tail), ' ', 1)", persisted=True)
+    )
+    lower_name: Mapped[str] = mapped_column(_BY_CODE_POINT)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        PrimaryKeyConstraint(
+            "tail", "external_id", postgresql_include=["lower_name", "created_at"]
+        ),
+        Index(
+            "ix_customer_words_word",
+            "word",
+            "lower_name",
+            "external_id",
+            postgresql_include=["tail"],
+        ),
+    )
+
+
 # Index-only scans for the customer list: the included columns are all that a page needs.
 _LISTED = text("erasure_id IS NULL")
 Index(
@@ -86,24 +116,19 @@ Index(
     postgresql_where=_LISTED,
 )
 Index(
-    "ix_customers_fact_set_id_lower_external_id",
-    CustomerRow.fact_set_id,
-    CustomerRow.lower_external_id,
-    postgresql_include=["external_id", "created_at", "lower_name"],
-    postgresql_where=_LISTED,
-)
-Index(
-    "ix_customers_fact_set_id_lower_email",
-    CustomerRow.fact_set_id,
-    CustomerRow.lower_email,
-    postgresql_include=["external_id", "created_at", "lower_name"],
-    postgresql_where=_LISTED,
-)
-Index(
     "ix_customers_documents_changed_at",
     CustomerRow.documents_changed_at,
     CustomerRow.external_id,
     postgresql_include=["fact_set_id"],
+    postgresql_where=_LISTED,
+)
+# A customer who never uploaded comes before all others.
+_LAST_UPLOADED_AT = text("coalesce(last_uploaded_at, '1970-01-01 00:00:00+00'::timestamptz)")
+Index(
+    "ix_customers_last_uploaded_at",
+    _LAST_UPLOADED_AT,
+    CustomerRow.external_id,
+    postgresql_include=["fact_set_id", "last_uploaded_at"],
     postgresql_where=_LISTED,
 )
 Index(
@@ -134,4 +159,11 @@ Index(
     CustomerRow.documents_changed_at,
     CustomerRow.external_id,
     postgresql_include=["erasure_id"],
+)
+Index(
+    "ix_customers_fact_set_id_last_uploaded_at",
+    CustomerRow.fact_set_id,
+    _LAST_UPLOADED_AT,
+    CustomerRow.external_id,
+    postgresql_include=["last_uploaded_at", "erasure_id"],
 )
