@@ -53,6 +53,8 @@ class Server:
         self.data_dir = data_dir
         self._log = data_dir.parent / f"log-{time.monotonic_ns()}"
         line, environment = command(data_dir, "serve", "--port", "0")
+        # Tests that run under nohup would pass on that SIGHUP is ignored.
+        line = ["env", "--default-signal=HUP", *line]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 line, env=environment, stdout=subprocess.PIPE, stderr=log, text=True

@@ -53,6 +53,7 @@ class TestCreate:
         assert response.status_code == 201
         assert created.pop("documents_changed_at") == created.pop("created_at")
         del created["updated_at"]
+        assert created.pop("pseudonym").startswith("anon-")
         assert created == {
             "id": "c-1",
             "name": None,
