@@ -80,6 +80,24 @@ async def test_upload_before_the_comparison_is_not_lost(
 
 
 @pytest.mark.req("B-231")
+async def test_decision_shown_before_the_comparison_is_published_before_the_next(
+    admin: httpx.AsyncClient, resources: Resources
+) -> None:
+    """Who has read the list in between knows a blocked gate, and has to hear that it is open."""
+    await make_type(admin, "t", upload_mode="required")
+    await make_customer(admin, "c-1")
+    await patch_portal(admin, gate_enabled=True)
+    assert (await shown_gates(admin))["c-1"] == "blocked"
+    await admin.put(f"{CUSTOMERS}/c-1/documents/t", **upload_of())
+    await compare_gates(resources)
+    gates = [event.data or {} for event in await written_events(resources, "gate.changed")]
+    assert [(gate["was"], gate["decision"], gate["cause"], gate["due"]) for gate in gates] == [
+        ("open", "blocked", "requirements", ["t"]),
+        ("blocked", "open", "documents", []),
+    ]
+
+
+@pytest.mark.req("B-231")
 async def test_transaction_that_read_the_old_requirements_is_compared_when_it_has_ended(
     admin: httpx.AsyncClient, resources: Resources
 ) -> None:
