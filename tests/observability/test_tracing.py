@@ -16,6 +16,7 @@ from docvault.api.app import create_app
 from docvault.auth.local_tokens import LocalIssuer
 from docvault.observability.tracing import ALLOWED_ATTRIBUTES, OFF, configure_tracing
 from docvault.services.resources import Resources
+from docvault.settings import SettingsError
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -180,3 +181,16 @@ def test_sdk_is_not_imported_by_default() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], env={}, timeout=60, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("OTEL_ATTRIBUTE_COUNT_LIMIT", "many"), ("OTEL_BSP_MAX_QUEUE_SIZE", "0")],
+)
+def test_invalid_setting_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=r"OpenTelemetry .* must be a"):
+        configure_tracing()

@@ -24,6 +24,7 @@ from docvault.embedded.deployment import exclusive_data_dir, running_database
 from docvault.observability.logs import configure_logging
 from docvault.observability.metrics import PROCESSES_REPLACED
 from docvault.observability.multiprocess_metrics import DIRECTORY_VARIABLE, metrics_directory
+from docvault.observability.tracing import check_tracing
 from docvault.server.heartbeat import send_heartbeats
 from docvault.server.listener import bind
 from docvault.server.start_checks import require_database, surroundings_checked
@@ -135,6 +136,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _serve(
     settings: Settings, url: str, listener: socket.socket, workers: int, banner: str
 ) -> bool:
+    check_tracing()
     recover = workers > 1 and settings.has_embedded_worker
     asyncio.run(_check_dependencies(settings, url, recover=recover))
     if workers > 1:

@@ -10,16 +10,18 @@ import os
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 
+from docvault.settings import SettingsError
+
 if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
 log = logging.getLogger(__name__)
 
-OFF: TelemetryConfig = {
+OFF: "TelemetryConfig" = {
     "tracing": False,
     "metrics": False,
     "logs": False,
@@ -41,8 +43,11 @@ ALLOWED_ATTRIBUTES = frozenset(
 )
 
 
-def configure_tracing() -> TelemetryConfig:
-    """Return FastAPI's settings: everything off, or traces to the endpoint of the environment."""
+def configure_tracing() -> "TelemetryConfig":
+    """Return FastAPI's settings: everything off, or traces to the endpoint of the environment.
+
+    Raises `SettingsError` for a value that OpenTelemetry refuses.
+    """
     if not _is_enabled():
         return OFF
     try:
@@ -52,10 +57,20 @@ def configure_tracing() -> TelemetryConfig:
     except ImportError:
         log.warning("traces are disabled: docvault[tracing] is not installed")
         return OFF
-    return export_to(OTLPSpanExporter())
+    try:
+        return export_to(OTLPSpanExporter())
+    except ValueError as error:
+        raise SettingsError(f"a setting of OpenTelemetry (OTEL_…) is invalid: {error}") from None
 
 
-def export_to(exporter: "SpanExporter") -> TelemetryConfig:
+def check_tracing() -> None:
+    """Raise `SettingsError` for a value that OpenTelemetry refuses."""
+    provider = configure_tracing().get("tracer_provider")
+    if provider is not None:
+        provider.shutdown()  # type: ignore[attr-defined] # it is the SDK's, see `export_to`
+
+
+def export_to(exporter: "SpanExporter") -> "TelemetryConfig":
     """Return settings that send scrubbed spans to an exporter."""
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
