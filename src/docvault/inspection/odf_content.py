@@ -3,6 +3,7 @@
 import re
 
 from docvault.domain.media_types import ODF
+from docvault.inspection.formulas import MENTIONS, calls_active_function, without_texts
 from docvault.inspection.office_package import Package, UninspectablePart, local_name
 from docvault.inspection.result import Content, CorruptContent
 
@@ -16,7 +17,14 @@ _OLE = "application/vnd.sun.star.oleobject"
 # Charts and formulas are parts of a document rather than documents.
 _DOCUMENTS = tuple(ODF + kind for kind in ("text", "spreadsheet", "presentation", "graphics"))
 
-_MENTIONS = (b"event-listener", b"dde-", b"href", b"object-ole", b"applet", b"plugin")
+_MENTIONS = (
+    *(b"event-listener", b"dde-", b"href", b"object-ole", b"applet", b"plugin"),
+    *(b"'#", b"&apos;#"), *MENTIONS,
+)  # fmt: skip
+# Attributes with a formula: of a cell, a name, a format or a rule for values.
+_FORMULAS = frozenset({"formula", "expression", "condition"})
+# A sheet of another document: `'file:///a.ods'#$Sheet1.A1`.
+_OTHER_DOCUMENT = "'#"
 _ACTIVE_ELEMENTS = frozenset(
     {"dde-source", "dde-connection-decl", "object-ole", "applet", "plugin"}
 )
@@ -83,4 +91,7 @@ class _Search:
         self.is_active |= is_script or name in _ACTIVE_ELEMENTS
         self.is_active |= values.get("action", "").lower() in _ACTIVE_EVENTS
         self.is_active |= pattern.match(address) is not None
+        for key in _FORMULAS & values.keys():
+            code = without_texts(values[key])
+            self.is_active |= calls_active_function(code) or _OTHER_DOCUMENT in code
         self.has_attachments |= name == "object-ole"

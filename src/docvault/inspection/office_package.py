@@ -46,7 +46,7 @@ class Package:
         on_element: OnElement,
         on_text: OnText | None = None,
     ) -> None:
-        """Parse a part unless the bytes show that it has no element or attribute of these names.
+        """Parse a part unless the bytes show that it mentions none of these, in lower case.
 
         Raises as `parse`. Most parts are large and have none, and searching is faster.
         """
@@ -89,7 +89,8 @@ class Package:
                 if not before and not _is_ascii_based(piece[:_HEAD_BYTES]):
                     return True
                 text = before + piece
-                if any(mention in text for mention in mentions):
+                lower = text.lower()
+                if any(mention in lower for mention in mentions):
                     return True
                 before = text[-overlap:]
         except CorruptContent:

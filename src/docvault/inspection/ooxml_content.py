@@ -2,7 +2,8 @@
 
 import re
 
-from docvault.domain.media_types import DOCX, PPTX
+from docvault.domain import media_types
+from docvault.inspection.formulas import MENTIONS, calls_active_function, without_texts
 from docvault.inspection.office_package import Package, UninspectablePart, local_name
 from docvault.inspection.result import Content
 
@@ -35,6 +36,14 @@ _ACTIONS = ("ppaction://program", "ppaction://macro", "ppaction://ole")
 _ACTIVE_FIELDS = frozenset({"DDE", "DDEAUTO", "LINK"})
 _FETCHING_FIELDS = frozenset({"IMPORT", "INCLUDE", "INCLUDEPICTURE", "INCLUDETEXT"})
 _ADDRESS = re.compile(r"//|\\\\")
+_STRINGS = "sharedstrings+xml"
+# Elements with a formula: of a cell, a name, a format, a rule for values, a column of a table.
+_FORMULAS = frozenset(
+    {"f", "definedName", "formula", "formula1", "formula2", "calculatedColumnFormula"}
+)
+# A formula of DDE is `program|topic!item`. No operator has this character, but a sheet may.
+_DDE = "|"
+_SHEET = re.compile(r"'(?:[^']|'')*'!")
 # The longest name of a field and blanks around it, more than Word itself accepts.
 _MAX_INSTRUCTION = 4_096
 
@@ -66,13 +75,15 @@ class _Search:
         for name in self._package.entries:
             if name.endswith(".rels"):
                 self._check_relationships(name)
-        if self._package.media_type == DOCX:
-            for name in self._texts():
-                self._check_fields(name)
-        if self._package.media_type == PPTX:
-            for name in self._package.entries:
-                if name.endswith(".xml"):
-                    self._package.parse_if_mentioned(name, (b"action",), self._check_action)
+        match self._package.media_type:
+            case media_types.DOCX:
+                names, check = self._texts(), self._check_fields
+            case media_types.XLSX:
+                names, check = self._sheets(), self._check_formulas
+            case _:
+                names, check = self._xml_parts(), self._check_actions
+        for name in names:
+            check(name)
 
     def _check_name(self, name: str) -> None:
         is_embedded = _EMBEDDED.search(name) is not None
@@ -96,9 +107,27 @@ class _Search:
 
         self._package.parse(name, check)
 
-    def _check_action(self, _: str, attributes: dict[str, str]) -> None:
-        """Check what a click on a slide does."""
-        self.is_active |= attributes.get("action", "").strip().lower().startswith(_ACTIONS)
+    def _check_actions(self, name: str) -> None:
+        def check(_: str, attributes: dict[str, str]) -> None:
+            action = attributes.get("action", "").strip().lower()
+            self.is_active |= action.startswith(_ACTIONS)
+
+        self._package.parse_if_mentioned(name, (b"action",), check)
+
+    def _xml_parts(self) -> list[str]:
+        return [name for name in self._package.entries if name.endswith(".xml")]
+
+    def _sheets(self) -> list[str]:
+        """Return the parts that may have formulas: not the texts of cells, which are long."""
+        kinds = self._package.content_types
+        texts = {part.lstrip("/").casefold() for kind, part in kinds if part and _STRINGS in kind}
+        return [name for name in self._xml_parts() if name not in texts]
+
+    def _check_formulas(self, name: str) -> None:
+        formulas = _Formulas()
+        mentions = (*MENTIONS, _DDE.encode())
+        self._package.parse_if_mentioned(name, mentions, formulas.on_element, formulas.on_text)
+        self.is_active |= formulas.is_active
 
     def _texts(self) -> list[str]:
         """Return the parts that may have fields, whatever their name."""
@@ -113,6 +142,24 @@ class _Search:
         fields = _Fields()
         self._package.parse_if_mentioned(name, (b"instr",), fields.on_element, fields.on_text)
         self.is_active |= fields.are_active()
+
+
+class _Formulas:
+    """The formulas of a part."""
+
+    def __init__(self) -> None:
+        self.is_active = False
+        self._is_formula = False
+
+    def on_element(self, element: str, _: dict[str, str]) -> None:
+        """Handle the start of an element."""
+        self._is_formula = local_name(element) in _FORMULAS
+
+    def on_text(self, text: str) -> None:
+        """Handle the text of an element."""
+        if self._is_formula:
+            code = without_texts(text)
+            self.is_active |= calls_active_function(code) or _DDE in _SHEET.sub("", code)
 
 
 class _Fields:
