@@ -50,7 +50,6 @@ def test_invoice_with_its_xml_is_not_active(compressed: bool) -> None:
         {"a.xml": b'<?xml-stylesheet href="a.xsl"?><a/>'},
         {"a.xml": b'<!DOCTYPE a SYSTEM "https://a.example"><a/>'},
         {"a.xml": b'<a><b xmlns="http://www.w3.org/2000/s&#118;g"/></a>'},
-        {"a.xml": INVOICE.decode().encode("utf-16")},
         {"a.xml": b"<a>" + b" " * (5 << 20) + b"</a>"},
         {"a.xml": b""},
     ],
@@ -127,6 +126,14 @@ def test_attachment_in_unusual_form_is_active(dictionary: bytes) -> None:
 def test_too_many_values_around_attachments_are_active() -> None:
     specification = SPECIFICATION.replace(b"/Type", b"/X[" + b"1 " * 120_000 + b"]/Type")
     assert facts(raw_invoice(specification)) == (True, True, False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_attached_xml_may_be_in_utf_16(encoding: str) -> None:
+    declared = '<?xml version="1.0" encoding="UTF-16"?><rsm:Invoice xmlns:rsm="urn:un:invoice"/>\n'
+    assert is_plain_xml(f"\ufeff{declared}".encode(encoding))
+    page = declared.replace("urn:un:invoice", "http://www.w3.org/1999/xhtml")
+    assert not is_plain_xml(f"\ufeff{page}".encode(encoding))
 
 
 @pytest.mark.req("B-094")

@@ -15,6 +15,7 @@ _ACTIVE_NAMESPACES = (
     "urn:schemas-microsoft-com:",
     "urn:oasis:names:tc:opendocument:",
 )
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BEFORE = b"\xef\xbb\xbf\0 \t\r\n"
 _HEAD_BYTES = 1024
 _ACTIVE_ROOTS = frozenset({"html", "svg"})
@@ -40,8 +41,10 @@ def is_plain_xml(data: bytes) -> bool:
         # Python is slow; the other elements are of no interest.
         parser.StartElementHandler = None
 
+    is_utf_16 = data.startswith(_UTF_16)
     try:
-        parser = expat.ParserCreate(choose_encoding(data.lstrip(_BEFORE)[:_HEAD_BYTES]), " ")
+        beginning = data.lstrip(_BEFORE)[:_HEAD_BYTES]
+        parser = expat.ParserCreate("utf-16" if is_utf_16 else choose_encoding(beginning), " ")
     except HiddenMarkup:
         return False
     parser.StartDoctypeDeclHandler = refuse
@@ -49,7 +52,7 @@ def is_plain_xml(data: bytes) -> bool:
     parser.StartNamespaceDeclHandler = check_namespace
     parser.StartElementHandler = check_root
     try:
-        parser.Parse(data.strip(b"\0 \t\r\n"), True)
+        parser.Parse(data if is_utf_16 else data.strip(b"\0 \t\r\n"), True)
     except (expat.ExpatError, _Refused):
         return False
     return True
