@@ -186,8 +186,8 @@ def _skip_gif_extension(file: BinaryIO, position: int, steps: Iterator[int]) -> 
     return position
 
 
-def _check_webp(file: BinaryIO, size_bytes: int) -> None:
-    """Check the RIFF size and the first chunk (RFC 9649, 2.3 to 2.7)."""
+def _check_webp(file: BinaryIO, _size_bytes: int) -> None:
+    """Check the first chunk (RFC 9649, 2.3 to 2.7); the file may be cut, as other pictures may."""
     _riff, riff_size, _webp, kind, length = struct.unpack("<4sL4s4sL", read_exactly(file, 0, 20))
     data = read_exactly(file, 20, 10)
     sane = {
@@ -195,8 +195,7 @@ def _check_webp(file: BinaryIO, size_bytes: int) -> None:
         b"VP8L": data[0] == 0x2F,
         b"VP8X": length == 10,
     }.get(kind, False)
-    # Some writers omit the last padding byte.
-    if not sane or 8 + riff_size > size_bytes + 1 or 12 + length > riff_size:
+    if not sane or 12 + length > riff_size:
         raise CorruptContent("The WebP header is malformed.")
 
 
