@@ -95,7 +95,9 @@ def not_allowed(
     """Return the error for a file whose content is of no accepted media type."""
     allowed = allowed_media_types(document_type)
     if detail is None and detected is not None:
-        endings = ", ".join(f".{extensions_of(media_type)[0]}" for media_type in allowed)
+        # Two media types may have the same one, as image/heic and image/heif do.
+        usual = dict.fromkeys(extensions_of(media_type)[0] for media_type in allowed)
+        endings = ", ".join(f".{extension}" for extension in usual)
         detail = (
             f"Files of this kind are not accepted here: {describe_media_type(detected)}."
             f" Accepted are {endings}."
