@@ -43,7 +43,7 @@ _FORMULAS = frozenset(
 )
 # A formula of DDE is `program|topic!item`. No operator has this character, but a sheet may.
 _DDE = "|"
-_SHEET = re.compile(r"'(?:[^']|'')*'!")
+_SHEET = re.compile(r"'[^']*'")
 # The longest name of a field and blanks around it, more than Word itself accepts.
 _MAX_INSTRUCTION = 4_096
 
