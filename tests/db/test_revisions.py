@@ -18,6 +18,7 @@ from docvault.db.revisions import (
     known_revisions,
     migrations_folder,
 )
+from docvault.db.sessions import SessionSettings
 from docvault.embedded.postgres import EmbeddedPostgres
 
 
@@ -57,9 +58,10 @@ async def test_current_revision_is_that_of_the_database(postgres: EmbeddedPostgr
 
 def test_database_is_at_head_once_migrated(postgres: EmbeddedPostgres) -> None:
     url = postgres.create_database("revisions_at_head")
+    settings = SessionSettings(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        assert not is_at_head(connection)
+        assert not is_at_head(settings)
         migrate(url)
-        assert is_at_head(connection)
+        assert is_at_head(settings)
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
-        assert not is_at_head(connection)
+        assert not is_at_head(settings)

@@ -1,13 +1,11 @@
 """The program in docs/how-to/follow-the-feed.md works as written."""
 
 import json
-import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories import files
+from tests.fixtures.pages import program_of, running_program
 from tests.fixtures.server import DOCVAULT, RunningServer, running_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "follow-the-feed.md"
@@ -29,19 +28,10 @@ def docvault(server: RunningServer, *arguments: str) -> str:
     return done.stdout.split()[-1]
 
 
-@contextmanager
-def follower(folder: Path, url: str, key: str) -> Iterator[None]:
+def follower(folder: Path, url: str, key: str) -> AbstractContextManager[None]:
     """Run the program; it is killed at the end."""
-    match = re.search(r"^```python follow\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert match is not None
-    environment = {**os.environ, "API_URL": url, "API_KEY": key}
-    process = subprocess.Popen([sys.executable, "-c", match[1]], cwd=folder, env=environment)
-    try:
-        yield
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-c", program_of(PAGE, "python follow")]
+    return running_program(command, folder, {"API_URL": url, "API_KEY": key})
 
 
 def request(client: httpx.Client, method: str, path: str, **arguments: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.fixtures.pages import program_of
 from tests.fixtures.server import DOCVAULT, running_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "integration-in-40-lines.md"
@@ -16,11 +17,7 @@ SCOPES = re.findall(r"--scope (\S+)", PAGE.read_text())
 
 def program() -> str:
     """Return the program of the page."""
-    match = re.search(
-        r"^```python integration\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert match is not None
-    return match[1]
+    return program_of(PAGE, "python integration")
 
 
 def test_program_has_at_most_40_lines() -> None:

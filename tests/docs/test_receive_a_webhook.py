@@ -1,19 +1,16 @@
 """The receiver in docs/how-to/receive-a-webhook.md works as written."""
 
-import os
-import re
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.docs.test_follow_the_feed import docvault
+from tests.fixtures.pages import program_of, running_program
 from tests.fixtures.server import running_server
 from tests.fixtures.sockets import free_port
 
@@ -21,19 +18,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "receive-a-webhook.md"
 SECONDS = 60
 
 
-@contextmanager
-def receiver(folder: Path, port: int, secret: str) -> Iterator[None]:
+def receiver(folder: Path, port: int, secret: str) -> AbstractContextManager[None]:
     """Run the program; it is killed at the end."""
-    match = re.search(r"^```python receive\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert match is not None
-    environment = {**os.environ, "PORT": str(port), "WEBHOOK_SECRET": secret}
-    process = subprocess.Popen([sys.executable, "-c", match[1]], cwd=folder, env=environment)
-    try:
-        yield
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-c", program_of(PAGE, "python receive")]
+    return running_program(command, folder, {"PORT": str(port), "WEBHOOK_SECRET": secret})
 
 
 def post(admin: httpx.Client, path: str, **body: Any) -> dict[str, Any]:

@@ -1,6 +1,9 @@
-"""Blobs that were reserved and written but never attached."""
+"""Blobs that were reserved and written but never attached, and the rows of all."""
 
+from typing import Any
 from uuid import UUID, uuid4
+
+from sqlalchemy import text
 
 from docvault.domain.customers import CustomerData
 from docvault.repositories.unit_of_work import UnitOfWork
@@ -29,3 +32,16 @@ async def leave_bytes(
         await spooled.finish()
         sources.append(LocalFile(spooled.path, spooled.size_bytes, spooled.sha256))
     return await store_bytes(resources, resources.system_context(), customer_id, sources)
+
+
+async def run_sql(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
+    """Execute a statement in a transaction; return its rows, if it returns any."""
+    async with resources.database.transaction() as session:
+        result: Any = await session.execute(text(statement))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+async def blob_states(resources: Resources) -> list[str]:
+    """Return the states of all blobs, oldest first."""
+    rows = await run_sql(resources, "SELECT state FROM blobs ORDER BY id")
+    return [state for (state,) in rows]

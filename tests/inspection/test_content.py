@@ -229,6 +229,16 @@ def test_appended_archive_is_found_across_two_reads(signature: bytes) -> None:
             inspect(body + padding + signature + b"x" * 100)
 
 
+@pytest.mark.req("B-095")
+@pytest.mark.parametrize("archive", [*APPENDED, files.archive({"a.txt": b"a"})])
+def test_archive_between_two_ends_of_a_pdf_is_corrupt(archive: bytes) -> None:
+    document = files.pdf()
+    end = document[document.rindex(b"startxref") :]
+    for padding in (b"", b"\r\n", b" " * 60):
+        with pytest.raises(CorruptContent, match=r"(ZIP|7z|RAR) archive is appended"):
+            inspect(document + padding + archive + b"x" * 100 + end)
+
+
 @pytest.mark.parametrize("signature", APPENDED)
 def test_archive_attached_to_a_pdf_is_accepted(signature: bytes) -> None:
     stream = b"<</Type/EmbeddedFile/Length 106>>stream\n" + signature + b"x" * 100 + b"\nendstream"

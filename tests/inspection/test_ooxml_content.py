@@ -131,6 +131,7 @@ def test_linked_workbook_is_active() -> None:
         ("cmd|'/c calc'!A0", True),
         ("'cmd'|'/c calc'!A0", True),
         ('RTD("a.b",,"c")', True),
+        (" " * 8190 + "WEB&#83;ERVICE(A1)", True),
         ('IF(A1="|","WEBSERVICE(x)",SUM(B1:B9))', False),
         ("'a|b'!A1+1", False),
         ("MYIMAGE(A1)", False),

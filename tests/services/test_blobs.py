@@ -8,10 +8,10 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
 from tests.factories import files
-from tests.factories.blobs import leave_bytes
+from tests.factories.blobs import blob_states, leave_bytes, run_sql
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.stored import stored_keys
 
 from docvault.errors import StorageUnavailable
 from docvault.services.blobs import delete_queued_blobs, owner_of
@@ -27,20 +27,6 @@ PATH = "/v1/admin/customers/c-1/documents/contract"
 async def contract(admin: httpx.AsyncClient) -> None:
     await make_type(admin, "Contract")
     await make_customer(admin, "c-1")
-
-
-async def sql(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
-    async with resources.database.transaction() as session:
-        result: Any = await session.execute(text(statement))
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-
-async def states(resources: Resources) -> list[str]:
-    return [state for (state,) in await sql(resources, "SELECT state FROM blobs ORDER BY id")]
-
-
-async def keys(resources: Resources) -> set[str]:
-    return {blob.key async for blob in resources.store.list_blobs()}
 
 
 class FailingStore:
@@ -77,28 +63,28 @@ class TestDeleteQueuedBlobs:
     ) -> None:
         await admin.put(PATH, **upload_of())
         assert (await admin.delete(PATH)).status_code == 204
-        assert await states(resources) == ["delete_queued"]
-        assert len(await keys(resources)) == 1
+        assert await blob_states(resources) == ["delete_queued"]
+        assert len(await stored_keys(resources)) == 1
         await delete_queued_blobs(resources)
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     async def test_deleting_queues_a_job_in_the_same_transaction(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
         await admin.delete(PATH)
-        jobs = await sql(resources, "SELECT task_name FROM procrastinate_jobs ORDER BY id")
+        jobs = await run_sql(resources, "SELECT task_name FROM procrastinate_jobs ORDER BY id")
         assert ("delete_blobs",) in jobs
 
     async def test_missing_bytes_count_as_deleted(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
-        (key,) = await keys(resources)
+        (key,) = await stored_keys(resources)
         await resources.store.delete(key)
         await admin.delete(PATH)
         await delete_queued_blobs(resources)
-        assert await states(resources) == []
+        assert await blob_states(resources) == []
 
     async def test_concurrent_workers_are_safe(
         self, admin: httpx.AsyncClient, resources: Resources
@@ -107,7 +93,7 @@ class TestDeleteQueuedBlobs:
             await admin.put(PATH, **upload_of())
         await admin.delete(PATH)
         await asyncio.gather(*(delete_queued_blobs(resources) for _ in range(4)))
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     @pytest.mark.req("B-213")
     @pytest.mark.parametrize("position", [0, 60, 119])
@@ -115,20 +101,23 @@ class TestDeleteQueuedBlobs:
         self, resources: Resources, position: int
     ) -> None:
         await leave_bytes(resources, number=120)
-        await sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
-        locked = (await sql(resources, "SELECT key FROM blobs ORDER BY id"))[position][0]
+        await run_sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
+        locked = (await run_sql(resources, "SELECT key FROM blobs ORDER BY id"))[position][0]
         locking = dataclasses.replace(
             resources, store=cast("BlobStore", LockingStore(resources.store, locked))
         )
         with pytest.raises(StorageUnavailable):
             await delete_queued_blobs(locking)
-        assert (await states(resources), await keys(resources)) == (["delete_queued"], {locked})
+        assert (await blob_states(resources), await stored_keys(resources)) == (
+            ["delete_queued"],
+            [locked],
+        )
 
     async def test_more_than_one_batch_is_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources, number=120)
-        await sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
+        await run_sql(resources, "UPDATE blobs SET state = 'delete_queued', expires_at = NULL")
         await delete_queued_blobs(resources)
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     @pytest.mark.parametrize("act", ["delete", "replace"])
     async def test_bytes_are_kept_for_backup_retention(
@@ -140,16 +129,16 @@ class TestDeleteQueuedBlobs:
             resources, settings=resources.settings.model_copy(update=settings)
         )
         await admin.put(PATH, **upload_of(files.pdf("1")))
-        (key,) = await keys(resources)
+        (key,) = await stored_keys(resources)
         if act == "delete":
             await admin.delete(PATH)
         else:
             await admin.put(PATH, **upload_of(files.pdf("2")))
         await reap(resources)
-        assert key in await keys(resources)
-        await sql(resources, "UPDATE blobs SET expires_at = expires_at - interval '2 hours'")
+        assert key in await stored_keys(resources)
+        await run_sql(resources, "UPDATE blobs SET expires_at = expires_at - interval '2 hours'")
         await reap(resources)
-        assert key not in await keys(resources)
+        assert key not in await stored_keys(resources)
 
     @pytest.mark.req("R-101")
     async def test_erasure_ignores_backup_retention(
@@ -164,7 +153,7 @@ class TestDeleteQueuedBlobs:
         await admin.put(PATH, **upload_of(files.pdf("2")))
         await admin.delete("/v1/admin/customers/c-1")
         await finish_erasures(resources)
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     @pytest.mark.req("R-103")
     async def test_failing_store_keeps_rows_for_retry(
@@ -175,9 +164,9 @@ class TestDeleteQueuedBlobs:
         failing = dataclasses.replace(resources, store=FailingStore(resources.store))
         with pytest.raises(StorageUnavailable):
             await delete_queued_blobs(failing)
-        assert await states(resources) == ["delete_queued"]
+        assert await blob_states(resources) == ["delete_queued"]
         await delete_queued_blobs(resources)
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     @pytest.mark.req("R-107")
     async def test_attached_bytes_of_others_are_kept(
@@ -200,7 +189,7 @@ class TestDeleteQueuedBlobs:
         await delete_queued_blobs(resources)
         versions = (await admin.get(f"{PATH}/versions")).json()["items"]
         assert [v["version"] for v in versions] == list(range(12, 2, -1))
-        assert len(await keys(resources)) == 10
+        assert len(await stored_keys(resources)) == 10
 
 
 class TestOwnerOf:

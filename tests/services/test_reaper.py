@@ -1,14 +1,13 @@
 """The reaper deletes what has expired or was left behind, and nothing else."""
 
 import asyncio
-from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 from tests.factories import files
-from tests.factories.blobs import leave_bytes
+from tests.factories.blobs import blob_states, leave_bytes, run_sql
 from tests.factories.setups import make_customer, make_type, upload_of
+from tests.factories.stored import stored_keys
 from tests.fixtures.callers import CustomerClients
 
 from docvault.services.erasures import finish_erasures
@@ -24,51 +23,37 @@ async def contract(admin: httpx.AsyncClient) -> None:
     await make_customer(admin, "c-1")
 
 
-async def sql(resources: Resources, statement: str) -> list[tuple[Any, ...]]:
-    async with resources.database.transaction() as session:
-        result: Any = await session.execute(text(statement))
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-
-async def states(resources: Resources) -> list[str]:
-    return [state for (state,) in await sql(resources, "SELECT state FROM blobs ORDER BY id")]
-
-
-async def keys(resources: Resources) -> set[str]:
-    return {blob.key async for blob in resources.store.list_blobs()}
-
-
 class TestReap:
     """reap()."""
 
     async def test_live_intents_are_kept(self, resources: Resources) -> None:
         await leave_bytes(resources)
         await reap(resources)
-        assert await states(resources) == ["pending"]
-        assert len(await keys(resources)) == 1
+        assert await blob_states(resources) == ["pending"]
+        assert len(await stored_keys(resources)) == 1
 
     async def test_expired_intents_and_bytes_are_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources, number=3)
-        await sql(resources, "UPDATE blobs SET expires_at = now()")
+        await run_sql(resources, "UPDATE blobs SET expires_at = now()")
         await reap(resources)
-        assert (await states(resources), await keys(resources)) == ([], set())
+        assert (await blob_states(resources), await stored_keys(resources)) == ([], [])
 
     async def test_expired_intents_without_bytes_are_deleted(self, resources: Resources) -> None:
         await leave_bytes(resources)
-        (key,) = await keys(resources)
+        (key,) = await stored_keys(resources)
         await resources.store.delete(key)
-        await sql(resources, "UPDATE blobs SET expires_at = now()")
+        await run_sql(resources, "UPDATE blobs SET expires_at = now()")
         await reap(resources)
-        assert await states(resources) == []
+        assert await blob_states(resources) == []
 
     async def test_concurrent_reaping_is_safe(
         self, admin: httpx.AsyncClient, resources: Resources
     ) -> None:
         await admin.put(PATH, **upload_of())
         await leave_bytes(resources, number=5)
-        await sql(resources, "UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
+        await run_sql(resources, "UPDATE blobs SET expires_at = now() WHERE state = 'pending'")
         await asyncio.gather(*(reap(resources) for _ in range(4)))
-        assert await states(resources) == ["stored"]
+        assert await blob_states(resources) == ["stored"]
         assert (await admin.get(f"{PATH}/content")).content == files.pdf()
 
     async def test_responses_older_than_a_day_are_deleted(
@@ -78,10 +63,10 @@ class TestReap:
         path = "/v1/customer/documents/contract"
         await customer_of("c-1").put(path, **upload_of(), headers=headers)
         await reap(resources)
-        assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(1,)]
-        await sql(resources, "UPDATE idempotency_keys SET expires_at = now()")
+        assert await run_sql(resources, "SELECT count(*) FROM idempotency_keys") == [(1,)]
+        await run_sql(resources, "UPDATE idempotency_keys SET expires_at = now()")
         await reap(resources)
-        assert await sql(resources, "SELECT count(*) FROM idempotency_keys") == [(0,)]
+        assert await run_sql(resources, "SELECT count(*) FROM idempotency_keys") == [(0,)]
 
     @pytest.mark.req("R-107", "A-28")
     async def test_late_audit_details_of_erased_customer_are_deleted(
@@ -91,16 +76,16 @@ class TestReap:
         await make_customer(admin, "c-2")
         await admin.delete("/v1/admin/customers/c-1")
         await finish_erasures(resources)
-        assert await sql(resources, details) == [("c-2",)]
-        await sql(
+        assert await run_sql(resources, details) == [("c-2",)]
+        await run_sql(
             resources,
             "INSERT INTO audit_details (event_id, customer_id, customer)"
             " SELECT event.id, erasures.customer_id, 'c-1' FROM audit_events AS event, erasures"
             " WHERE NOT EXISTS (SELECT FROM audit_details WHERE event_id = event.id) LIMIT 1",
         )
-        assert await sql(resources, details) == [("c-1",), ("c-2",)]
+        assert await run_sql(resources, details) == [("c-1",), ("c-2",)]
         await reap(resources)
-        assert await sql(resources, details) == [("c-2",)]
+        assert await run_sql(resources, details) == [("c-2",)]
 
     async def test_spool_of_dead_process_is_deleted(self, resources: Resources) -> None:
         folder = resources.store.spool_dir / "dead"

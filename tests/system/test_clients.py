@@ -7,7 +7,6 @@ and openapi-python-client use the packages that docvault offers, as built by the
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories import files
+from tests.fixtures.pages import program_of
 from tests.fixtures.server import DOCVAULT, RunningServer, running_server
 from tests.fixtures.workshop import AUDIENCES, OPENAPI, ROOT, Workshop, run
 
@@ -220,16 +220,12 @@ def test_python_package_follows_feed_and_verifies_webhooks(
 def test_program_of_the_page_prints_what_happens(
     client_python: Path, service: Service, tmp_path: Path
 ) -> None:
-    program = re.search(
-        r"^```python package\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert program is not None
     key = service.create_key(FEED_SCOPES)
     environment = {**os.environ, "DOCVAULT_URL": service.server.url, "DOCVAULT_KEY": key}
     output = tmp_path / "output"
     for customer in ("c-page-1", "c-page-2"):
         with output.open("w") as file:
-            command = [client_python, "-u", "-c", program[1]]
+            command = [str(client_python), "-u", "-c", program_of(PAGE, "python package")]
             process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file)
         try:
             wait_for(tmp_path / "after.txt", "-")

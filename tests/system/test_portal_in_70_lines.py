@@ -1,7 +1,6 @@
 """The page in docs/how-to/portal-in-70-lines.md works in a browser, from another origin."""
 
 import base64
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.factories import files
+from tests.fixtures.pages import program_of
 from tests.fixtures.server import DOCVAULT, RunningServer, running_server
 from tests.system.test_browser import FrontEnd, serving, visit
 
@@ -44,9 +44,7 @@ await fetch("/ran?" + encodeURIComponent(document.body.innerText));
 
 def page() -> str:
     """Return the page."""
-    match = re.search(r"^```html portal\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert match is not None
-    return match[1]
+    return program_of(PAGE, "html portal")
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """The TypeScript receiver in docs/how-to/receive-a-webhook.md compiles strictly and works."""
 
-import os
-import re
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from tests.docs.test_receive_a_webhook import (
     wait_for,
     wait_until_it_responds,
 )
+from tests.fixtures.pages import program_of, running_program
 from tests.fixtures.server import running_server
 from tests.fixtures.sockets import free_port
 from tests.fixtures.workshop import Workshop
@@ -47,30 +44,21 @@ class Program:
     node: Path
     bundle: Path
 
-    @contextmanager
-    def running(self, folder: Path, port: int, secret: str) -> Iterator[None]:
+    def running(self, folder: Path, port: int, secret: str) -> AbstractContextManager[None]:
         """Run it; it is killed at the end."""
-        environment = {**os.environ, "PORT": str(port), "WEBHOOK_SECRET": secret}
-        process = subprocess.Popen([self.node, self.bundle], cwd=folder, env=environment)
-        try:
-            yield
-            assert process.poll() is None
-        finally:
-            process.kill()
-            process.wait()
+        variables = {"PORT": str(port), "WEBHOOK_SECRET": secret}
+        return running_program([self.node, self.bundle], folder, variables)
 
 
 @pytest.fixture(scope="module")
 def program(workshop: Workshop, typescript_package: Path) -> Program:
     """The program of the page, which compiles without an error."""
     assert (typescript_package / "dist" / "index.js").exists()
-    match = re.search(r"^```ts receive\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert match is not None
     folder = workshop.folder / "receiver"
     folder.mkdir()
     (folder / "tsconfig.json").write_text(TSCONFIG)
     source, bundle = folder / "receive.ts", folder / "receive.mjs"
-    source.write_text(match[1])
+    source.write_text(program_of(PAGE, "ts receive"))
     workshop.node("node_modules/typescript/bin/tsc", "--pretty", "false", "-p", folder)
     options = ("--bundle", "--format=esm", "--platform=node", "--log-level=warning")
     esbuild = workshop.modules / "esbuild" / "bin" / "esbuild"

@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         ("application/pdf",),
         (
             "No end at all: the file is cut. Bytes before the header if the rest cannot be opened."
-            " Archives after the end of the document; attached ones are accepted."
+            " Archives after an end of the document; attached ones are accepted."
         ),
     ),
     "Images": (

@@ -136,7 +136,6 @@ def _bind(host: str, port: int) -> socket.socket:
 def _serve(
     settings: Settings, url: str, listener: socket.socket, workers: int, banner: str
 ) -> bool:
-    check_tracing()
     recover = workers > 1 and settings.has_embedded_worker
     asyncio.run(_check_dependencies(settings, url, recover=recover))
     if workers > 1:
@@ -167,6 +166,8 @@ def _supervise(
     settings: Settings, url: str, listener: socket.socket, workers: int, banner: str
 ) -> None:
     """Run several API processes on one socket and, unless it is external, the worker."""
+    # Otherwise each process would fail and be replaced.
+    check_tracing()
     supervised = ["--supervisor", str(os.getpid())]
     serving = [["serve-process", str(listener.fileno()), *supervised]] * workers
     # One checks for all: they share its control group, store and spool.

@@ -20,9 +20,8 @@ def migrate(database_url: str, revision: str = "head") -> None:
     # A lock of the migration would stay with a shared session.
     settings = SessionSettings(database_url)
     require_sessions(settings)
-    with settings.connect_unlimited() as connection:
-        if revision == "head" and is_at_head(connection):
-            return
+    if revision == "head" and is_at_head(settings):
+        return
     # Slow to import, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docvault.db.sessions import Connection
+from docvault.db.sessions import SessionSettings
 
 
 def migrations_folder() -> Path:
@@ -44,10 +44,11 @@ async def current_revision(session: AsyncSession) -> str | None:
     return revision
 
 
-def is_at_head(connection: Connection) -> bool:
+def is_at_head(settings: SessionSettings) -> bool:
     """Return whether there is nothing to migrate; False if the role cannot see it."""
-    try:
-        rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except psycopg.Error:
-        return False
+    with settings.connect_unlimited() as connection:
+        try:
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        except psycopg.Error:
+            return False
     return rows == [(head_revision(),)]

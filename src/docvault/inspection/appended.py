@@ -1,5 +1,6 @@
 """Archives appended to a picture or a PDF: programs that open archives search for their start."""
 
+import re
 from typing import BinaryIO
 
 from docvault.inspection.result import read_at
@@ -12,6 +13,11 @@ _OVERLAP_BYTES = max(map(len, _SIGNATURES.values())) - 1
 # No more follows the end of a PDF that is accepted.
 _PDF_TAIL_BYTES = 64 * 1024
 _PDF_END = b"startxref"
+# The end of a PDF may be that of an update, but an update has objects.
+_BETWEEN_ENDS = {
+    kind: re.compile(rb"%%EOF\s{0,64}" + re.escape(signature))
+    for kind, signature in {"ZIP": b"PK\x03\x04", **_SIGNATURES}.items()
+}
 
 
 def find_appended_archive(file: BinaryIO, size_bytes: int, *, is_pdf: bool) -> str | None:
@@ -30,6 +36,12 @@ def find_appended_archive(file: BinaryIO, size_bytes: int, *, is_pdf: bool) -> s
                 return kind
         before = chunk[-_OVERLAP_BYTES:]
     return None
+
+
+def find_archive_between_ends(data: bytes) -> str | None:
+    """Return the kind of archive that follows an end marker of a PDF, before the last one."""
+    found = (kind for kind, pattern in _BETWEEN_ENDS.items() if pattern.search(data))
+    return next(found, None)
 
 
 def _find_pdf_end(file: BinaryIO, size_bytes: int) -> int:

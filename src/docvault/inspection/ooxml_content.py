@@ -43,7 +43,7 @@ _FORMULAS = frozenset(
 )
 # A formula of DDE is `program|topic!item`. No operator has this character, but a sheet may.
 _DDE = "|"
-_SHEET = re.compile(r"'[^']*'")
+_QUOTED_NAME = re.compile(r"'[^']*'")
 # The longest name of a field and blanks around it, more than Word itself accepts.
 _MAX_INSTRUCTION = 4_096
 
@@ -127,7 +127,7 @@ class _Search:
         formulas = _Formulas()
         mentions = (*MENTIONS, _DDE.encode())
         self._package.parse_if_mentioned(name, mentions, formulas.on_element, formulas.on_text)
-        self.is_active |= formulas.is_active
+        self.is_active |= formulas.are_active()
 
     def _texts(self) -> list[str]:
         """Return the parts that may have fields, whatever their name."""
@@ -145,21 +145,32 @@ class _Search:
 
 
 class _Formulas:
-    """The formulas of a part."""
+    """The formulas of a part, each joined from the pieces that the parser passes on."""
 
     def __init__(self) -> None:
-        self.is_active = False
+        self._is_active = False
         self._is_formula = False
+        self._pieces: list[str] = []
 
     def on_element(self, element: str, _: dict[str, str]) -> None:
         """Handle the start of an element."""
+        self._check()
         self._is_formula = local_name(element) in _FORMULAS
 
     def on_text(self, text: str) -> None:
         """Handle the text of an element."""
         if self._is_formula:
-            code = without_texts(text)
-            self.is_active |= calls_active_function(code) or _DDE in _SHEET.sub("", code)
+            self._pieces.append(text)
+
+    def are_active(self) -> bool:
+        """Return whether any formula is active, the last one included."""
+        self._check()
+        return self._is_active
+
+    def _check(self) -> None:
+        code = without_texts("".join(self._pieces))
+        self._pieces.clear()
+        self._is_active |= calls_active_function(code) or _DDE in _QUOTED_NAME.sub("", code)
 
 
 class _Fields:

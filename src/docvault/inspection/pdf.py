@@ -11,6 +11,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
+from docvault.inspection.appended import find_archive_between_ends
 from docvault.inspection.pdf_names import BLANK, REGULAR, NameSearch, Uninspectable
 from docvault.inspection.result import Content, CorruptContent, read_at
 
@@ -38,7 +39,8 @@ def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
     """Check the header and the end of a PDF, and search for active content.
 
     Raises:
-        CorruptContent: the end is missing, or with the bytes before the header it is no valid PDF.
+        CorruptContent: the end is missing, an archive follows it, or with the bytes before the
+            header it is no valid PDF.
     """
     head = read_at(file, 0, _HEADER_REACH_BYTES)
     start = max(0, head.find(HEADER))
@@ -46,6 +48,8 @@ def inspect_pdf(file: BinaryIO, size_bytes: int) -> Content:
     is_usual = is_usual_end and not head[:start].strip(_PADDING + _BYTE_ORDER_MARK)
     is_searched = size_bytes <= MAX_SEARCHED_BYTES
     data = read_at(file, start, end - start) if is_searched else b""
+    if archive := find_archive_between_ends(data):
+        raise CorruptContent(f"A {archive} archive is appended to the file.")
     if start > 0 and is_searched and not _can_be_opened(data):
         raise CorruptContent("The PDF header is not at the start of the file.")
     content = _inspect_objects(data) if is_searched else _describe_large(file, size_bytes)
